@@ -1,0 +1,54 @@
+"""pytest-rltask turns a pytest suite into a benchmark of reinforcement-learning tasks for language models.
+
+An author imports every name from here. Each is loaded when it is first named, so that a suite without tasks,
+which imports this package only for its plugin, pays for none of them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, SandboxResult
+    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Task
+    from pytest_rltask.tools import DefinitionError, ToolCall, ToolError, ToolResult, call, tool
+    from pytest_rltask.trial import Trial
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Band",
+    "DefinitionError",
+    "Episode",
+    "Grade",
+    "Limits",
+    "Policy",
+    "PolicyView",
+    "Sandbox",
+    "SandboxError",
+    "SandboxLimits",
+    "SandboxResult",
+    "Task",
+    "ToolCall",
+    "ToolError",
+    "ToolResult",
+    "Trial",
+    "__version__",
+    "call",
+    "tool",
+]
+
+_HOMES = {
+    "sandbox": ("Sandbox", "SandboxError", "SandboxLimits", "SandboxResult"),
+    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task"),
+    "tools": ("DefinitionError", "ToolCall", "ToolError", "ToolResult", "call", "tool"),
+    "trial": ("Trial",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"pytest_rltask.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,99 @@
+"""The names that ``--model`` takes, what is wrong with one, and the model behind one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pytest_rltask.models import Model
+from pytest_rltask.record import Record
+from pytest_rltask.runlog import RunLogError, load_run
+
+__all__ = ["ModelName", "load_replay", "make_model", "missing_key", "parse_model"]
+
+KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE")
+"""Where the SDK looks for a credential, in its order."""
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A parsed ``--model``."""
+
+    name: str
+    """As the user wrote it."""
+    kind: Literal["claude", "policy", "replay"]
+    argument: str
+    """The API's name of the model, the policy's name, or the run directory."""
+
+    @property
+    def label(self) -> str:
+        """A form that can stand in a node id."""
+        return f"replay:{Path(self.argument).name}" if self.kind == "replay" else self.name
+
+
+def parse_model(name: str) -> ModelName:
+    """Parse a model's name.
+
+    Raises:
+        ValueError: it names none; the message says what can be named.
+    """
+    kind, _, argument = name.partition(":")
+    if name.startswith("claude-"):
+        return ModelName(name, "claude", name)
+    if kind == "policy" and argument:
+        return ModelName(name, "policy", argument)
+    if kind == "replay" and argument:
+        return ModelName(name, "replay", argument)
+    raise ValueError(f"unknown model {name!r}; write claude-..., policy:NAME or replay:RUN_DIR")
+
+
+def missing_key(name: ModelName, environment: Mapping[str, str]) -> str | None:
+    """Say which key is missing and both ways out, or None if the model has what it needs."""
+    if name.kind != "claude" or any(environment.get(variable) for variable in KEY_VARIABLES):
+        return None
+    return f"--model {name.name} needs an API key: set ANTHROPIC_API_KEY, or play without one: --model policy:baseline"
+
+
+def load_replay(directory: str) -> dict[tuple[str, int], Record]:
+    """Load the judged trials of a run directory, by task and seed.
+
+    Raises:
+        ValueError: it is no run directory, has no judged trial, or has several of one task and seed.
+    """
+    path = Path(directory).expanduser()
+    try:
+        run = load_run(path)
+    except RunLogError as error:
+        raise ValueError(f"--model replay:{directory}: {error}") from None
+    found: dict[tuple[str, int], Record] = {}
+    for record in run.records.values():
+        if record.outcome == "errored":
+            continue
+        key = (record.task, record.seed)
+        if key in found:
+            models = sorted({found[key].model, record.model})
+            raise ValueError(
+                f"--model replay:{directory}: task {record.task} with seed {record.seed} was played more than once "
+                f"(by {', '.join(models)}); replay a run of one model"
+            )
+        found[key] = record
+    if not found:
+        raise ValueError(f"--model replay:{directory}: the run has no judged trial to replay")
+    return found
+
+
+def make_model(name: ModelName) -> Model:
+    """Build the model behind a name. Claude's library is loaded here and not before."""
+    if name.kind == "policy":
+        from pytest_rltask.models.policy import PolicyModel
+
+        return PolicyModel(name.argument)
+    if name.kind == "replay":
+        from pytest_rltask.models.replay import ReplayModel
+
+        return ReplayModel(load_replay(name.argument))
+    from pytest_rltask.models.claude import ClaudeModel
+
+    return ClaudeModel(name.argument)

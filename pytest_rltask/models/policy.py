@@ -1,0 +1,74 @@
+"""``policy:NAME``: a scripted policy that the task ships, played through the very same loop and tools."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+from pytest_rltask.models import ModelFault, Reply, Request, Start, seeded_rng
+from pytest_rltask.task import PolicyView
+from pytest_rltask.tools import ToolCall, ToolResult
+
+__all__ = ["PolicyModel"]
+
+
+class PolicyModel:
+    """Plays the policy of one name of whichever task is played."""
+
+    def __init__(self, name: str) -> None:
+        self.policy = name
+
+    def player(self, start: Start) -> _PolicyPlayer:
+        """Start the policy's generator for a trial."""
+        rng = seeded_rng(self.policy, start.seed)
+        view = PolicyView(start.prompt, start.tools, start.seed, rng)
+        return _PolicyPlayer(self.policy, start.policies[self.policy](view))
+
+    async def aclose(self) -> None:
+        """Do nothing: a policy holds nothing."""
+
+
+class _PolicyPlayer:
+    def __init__(self, policy: str, moves: Generator[Any, Any, None]) -> None:
+        self._policy = policy
+        self._moves = moves
+        self._ids = itertools.count()
+        self._alone = False  # the last move was a single call, which wants a single result
+
+    async def reply(self, request: Request) -> Reply:
+        """Advance the generator by one move."""
+        try:
+            move = self._moves.send(self._heard(request.messages))
+        except StopIteration:
+            return Reply([], "end_turn", model=self._policy)
+        except Exception as error:
+            said = f"policy {self._policy!r} raised {type(error).__name__}: {error}"
+            raise ModelFault(said, kind="task") from error
+        return self._reply(move)
+
+    def _heard(self, messages: list[dict[str, Any]]) -> ToolResult | list[ToolResult] | str | None:
+        """Return what answers the last move: results of its calls, or what the harness said; None at first."""
+        if len(messages) == 1:
+            return None
+        blocks = messages[-1]["content"]
+        results = [_result(block) for block in blocks if block["type"] == "tool_result"]
+        if not results:
+            return "\n".join(block["text"] for block in blocks)
+        return results[0] if self._alone else results
+
+    def _reply(self, move: ToolCall | Sequence[ToolCall] | str) -> Reply:
+        if isinstance(move, str):
+            return Reply([{"type": "text", "text": move}] if move else [], "end_turn", model=self._policy)
+        self._alone = isinstance(move, ToolCall)
+        calls = [move] if isinstance(move, ToolCall) else list(move)
+        return Reply(list(self._blocks(calls)), "tool_use", model=self._policy)
+
+    def _blocks(self, calls: Sequence[ToolCall]) -> Iterator[dict[str, Any]]:
+        for call in calls:
+            identity = call.id or f"toolu_{self._policy}_{next(self._ids):02d}"
+            yield {"type": "tool_use", "id": identity, "name": call.name, "input": dict(call.arguments)}
+
+
+def _result(block: dict[str, Any]) -> ToolResult:
+    return ToolResult(block["content"], bool(block.get("is_error", False)))

@@ -1,0 +1,206 @@
+"""The options of the plugin: one table of names, defaults and parsers, for the command line and the ini file.
+
+Precedence: command line, then the marker ``rltask`` (``runs``, ``band``), then ini setting ``rltask_*``, then the
+task's own value or the default. A value that cannot be used is a usage error that says what can.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:  # loaded with the first task, not with pytest
+    from pytest_rltask.task import Band
+    from pytest_rltask.verdict import Gate
+
+__all__ = ["OPTIONS", "Option", "Options", "add_options", "parse_band", "parse_runs"]
+
+DEFAULT_MODEL = "claude-haiku-4-5-20251001"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting, on the command line and in the ini file."""
+
+    flag: str
+    metavar: str
+    default: Any
+    example: str
+    """A value to write, shown where a given one does not fit."""
+    help: str
+    parse: Callable[[str], Any]
+    repeatable: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name within :class:`Options`."""
+        return self.flag.lstrip("-").replace("-", "_")
+
+    @property
+    def dest(self) -> str:
+        """Name of the parsed command line's attribute and of the ini setting."""
+        return f"rltask_{self.name}"
+
+
+def parse_runs(text: str) -> int:
+    """Parse a number of runs."""
+    return _whole(text, at_least=1)
+
+
+def parse_band(text: str) -> Band:
+    """Parse ``LOW,HIGH`` in percent (``10,40``) or, both at most 1, as shares (``0.1,0.4``).
+
+    Example:
+        >>> parse_band("10,40") == parse_band("0.1,0.4")
+        True
+    """
+    from pytest_rltask.task import Band
+
+    expected = "a band LOW,HIGH in percent with LOW below HIGH"
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(expected) from None
+    if max(abs(low), abs(high)) > 1:
+        low, high = low / 100, high / 100
+    try:
+        return Band(low, high)
+    except ValueError:
+        raise ValueError(expected) from None
+
+
+def _whole(text: str, *, at_least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = at_least - 1
+    if value < at_least:
+        raise ValueError(f"a whole number of at least {at_least}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise ValueError("a positive number of seconds")
+    return value
+
+
+def _gate(text: str) -> str:
+    from pytest_rltask.verdict import GATES
+
+    if text not in GATES:
+        raise ValueError(f"one of {', '.join(GATES)}")
+    return text
+
+
+OPTIONS = (
+    Option("--runs", "N", 10, "10", "trials of each task and model", parse_runs),
+    Option(
+        "--model",
+        "NAME",
+        DEFAULT_MODEL,
+        "policy:baseline",
+        "who plays: claude-..., policy:NAME (a scripted policy the task ships) or replay:RUN_DIR; may be repeated",
+        str,
+        repeatable=True,
+    ),
+    Option("--seed", "N", 42, "42", "seed of run 0; run i uses seed + i", lambda text: _whole(text, at_least=0)),
+    Option("--conv-steps", "N", None, "10", "turns a trial may take (10 unless the task says otherwise)", parse_runs),
+    Option("--trial-timeout", "S", None, "900", "seconds a trial may take (900 unless the task says so)", _seconds),
+    Option("--band", "LOW,HIGH", None, "10,40", "pass rates, in percent, that the gate accepts (10,40)", parse_band),
+    Option(
+        "--gate",
+        "RULE",
+        "point",
+        "point",
+        "point: the observed rate lies in the band; proven: it is not proven outside; strict: it is proven inside",
+        _gate,
+    ),
+    Option("--log-dir", "DIR", "logs", "logs", "where run directories are created", str),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of a run. None: left to the task."""
+
+    runs: int
+    model: tuple[str, ...]
+    seed: int
+    conv_steps: int | None
+    trial_timeout: float | None
+    band: Band | None
+    gate: Gate
+    log_dir: str
+    given: frozenset[str]
+    """Names of the settings that the command line gave, and so override the marker."""
+
+    @classmethod
+    def read(cls, config: pytest.Config) -> Options:
+        """Read the command line and the ini file.
+
+        Raises:
+            pytest.UsageError: a value cannot be used.
+        """
+        values: dict[str, Any] = {}
+        given = set()
+        for option in OPTIONS:
+            typed = config.getoption(option.dest)
+            if typed is not None:
+                given.add(option.name)
+            raw = typed if typed is not None else config.getini(option.dest)
+            where = option.flag if typed is not None else f"ini setting {option.dest}:"
+            values[option.name] = _parsed(option, raw, where)
+        return cls(**values, given=frozenset(given))
+
+    def command_line(self) -> list[str]:
+        """Return the options that reproduce these settings, whatever an ini file says."""
+        words: list[str] = []
+        for option in OPTIONS:
+            value = getattr(self, option.name)
+            if value is None or option.name == "log_dir":
+                continue
+            if option.name == "band":
+                value = f"{value.low * 100:g},{value.high * 100:g}"
+            for one in value if option.repeatable else [value]:
+                words += [option.flag, f"{one:g}" if isinstance(one, float) else str(one)]
+        return words
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every option and its ini setting."""
+    group = parser.getgroup("rltask", "RL tasks for language models (pytest-rltask)")
+    for option in OPTIONS:
+        default = f"; default {option.default}" if option.default is not None else ""
+        group.addoption(
+            option.flag,
+            dest=option.dest,
+            metavar=option.metavar,
+            default=None,
+            action="append" if option.repeatable else "store",
+            help=f"{option.help}{default}",
+        )
+        kind: Any = "args" if option.repeatable else "string"
+        parser.addini(option.dest, f"{option.flag}: {option.help}", type=kind, default=None)
+
+
+def _parsed(option: Option, raw: Any, where: str) -> Any:
+    if not raw and raw != "0":
+        default = option.default
+        return (default,) if option.repeatable else default
+    if option.repeatable:
+        return tuple(dict.fromkeys(raw))
+    try:
+        return option.parse(raw)
+    except ValueError as error:
+        raise pytest.UsageError(
+            f"{where} {shlex.quote(raw)} is not {error}; write {option.flag} {option.example}"
+        ) from None

@@ -1,0 +1,158 @@
+"""The pytest plugin: hooks and nothing else. What they do stands in `session`, `gate` and `report`.
+
+None of these is loaded before an option or a marker asks for it: a suite without tasks pays for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_rltask.options import OPTIONS, add_options
+
+if TYPE_CHECKING:
+    from pytest_rltask.report.summary import Summary
+    from pytest_rltask.session import Session
+    from pytest_rltask.trial import Trial
+
+MARKER = "rltask"
+MARKER_HELP = (
+    "rltask(*, task, runs=None, band=None, name=None): every run of `task` (a Task, or a function config -> Task) "
+    "is an item of this test, which asserts on its fixture `trial`; `band` is (low, high) as shares of 1"
+)
+SESSION: pytest.StashKey[Session] = pytest.StashKey()
+SUMMARY: pytest.StashKey[Summary] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", MARKER_HELP)
+    if any(config.getoption(option.dest) is not None for option in OPTIONS):
+        _session(config)  # a wrong option is told before anything is collected
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["rltask"] = json.dumps(_session(node.config).header)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marker = metafunc.definition.get_closest_marker(MARKER)
+    if marker is not None:
+        _session(metafunc.config).parametrize(metafunc, marker)
+
+
+def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any], report: Any) -> None:
+    from pytest_rltask.tools import DefinitionError
+
+    error = call.excinfo
+    if isinstance(node, pytest.Collector) and error and error.errisinstance((DefinitionError, pytest.UsageError)):
+        report.longrepr = report.rltask_usage_error = str(error.value)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    said = getattr(report, "rltask_usage_error", None)
+    if said is not None:
+        raise pytest.UsageError(said)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if state := session.config.stash.get(SESSION, None):
+        state.plan(session.items)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> str:
+    state = config.stash.get(SESSION, None)
+    return state.headline() if state else ""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    config = node.config
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    headline = _session(config).headline()
+    if headline and reporter:
+        reporter.ensure_newline()
+        reporter.write_line(headline)
+
+
+@pytest.fixture
+def trial(request: pytest.FixtureRequest) -> Trial:
+    """The finished trial of this item: episode opened from its seed, played by the model, and graded."""
+    if not hasattr(request, "param"):
+        pytest.fail("the fixture trial needs a task: @pytest.mark.rltask(task=MyTask())", pytrace=False)
+    return _session(request.config).play(request.node, request.param)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if state := item.config.stash.get(SESSION, None):
+        state.settle(item, call, report)
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: Any, config: pytest.Config) -> tuple[str, str, Any] | None:
+    word = getattr(report, "rltask_gate", None)
+    if word is not None and report.failed:
+        return "failed", "F", (word.upper(), {"red": True})
+    if word is not None:
+        return word, "", word.upper() if config.get_verbosity() > 0 else ""
+    outcome = getattr(report, "rltask_outcome", None)
+    if outcome == "failed":
+        return "missed", "m", ("MISSED", {"yellow": True})
+    if outcome == "cheated":
+        return "cheated", "c", ("CHEATED", {"red": True})
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)  # before JUnit XML writes its file
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    state = session.config.stash.get(SESSION, None)
+    if state is None:
+        return
+    state.close()
+    if state.is_worker:
+        return
+    summary = state.summarise()
+    if summary is None:
+        return
+    session.config.stash[SUMMARY] = summary
+    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        from pytest_rltask.gate import report_gate
+
+        report_gate(session, summary)
+
+
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    if summary := config.stash.get(SUMMARY, None):
+        terminal = config.get_terminal_writer()
+        interrupted = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        terminalreporter.section("pass rates", sep="=")
+        for line, markup in _session(config).summary_lines(
+            summary, terminal.fullwidth, unicode=_shows_unicode(terminal), interrupted=interrupted
+        ):
+            terminalreporter.write_line(line, **markup)
+
+
+def _shows_unicode(terminal: Any) -> bool:
+    encoding = getattr(terminal._file, "encoding", None) or "ascii"
+    return "utf" in encoding.lower()
+
+
+def _session(config: pytest.Config) -> Session:
+    if SESSION not in config.stash:
+        from pytest_rltask.session import Session
+
+        config.stash[SESSION] = Session(config)
+    return config.stash[SESSION]

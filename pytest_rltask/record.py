@@ -1,0 +1,168 @@
+"""The record of a finished trial: plain data, JSON in and out.
+
+Everything downstream (report, gate, replay, export) works from records alone, so that what is shown after a
+run can be shown again years later from the run directory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+__all__ = ["SCHEMA_VERSION", "Fault", "FaultKind", "Outcome", "Record", "RequestLog", "Usage"]
+
+SCHEMA_VERSION = 1
+"""Version of the JSON form; raised when a field changes its meaning."""
+
+Outcome = Literal["passed", "failed", "cheated", "errored"]
+"""How a trial ended. ``errored`` is a fault of the API, the sandbox or the task: never counted in a pass rate."""
+
+FaultKind = Literal["api", "sandbox", "task", "harness"]
+"""Whose fault an errored trial is; ``harness`` is ours."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens billed by a request, or summed over a trial."""
+
+    input_tokens: int = 0
+    """Prompt tokens that no cache served."""
+    output_tokens: int = 0
+    """Generated tokens, thinking included."""
+    cache_read_tokens: int = 0
+    """Prompt tokens served from the cache."""
+    cache_write_tokens: int = 0
+    """Prompt tokens written to the cache."""
+
+    @property
+    def total(self) -> int:
+        """All tokens billed."""
+        return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_read_tokens + other.cache_read_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class RequestLog:
+    """One answered request to the model."""
+
+    request_id: str | None
+    """The API's id of the request, to quote to its support; None for scripted policies."""
+    model: str
+    """The model that answered, as it names itself."""
+    stop_reason: str
+    usage: Usage
+    cost_usd: float | None
+    """Price in US dollars; None when the model's price is unknown."""
+    latency_s: float
+    """Seconds from the first attempt to the answer."""
+    faults: tuple[str, ...] = ()
+    """What went wrong in earlier attempts at this request, in order."""
+    empty: bool = False
+    """True if the reply had no content at all, so that the history holds no message for it."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a trial is errored."""
+
+    kind: FaultKind
+    message: str
+    """One or two lines for a person."""
+    request_id: str | None = None
+    """The API's id of the request that failed last."""
+    fatal: bool = False
+    """True if no other trial of the run could fare better (bad key, spend limit): the run stops."""
+    details: str = ""
+    """Traceback of a fault in the task's code."""
+
+
+@dataclass
+class Record:
+    """Everything about one finished trial."""
+
+    trial_id: str
+    """Unique in its run directory: the item's node id."""
+    task: str
+    task_digest: str
+    """Identity of the task by content, see :meth:`pytest_rltask.Task.digest`."""
+    model: str
+    """The model as named by ``--model``."""
+    run: int
+    """Index of the run of this task and model, from 0."""
+    seed: int
+    outcome: Outcome = "errored"
+    label: str = ""
+    """A few words that name the kind of failure; reports count by it."""
+    reason: str = ""
+    """One sentence: why the trial did not pass."""
+    score: float | None = None
+    """The grader's raw score; None when there is no grade."""
+    threshold: float | None = None
+    grade_passed: bool | None = None
+    """The grader's own verdict, before the test's assertion."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    """Facts about the episode, see :attr:`pytest_rltask.Episode.info`."""
+    stop: str = ""
+    """Why the conversation ended: ``done``, a stop reason of the model, or ``limit``."""
+    limit: str | None = None
+    """The limit that fired: turns, tool_calls, total_tokens or wall."""
+    fault: Fault | None = None
+    prompt_digest: str = ""
+    tools_digest: str = ""
+    system: str = ""
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    """The whole conversation in the form of the Messages API."""
+    requests: list[RequestLog] = field(default_factory=list)
+    turns: int = 0
+    tool_calls: int = 0
+    """Valid tool calls that ran."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall-clock seconds by phase: open, model, tools, grade, total."""
+    started: str = ""
+    """UTC time of the start, ISO 8601."""
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all requests."""
+        return sum((request.usage for request in self.requests), Usage())
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Cost of all requests in US dollars; None when the price of any is unknown."""
+        costs = [request.cost_usd for request in self.requests]
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON data."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Record:
+        """Rebuild a record; fields this version does not know are dropped.
+
+        Raises:
+            ValueError: the data are not a trial's record.
+        """
+        try:
+            known = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
+            known["requests"] = [_request(entry) for entry in known.get("requests", [])]
+            known["fault"] = Fault(**known["fault"]) if known.get("fault") else None
+            if known["outcome"] not in get_args(Outcome):
+                raise ValueError(f"unknown outcome {known['outcome']!r}")
+            return cls(**known)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a trial's record: {error}") from error
+
+
+def _request(entry: dict[str, Any]) -> RequestLog:
+    return RequestLog(**{**entry, "usage": Usage(**entry["usage"]), "faults": tuple(entry["faults"])})

@@ -1,0 +1,54 @@
+"""The report files of a run directory: ``report.json`` for programs, ``summary.md`` for people and pull requests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from pytest_rltask.record import SCHEMA_VERSION
+from pytest_rltask.report.summary import Summary
+from pytest_rltask.report.table import COLUMNS, cells, gate_line
+from pytest_rltask.runlog import Run, transcript_path
+
+__all__ = ["markdown", "write_reports"]
+
+
+def write_reports(run: Run, summary: Summary) -> None:
+    """Write the report files; what stood there before is replaced."""
+    data = {
+        "schema": SCHEMA_VERSION,
+        "run": run.header,
+        "gate": summary.gate,
+        "gate_holds": summary.holds,
+        "rows": [row.to_json() for row in summary.rows],
+    }
+    (run.path / "report.json").write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
+    (run.path / "summary.md").write_text(markdown(run, summary), encoding="utf-8")
+
+
+def markdown(run: Run, summary: Summary) -> str:
+    """Return the summary as Markdown."""
+    return "\n".join([*_lines(run, summary), ""])
+
+
+def _lines(run: Run, summary: Summary) -> Iterator[str]:
+    yield f"# Pass rates, gate `{summary.gate}`: {'holds' if summary.holds else 'fails'}"
+    yield ""
+    yield f"`{run.header['command']}`, {run.header['created']}"
+    yield ""
+    yield f"| {' | '.join(COLUMNS)} |"
+    yield f"|{'---|' * len(COLUMNS)}"
+    for row in summary.rows:
+        yield f"| {' | '.join(_escaped(cell) for cell in cells(row))} |"
+    for row in summary.rows:
+        yield ""
+        yield f"- {_escaped(gate_line(row))}"
+        for reason, count in [*row.reasons.items(), *row.faults.items()]:
+            yield f"  - {count} x {_escaped(reason)}"
+        if row.example:
+            path = transcript_path(run.path, row.task, row.example).relative_to(run.path)
+            yield f"  - a trial to read: `{path}`"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")

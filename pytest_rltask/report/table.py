@@ -1,0 +1,92 @@
+"""How numbers of a summary are written, for every report alike."""
+
+from __future__ import annotations
+
+from pytest_rltask.report.summary import Row
+
+__all__ = ["BAR_WIDTH", "COLUMNS", "bar", "cells", "gate_line", "verdict_text"]
+
+COLUMNS = (
+    "task", "model", "trials", "passed", "rate", "95 % interval", "pass rate 0-100 %", "verdict",
+    "score", "turns", "tokens", "cost", "time",
+)  # fmt: skip
+BAR_WIDTH = 20
+
+
+def cells(row: Row, *, unicode: bool = True) -> list[str]:
+    """Return a row's cells, in the order of COLUMNS."""
+    verdict = row.verdict
+    rate = "-" if verdict.rate is None else f"{verdict.rate * 100:.0f} %"
+    interval = "-" if verdict.interval is None else "{:.0f}-{:.0f} %".format(*(end * 100 for end in verdict.interval))
+    return [
+        row.name,
+        row.model,
+        str(row.judged) if row.judged == row.planned else f"{row.judged}/{row.planned}",
+        str(row.passed),
+        rate,
+        interval,
+        bar(row, unicode=unicode),
+        verdict_text(row),
+        "-" if row.mean_score is None else f"{row.mean_score:.3f}",
+        "-" if row.turns is None else f"{row.turns:.1f}",
+        _tokens(row.usage.total),
+        cost(row),
+        _duration(row.seconds),
+    ]
+
+
+def bar(row: Row, *, unicode: bool = True) -> str:
+    """Draw the pass rate from 0 to 100 %: the band in brackets, the interval as a line, the rate as a dot."""
+    empty, line, dot = ("·", "─", "●") if unicode else (".", "-", "o")
+    drawn = [empty] * BAR_WIDTH
+    if row.verdict.interval and row.verdict.rate is not None:
+        low, high = (_place(end) for end in row.verdict.interval)
+        drawn[low : high + 1] = [line] * (high + 1 - low)
+        drawn[_place(row.verdict.rate)] = dot
+    low, high = round(row.band.low * BAR_WIDTH), round(row.band.high * BAR_WIDTH)
+    return "".join([*drawn[:low], "[", *drawn[low:high], "]", *drawn[high:]])
+
+
+def verdict_text(row: Row) -> str:
+    """Return the verdict, and whether it is proven."""
+    verdict = row.verdict
+    if verdict.word in ("incomplete", "undecided"):
+        return verdict.word
+    return f"{verdict.word}, {'proven' if verdict.proven else 'not proven'}"
+
+
+def gate_line(row: Row) -> str:
+    """Return one sentence: the rate, the band, and what they say."""
+    verdict = row.verdict
+    if verdict.word == "incomplete":
+        missing = row.planned - row.judged
+        return f"incomplete: {missing} of {row.planned} trials of {row.name} have no grade (at most 20 % may)"
+    assert verdict.rate is not None
+    rate = f"pass rate {row.passed}/{row.judged} = {verdict.rate * 100:.0f} %"
+    return f"{verdict_text(row)}: {rate} of {row.name} by {row.model}, band {row.band}"
+
+
+def cost(row: Row) -> str:
+    """Return the cost in US dollars; a dash where nothing is paid."""
+    if row.cost_usd is None:
+        return "unknown"
+    return f"${row.cost_usd:.2f}" if row.cost_usd >= 0.995 else f"${row.cost_usd:.4f}" if row.paid else "-"
+
+
+def _place(rate: float) -> int:
+    return min(int(rate * BAR_WIDTH), BAR_WIDTH - 1)
+
+
+def _tokens(tokens: int) -> str:
+    if not tokens:
+        return "-"
+    if tokens < 10_000:
+        return str(tokens)
+    return f"{tokens / 1e3:.0f}k" if tokens < 10_000_000 else f"{tokens / 1e6:.1f}M"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} m {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} m"

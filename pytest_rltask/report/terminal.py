@@ -1,0 +1,119 @@
+"""The summary at the end of a pytest run: a table worst first, reasons, paths, and the next command to type."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from pytest_rltask.report.summary import Row, Summary
+from pytest_rltask.report.table import COLUMNS, cells
+from pytest_rltask.runlog import transcript_path
+
+__all__ = ["Line", "summary_lines"]
+
+Line = tuple[str, dict[str, bool]]
+"""A line and the markup pytest's terminal writer takes for it."""
+
+TEXT_COLUMNS = {"task", "model", "pass rate 0-100 %", "verdict"}
+KEY_COLUMNS = 2
+"""Columns that name the row, repeated where the table is shown in two parts."""
+FIRST_PART = 8
+"""Columns of the first part of a table too wide for the terminal."""
+
+
+def summary_lines(
+    summary: Summary, *, run_dir: Path, command: str, width: int, unicode: bool, interrupted: bool = False
+) -> Iterator[Line]:
+    """Yield the lines of the summary.
+
+    Args:
+        summary: what to show.
+        run_dir: where the run's files are.
+        command: the command line of the run, to build the next one from.
+        width: of the terminal, in characters; a wider table is shown in two parts.
+        unicode: whether the terminal can show more than ASCII.
+        interrupted: whether the run ended early, so that no gate was checked.
+    """
+    yield from _table(summary.rows, width, unicode=unicode)
+    several = len({row.model for row in summary.rows}) > 1
+    for row in summary.rows:
+        who = f"{row.name} by {row.model}" if several else row.name
+        yield from _counted(f"{who} missed", row.reasons, {"yellow": True})
+        yield from _counted(f"{who} errored", row.faults, {"red": True})
+        if row.lost:
+            yield f"{who}: {row.lost} of {row.planned} planned trials were not played to the end", {"red": True}
+    yield "", {}
+    if interrupted:
+        yield "interrupted: the gate was not checked", {"yellow": True}
+    yield f"run directory: {_short(run_dir)}", {}
+    example = _example(summary, run_dir)
+    if example:
+        yield f"a trial to read: {shlex.quote(_short(example))}", {}
+    yield f"next: {_next_command(summary, run_dir, command)}", {"bold": True}
+
+
+def _table(rows: list[Row], width: int, *, unicode: bool) -> Iterator[Line]:
+    """Yield the table; in two parts, each with the columns that name the row, if it is too wide for one."""
+    table = [list(COLUMNS), *(cells(row, unicode=unicode) for row in rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(COLUMNS))]
+    parts = [list(range(len(COLUMNS)))]
+    if sum(widths) + 2 * (len(COLUMNS) - 1) > width:
+        keys = list(range(KEY_COLUMNS))
+        parts = [list(range(FIRST_PART)), keys + list(range(FIRST_PART, len(COLUMNS)))]
+    for part in parts:
+        for index, line in enumerate(table):
+            text = "  ".join(_aligned(line[column], column, widths[column]) for column in part)
+            yield text.rstrip(), {"bold": True} if index == 0 else _colour(rows[index - 1])
+
+
+def _aligned(cell: str, column: int, width: int) -> str:
+    return cell.ljust(width) if COLUMNS[column] in TEXT_COLUMNS else cell.rjust(width)
+
+
+def _colour(row: Row) -> dict[str, bool]:
+    if not row.verdict.holds:
+        return {"red": True}
+    return {"green": True} if row.verdict.proven else {"yellow": True}
+
+
+def _counted(what: str, reasons: dict[str, int], markup: dict[str, bool]) -> Iterator[Line]:
+    if reasons:
+        yield f"{what}: " + ", ".join(f"{count} x {reason}" for reason, count in reasons.items()), markup
+
+
+def _example(summary: Summary, run_dir: Path) -> Path | None:
+    row = next((row for row in summary.rows if row.example), None)
+    return transcript_path(run_dir, row.task, row.example) if row and row.example else None
+
+
+def _next_command(summary: Summary, run_dir: Path, command: str) -> str:
+    """Return what most likely helps next: mend faults and play again, play enough to prove, or read."""
+    worst = summary.rows[0]
+    if worst.verdict.word == "incomplete":
+        return command
+    unproven = [row for row in summary.rows if row.verdict.more_runs]
+    if unproven:
+        return _with_runs(command, max(row.judged + (row.verdict.more_runs or 0) for row in unproven))
+    example = _example(summary, run_dir)
+    if not summary.holds and example:
+        return f"less {shlex.quote(_short(example))}"
+    return f"less {shlex.quote(_short(run_dir / 'summary.md'))}"
+
+
+def _with_runs(command: str, runs: int) -> str:
+    words = iter(shlex.split(command))
+    kept: list[str] = []
+    for word in words:
+        if word == "--runs":
+            next(words, None)
+        elif not word.startswith("--runs="):
+            kept.append(word)
+    return shlex.join([*kept, "--runs", str(runs)])
+
+
+def _short(path: Path) -> str:
+    """Return a path as a person would type it from here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

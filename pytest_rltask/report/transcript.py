@@ -1,0 +1,98 @@
+"""A conversation as text a person can read: who said what, which tool was called with what, what came back."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from pytest_rltask.record import Record
+
+__all__ = ["render"]
+
+
+def render(record: Record) -> str:
+    """Return a finished trial as readable text."""
+    return "\n".join([*_head(record), *_conversation(record), *_foot(record), ""])
+
+
+def _head(record: Record) -> Iterator[str]:
+    yield f"{record.trial_id}"
+    yield f"task {record.task} · model {record.model} · run {record.run} · seed {record.seed} · {record.started}"
+    for name, value in record.info.items():
+        yield f"  {name}: {value}"
+    if record.system:
+        yield from _section("system", record.system)
+
+
+def _conversation(record: Record) -> Iterator[str]:
+    turn = 0
+    for message in record.messages:
+        if message["role"] == "assistant":
+            turn += 1
+        for block in message["content"]:
+            yield from _block(message["role"], turn, block)
+
+
+def _block(role: str, turn: int, block: dict[str, Any]) -> Iterator[str]:
+    match block.get("type"):
+        case "text":
+            yield from _section(f"turn {turn} · model" if role == "assistant" else "harness", block["text"])
+        case "thinking":
+            yield from _section(f"turn {turn} · thinking", block.get("thinking") or "(not shown by the API)")
+        case "tool_use":
+            yield from _section(f"turn {turn} · calls {block['name']}", _arguments(block["input"]))
+        case "tool_result":
+            yield from _section("error" if block.get("is_error") else "result", _readable(block["content"]))
+        case other:
+            yield from _section(f"turn {turn} · {other}", json.dumps(block))
+
+
+def _foot(record: Record) -> Iterator[str]:
+    score = "none" if record.score is None else f"{record.score:g}"
+    threshold = "" if record.threshold is None else f" (threshold {record.threshold:g})"
+    yield from _section(record.outcome, record.reason)
+    yield f"score: {score}{threshold}"
+    for name, value in record.metrics.items():
+        yield f"  {name}: {value}"
+    yield f"ended by: {record.limit or record.stop or 'fault'}"
+    yield f"turns: {record.turns} · tool calls: {record.tool_calls} · " + _paid(record)
+    yield "seconds: " + ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in record.seconds.items())
+    if record.fault and record.fault.request_id:
+        yield f"request id: {record.fault.request_id}"
+    if record.fault and record.fault.details:
+        yield record.fault.details
+
+
+def _paid(record: Record) -> str:
+    cost = "unknown" if record.cost_usd is None else f"${record.cost_usd:.4f}"
+    return f"tokens: {record.usage.total:,} · cost: {cost}"
+
+
+def _section(title: str, text: str) -> Iterator[str]:
+    yield ""
+    yield f"--- {title} " + "-" * max(3, 74 - len(title))
+    if text:
+        yield textwrap.dedent(text).rstrip()
+
+
+def _arguments(arguments: Any) -> str:
+    """Show short arguments in a line each, and long ones, such as a program, as they are."""
+    if not isinstance(arguments, dict):
+        return json.dumps(arguments)
+    return "\n".join(_argument(name, value) for name, value in arguments.items())
+
+
+def _argument(name: str, value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"{name}: {text}" if "\n" not in text else f"{name}:\n{textwrap.indent(text.rstrip(), '    ')}"
+
+
+def _readable(content: Any) -> str:
+    """Show a JSON object's fields like arguments, so that program output keeps its lines."""
+    try:
+        data = json.loads(content)
+    except (TypeError, ValueError):
+        return str(content)
+    return _arguments(data) if isinstance(data, dict) else str(content)

@@ -1,0 +1,246 @@
+"""The run directory: everything a run leaves behind, written so that nothing finished is ever lost.
+
+`run.json` says how the run was started, `plan.json` what was to be played; each process appends its finished
+trials to a file of its own, `trials.<writer>.jsonl`, one JSON object a line, on disk before the trial's item
+reports. A line that a dying process left half-written is skipped on reading; nothing else can be damaged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pytest_rltask.record import SCHEMA_VERSION, Outcome, Record
+
+__all__ = [
+    "PlannedTrial",
+    "Run",
+    "RunLogError",
+    "RunWriter",
+    "choose_run_dir",
+    "find_run_dir",
+    "load_run",
+    "transcript_path",
+]
+
+
+class RunLogError(Exception):
+    """A directory cannot be read as a run directory; the message says why."""
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial that the run set out to play."""
+
+    trial_id: str
+    test: str
+    """Node id of the test function, without the part that names model and run."""
+    task: str
+    task_digest: str
+    model: str
+    run: int
+    seed: int
+    band: tuple[float, float]
+
+
+@dataclass
+class Run:
+    """A run directory as loaded."""
+
+    path: Path
+    header: dict[str, Any]
+    plan: list[PlannedTrial]
+    records: dict[str, Record] = field(default_factory=dict)
+    """Finished trials by id."""
+    damaged_lines: int = 0
+    """Half-written lines that were skipped."""
+
+
+def choose_run_dir(log_dir: Path, now: datetime) -> Path:
+    """Return a path for a new run directory that nothing occupies; creates nothing."""
+    base = log_dir / f"run_{now:%Y%m%d_%H%M%S}"
+    path, attempt = base, 1
+    while path.exists():
+        attempt += 1
+        path = base.with_name(f"{base.name}_{attempt}")
+    return path
+
+
+def find_run_dir(path: Path, run_id: str) -> Path | None:
+    """Return the directory of a run that chose this path, be it the path itself or a numbered one beside it."""
+    candidate, attempt = path, 1
+    while candidate.exists():
+        if _header_id(candidate) == run_id:
+            return candidate
+        attempt += 1
+        candidate = path.with_name(f"{path.name}_{attempt}")
+    return None
+
+
+def transcript_path(run_dir: Path, task: str, trial_id: str) -> Path:
+    """Return where the readable form of a trial is written: ``transcripts/<task>-<run>.txt``."""
+    name = f"{task}-{trial_id.partition('[')[2].rstrip(']')}"
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)  # a name no shell asks to quote
+    return run_dir / "transcripts" / f"{safe}.txt"
+
+
+class RunWriter:
+    """Appends the trials that one process finishes.
+
+    Args:
+        path: the run directory; created with its header by whichever process of the run comes first.
+        writer: name of this process within the run: ``main``, ``gw0``, ...
+        header: what ``run.json`` shall hold; its ``id`` tells this run from another that chose the same path.
+    """
+
+    def __init__(self, path: Path, writer: str, header: dict[str, Any]) -> None:
+        self.path = _created(path, header)
+        self._trials = self.path / f"trials.{writer}.jsonl"
+
+    def plan(self, trials: list[PlannedTrial]) -> None:
+        """Write what is going to be played; every process of a run writes the same."""
+        _write_whole(self.path / "plan.json", [asdict(trial) for trial in trials])
+
+    def append(self, record: Record) -> None:
+        """Put a finished trial on disk; returns once it would survive a power cut."""
+        self._append_line({"type": "trial", "schema": SCHEMA_VERSION, **record.to_json()})
+
+    def amend(self, trial_id: str, outcome: Outcome, why: str) -> None:
+        """Put on disk that the test's assertion judged a trial otherwise than its grader."""
+        self._append_line({"type": "assertion", "trial_id": trial_id, "outcome": outcome, "why": why})
+
+    def write_transcript(self, record: Record, text: str) -> Path:
+        """Write the readable form of a trial and return its path."""
+        path = transcript_path(self.path, record.task, record.trial_id)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="replace")
+        return path
+
+    def _append_line(self, data: dict[str, Any]) -> None:
+        # ASCII escapes make any string of a model safe to write; NaN is refused by the grade already.
+        line = json.dumps(data, default=str) + "\n"
+        is_new = not self._trials.exists()
+        with self._trials.open("ab") as file:
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        if is_new:
+            _sync_dir(self.path)
+
+
+def load_run(path: Path) -> Run:
+    """Load a run directory.
+
+    Raises:
+        RunLogError: it is none, or was written by a later version.
+    """
+    if not path.is_dir():
+        raise RunLogError(f"{path} is not a directory")
+    header, plan = _load_json(path / "run.json"), _load_json(path / "plan.json")
+    if not isinstance(header, dict) or "schema" not in header or not isinstance(plan, list):
+        raise RunLogError(f"{path} is not a run directory of pytest-rltask")
+    if header["schema"] > SCHEMA_VERSION:
+        raise RunLogError(f"{path} was written by a later version (schema {header['schema']}); upgrade pytest-rltask")
+    try:
+        trials = [PlannedTrial(**{**trial, "band": tuple(trial["band"])}) for trial in plan]
+    except (TypeError, KeyError) as error:
+        raise RunLogError(f"{path / 'plan.json'} is damaged: {error}") from None
+    run = Run(path, header, trials)
+    for file in sorted(path.glob("trials.*.jsonl")):
+        _load_trials(file, run)
+    return run
+
+
+def _load_trials(file: Path, run: Run) -> None:
+    for entry in _entries(file, run):
+        if entry.get("type") == "trial":
+            try:
+                record = Record.from_json(entry)
+            except ValueError as error:
+                raise RunLogError(f"{file}: {error}") from None
+            run.records[record.trial_id] = record
+        elif entry.get("type") == "assertion" and entry["trial_id"] in run.records:
+            record = run.records[entry["trial_id"]]
+            record.outcome = entry["outcome"]
+            record.reason = entry["why"] or record.reason
+            record.label = record.label or "assertion"
+
+
+def _entries(file: Path, run: Run) -> Iterator[dict[str, Any]]:
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise RunLogError(f"{file} cannot be read: {error.strerror}") from None
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            run.damaged_lines += 1
+            continue
+        if isinstance(entry, dict):
+            yield entry
+
+
+def _load_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise RunLogError(f"{path.parent} is not a run directory of pytest-rltask: it has no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise RunLogError(f"{path} cannot be read: {error}") from None
+
+
+def _created(path: Path, header: dict[str, Any]) -> Path:
+    """Create the run directory with its header in one step, or join the one that a process of this run created."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".run-", dir=path.parent))
+    draft.chmod(0o755)
+    _write_whole(draft / "run.json", header)
+    candidate, attempt = path, 1
+    while True:
+        try:
+            draft.rename(candidate)  # fails on a directory that is not empty: only one process can win
+            return candidate
+        except OSError:
+            if not candidate.exists():
+                raise
+        if _header_id(candidate) == header["id"]:
+            (draft / "run.json").unlink()
+            draft.rmdir()
+            return candidate
+        attempt += 1
+        candidate = path.with_name(f"{path.name}_{attempt}")
+
+
+def _header_id(path: Path) -> object:
+    try:
+        return json.loads((path / "run.json").read_bytes()).get("id")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _write_whole(path: Path, data: object) -> None:
+    """Replace a file in one step, so that no reader ever sees half of it."""
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(data, file, indent=1, default=str)
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(draft, 0o644)
+    os.replace(draft, path)
+
+
+def _sync_dir(path: Path) -> None:
+    """Make a new file's name durable, where the system can."""
+    if os.name == "posix":
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

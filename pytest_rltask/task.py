@@ -1,0 +1,254 @@
+"""What an author writes: a task opens seeded episodes; an episode offers a prompt, tools and a grader.
+
+A :class:`Task` is a frozen dataclass: its fields are its parameters, its content is its identity, and it
+knows nothing of pytest. :meth:`Task.open` makes one :class:`Episode` from a seed. The harness lets a model
+and the episode's tools alternate, then asks the episode for a :class:`Grade`.
+
+Mistakes in these definitions are found when the class is created or collected, not in the middle of a paid
+trial, and are raised as :class:`DefinitionError` with the line to write.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import random
+import re
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pytest_rltask.tools import DefinitionError, ToolCall
+
+__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task"]
+
+
+@dataclass(frozen=True, order=True)
+class Band:
+    """The interval, both ends included, that a task's pass rate should lie in."""
+
+    low: float = 0.10
+    """Smallest acceptable pass rate, in [0, 1]."""
+    high: float = 0.40
+    """Largest acceptable pass rate, in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.low < self.high <= 1.0:
+            raise ValueError(f"a band needs 0 <= low < high <= 1, got {self.low:g},{self.high:g}")
+
+    def __contains__(self, rate: object) -> bool:
+        return isinstance(rate, float | int) and self.low <= rate <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.low * 100:g}-{self.high * 100:g} %"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a trial ends although the model would go on. The record says which limit fired."""
+
+    turns: int = 10
+    """Assistant messages a trial may take (``--conv-steps``)."""
+    tool_calls: int | None = None
+    """Valid tool calls that may run; None for no limit. The model is told after each turn how many remain."""
+    total_tokens: int | None = None
+    """Tokens billed in all requests of the trial, cached ones included; None for no limit."""
+    wall_s: float = 900.0
+    """Seconds a trial may take (``--trial-timeout``). Checked after each reply and each tool call."""
+    reply_tokens: int = 16_000
+    """Tokens of one reply: the ``max_tokens`` of each request."""
+    tool_output_chars: int = 20_000
+    """Characters of one tool's output that reach the model; of a longer one the middle is cut."""
+    tool_s: float = 300.0
+    """Seconds one tool call may take. A tool that does not return in time is a fault of the task."""
+
+    def __post_init__(self) -> None:
+        for limit in dataclasses.fields(self):
+            value = getattr(self, limit.name)
+            if value is not None and not value > 0:
+                raise ValueError(f"Limits.{limit.name} must be positive, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What the grader says of a finished episode.
+
+    Example:
+        >>> Grade(score=0.9, threshold=0.875).passed
+        True
+        >>> Grade(score=1.0, threshold=0.875, cheated=True, reason="trained on test.csv").passed
+        False
+    """
+
+    score: float
+    """The raw score; must be finite."""
+    threshold: float | None = None
+    """The score that passes; None leaves the verdict to the test's assertion."""
+    passed: bool | None = None
+    """Whether the trial passed. By default ``score >= threshold``, and never for a cheated trial."""
+    cheated: bool = False
+    """The grader proved tampering. Counts as failed, is reported apart, and no assertion can turn it into a pass."""
+    label: str = "score below threshold"
+    """A few words that name the kind of failure; the report counts trials by it."""
+    reason: str = ""
+    """One sentence for a person: why the trial failed, with its numbers."""
+    metrics: Mapping[str, float | int | str | bool | None] = field(default_factory=dict)
+    """Whatever else was measured; JSON scalars only."""
+
+    def __post_init__(self) -> None:
+        if self.cheated:
+            object.__setattr__(self, "passed", False)
+        elif self.passed is None and self.threshold is not None:
+            object.__setattr__(self, "passed", bool(self.score >= self.threshold))
+
+    def problem(self) -> str | None:
+        """Say in a sentence why this grade cannot be used, or None if it can."""
+        try:
+            score = float(self.score)
+        except (TypeError, ValueError):
+            return f"the grader's score is {self.score!r}; it must be a number"
+        if not math.isfinite(score):
+            return f"the grader's score is {score}; it must be finite (no score is not a score of zero)"
+        return None
+
+
+@dataclass(frozen=True)
+class PolicyView:
+    """What a scripted policy may see: just what a model sees, and a source of randomness of its own."""
+
+    prompt: str
+    """The episode's prompt."""
+    tools: tuple[str, ...]
+    """Names of the episode's tools."""
+    seed: int
+    """The trial's seed."""
+    rng: random.Random
+    """Seeded from the policy's name and the trial's seed."""
+
+
+Policy = Callable[[PolicyView], Generator["ToolCall | Sequence[ToolCall] | str", Any, None]]
+"""A scripted policy: a generator function that plays an episode.
+
+It yields a :class:`~pytest_rltask.ToolCall` and receives its :class:`~pytest_rltask.ToolResult`; or a list of
+calls (one turn, in parallel) and receives the list of results; or a string, which is said to the harness as
+a reply without tools. It ends its turn for good by returning.
+"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The definition of an RL problem. Subclass it as a frozen dataclass whose fields are the parameters.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class Guess(Task):
+        ...     high: int = 100
+        ...     def open(self, seed: int) -> Episode:
+        ...         raise NotImplementedError
+        >>> Guess(high=10).name
+        'guess'
+    """
+
+    band: ClassVar[Band] = Band()
+    """The pass rates at which the task is worth training on; ``band=`` in the marker overrides it."""
+    policies: ClassVar[Mapping[str, Policy]] = {}
+    """Scripted policies by name, played with ``--model policy:NAME``. Usual: null, naive, baseline, solver."""
+
+    @property
+    def name(self) -> str:
+        """The task's name in reports: by default the class name in snake_case."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(self).__name__).lower()
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of one trial; options of the command line override them."""
+        return Limits()
+
+    def open(self, seed: int) -> Episode:
+        """Open the episode of a seed. Everything random in it must follow from the seed."""
+        raise NotImplementedError
+
+    def digest(self) -> str:
+        """Return 16 hex digits that identify the class and the values of its fields."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        identity = [type(self).__module__, type(self).__qualname__, fields]
+        text = json.dumps(identity, sort_keys=True, default=repr)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __init_subclass__(cls, *, abstract: bool = False) -> None:
+        super().__init_subclass__()
+        if not abstract and cls.open is Task.open:
+            raise DefinitionError(
+                f"task {cls.__name__} cannot be opened; add `def open(self, seed: int) -> Episode: ...` to it"
+            )
+
+
+class Episode:
+    """One instance of a task: a prompt, tools and a grader, over a dataset drawn from a seed.
+
+    Subclass it, write the ``prompt`` property and :meth:`grade`, and mark each method that the model may call
+    with :func:`pytest_rltask.tool`. No two of its methods run at the same time, save :meth:`close`, which an
+    interrupted trial calls while a tool is still at work. Tools, :meth:`finish`, :meth:`grade` and :meth:`close`
+    may block: the harness runs them off its event loop. The properties and the other hooks must be quick.
+    """
+
+    @property
+    def prompt(self) -> str:
+        """The first user message."""
+        raise NotImplementedError
+
+    @property
+    def system(self) -> str:
+        """The system prompt; empty for none."""
+        return ""
+
+    @property
+    def done(self) -> bool:
+        """True once nothing that follows could change the grade: the trial then ends."""
+        return False
+
+    @property
+    def info(self) -> Mapping[str, float | int | str | bool | None]:
+        """Facts about this instance for the record (difficulty, sizes); never a secret or a label."""
+        return {}
+
+    def observe(self, reply: str) -> None:
+        """See the text of each reply of the model, before its tools run."""
+
+    def remind(self) -> str | None:
+        """Return a text to append after this turn's tool results, such as the remaining budget; or None."""
+        return None
+
+    def nudge(self) -> str | None:
+        """Return what to answer a model that stopped calling tools although not `done`; None ends the trial."""
+        return None
+
+    def finish(self) -> None:
+        """Submit on the model's behalf, where the task does so; called once before :meth:`grade`."""
+
+    def grade(self) -> Grade:
+        """Grade the episode. Anything it raises is a fault of the task, never a failed trial."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give back what the episode holds: processes, files. Called exactly once, whatever happened."""
+
+    def __enter__(self) -> Episode:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __init_subclass__(cls, *, abstract: bool = False) -> None:
+        super().__init_subclass__()
+        if abstract:
+            return
+        if cls.grade is Episode.grade:
+            raise DefinitionError(f"episode {cls.__name__} has no grader; add `def grade(self) -> Grade: ...` to it")
+        if cls.prompt is Episode.prompt:
+            raise DefinitionError(
+                f"episode {cls.__name__} has no prompt; add a property `def prompt(self) -> str: ...` to it"
+            )

@@ -1,0 +1,195 @@
+"""Tools: typed methods of an episode that the model may call.
+
+``@tool`` only marks a method and checks that it is fully annotated. Its JSON schema is derived with pydantic
+from the signature and the Google-style docstring the first time it is needed, and every call is validated
+strictly against the same model: a bad call becomes a sentence the model can act on, never an exception.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+if typing.TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+__all__ = ["DefinitionError", "InvalidCall", "Tool", "ToolCall", "ToolError", "ToolResult", "call", "tool", "tools_of"]
+
+_MARK = "__rltask_tool__"
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class DefinitionError(Exception):
+    """A task, episode or tool is written wrongly. The message says what to write; pytest exits with status 4."""
+
+
+class ToolError(Exception):
+    """Raised by a tool to refuse a call: the model receives the message as an error and may try again."""
+
+
+class InvalidCall(Exception):
+    """The model's arguments do not fit the tool; the message tells it what does."""
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A request of a model to run a tool."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    id: str = ""
+
+
+def call(name: str, **arguments: Any) -> ToolCall:
+    """Return a tool call, as a scripted policy yields it.
+
+    Example:
+        >>> call("run_python", path="train.py").arguments
+        {'path': 'train.py'}
+    """
+    return ToolCall(name, arguments)
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What came back to the model for one call."""
+
+    text: str
+    """The text the model reads, cut at the limit."""
+    is_error: bool = False
+    """True for an unknown tool, invalid arguments, a refusal (:class:`ToolError`) or a spent limit."""
+    truncated_chars: int = 0
+    """How many characters of the output were cut."""
+
+    def json(self) -> Any:
+        """Parse the text as JSON, as returned by tools whose result is not a string."""
+        return json.loads(self.text)
+
+
+def tool(method: _F) -> _F:
+    """Mark a method of an episode as a tool the model may call.
+
+    The method's name is the tool's name, its docstring the description; parameters need type hints
+    (``Annotated[float, Field(gt=0, lt=1)]`` states a range), and a Google-style ``Args:`` section describes
+    them. Return a string, or anything JSON can hold. Raise :class:`ToolError` to refuse a call.
+
+    Raises:
+        DefinitionError: a parameter has no type hint, cannot be passed by name, or there is no docstring.
+    """
+    where = f"tool {getattr(method, '__qualname__', method)!s}"
+    if not inspect.isfunction(method):
+        raise DefinitionError(f"{where}: @tool marks a method; write `@tool` directly above `def`, without arguments")
+    for parameter in _parameters(method):
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise DefinitionError(f"{where}: parameter {parameter} cannot be passed by name; write it as `name: type`")
+        if parameter.annotation is parameter.empty:
+            raise DefinitionError(
+                f"{where}: parameter {parameter.name!r} has no type hint; write `{parameter.name}: str`"
+            )
+    if not inspect.getdoc(method):
+        raise DefinitionError(f"{where} has no docstring; its first line tells the model what the tool does")
+    setattr(method, _MARK, True)
+    return method
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool bound to an episode: what the model is told of it, and how to call it."""
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+    _method: Callable[..., Any]
+    _arguments: TypeAdapter[dict[str, Any]]
+
+    @property
+    def param(self) -> dict[str, Any]:
+        """The tool as the Messages API takes it."""
+        return {"name": self.name, "description": self.description, "input_schema": self.input_schema}
+
+    def bind(self, arguments: object) -> Callable[[], Any]:
+        """Validate a call's arguments and return the call itself, to be run without arguments.
+
+        Raises:
+            InvalidCall: the arguments do not fit; the message says what does.
+        """
+        from pydantic import ValidationError
+
+        try:
+            # Through JSON, since only then strict mode takes a list for a tuple but no string for a number.
+            values = self._arguments.validate_json(json.dumps(arguments), strict=True)
+        except ValidationError as error:
+            raise InvalidCall(self._explain(error)) from None
+        except (TypeError, ValueError):
+            raise InvalidCall(f"{self.name}: the arguments must be a JSON object") from None
+        return lambda: self._method(**values)
+
+    def _explain(self, error: ValidationError) -> str:
+        problems = []
+        for detail in error.errors(include_url=False, include_input=False)[:5]:
+            place = ".".join(str(part) for part in detail["loc"]) or "arguments"
+            problems.append(f"{place}: {detail['msg']}")
+        takes = ", ".join(
+            f"{name}: {spec.get('type', 'value')}" for name, spec in self.input_schema["properties"].items()
+        )
+        return f"{self.name} was not run. {'; '.join(problems)}. It takes {takes or 'no arguments'}."
+
+
+def tools_of(episode: object) -> dict[str, Tool]:
+    """Return the tools of an episode by name, in the order in which its class defines them."""
+    names: dict[str, None] = {}
+    for cls in reversed(type(episode).__mro__):
+        names |= dict.fromkeys(name for name, value in vars(cls).items() if getattr(value, _MARK, False))
+    return {name: _bind(getattr(episode, name)) for name in names}
+
+
+def _parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
+    return list(inspect.signature(method).parameters.values())[1:]  # without self
+
+
+def _bind(method: Any) -> Tool:
+    function = method.__func__
+    description, arguments = _derive(function)
+    return Tool(function.__name__, description, _plain_schema(arguments), method, arguments)
+
+
+def _derive(function: Callable[..., Any]) -> tuple[str, TypeAdapter[dict[str, Any]]]:
+    """Build the validator of a tool's arguments from its signature, and its description from the docstring."""
+    from docstring_parser import DocstringStyle, parse
+    from pydantic import ConfigDict, Field, TypeAdapter, with_config
+    from typing_extensions import NotRequired, TypedDict  # pydantic takes typing's own only from Python 3.12 on
+
+    document = parse(inspect.getdoc(function) or "", style=DocstringStyle.GOOGLE)
+    said = {entry.arg_name: entry.description for entry in document.params}
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise DefinitionError(f"tool {function.__qualname__}: {error}; type hints must name importable types") from None
+    annotated: Any = typing.Annotated  # types made at run time, which no type checker follows
+    typed_dict: Any = TypedDict
+    fields: dict[str, Any] = {}
+    for parameter in _parameters(function):
+        optional = parameter.default is not parameter.empty
+        extra = {"default": parameter.default} if optional and parameter.default is not None else None
+        described = Field(description=said.get(parameter.name), json_schema_extra=extra)
+        hint = annotated[hints[parameter.name], described]
+        fields[parameter.name] = NotRequired[hint] if optional else hint
+    # A TypedDict, not a BaseModel: a parameter may then be called `schema` or `copy`.
+    shape = with_config(ConfigDict(extra="forbid", allow_inf_nan=False))(typed_dict(function.__name__, fields))
+    adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(shape)
+    lines = [document.short_description or "", document.long_description or ""]
+    return "\n\n".join(line for line in lines if line), adapter
+
+
+def _plain_schema(arguments: TypeAdapter[dict[str, Any]]) -> dict[str, Any]:
+    """Return the JSON schema without pydantic's generated titles, which only cost tokens."""
+    schema = arguments.json_schema()
+    schema.pop("title", None)
+    schema.setdefault("properties", {})
+    for spec in schema["properties"].values():
+        spec.pop("title", None)
+    return schema

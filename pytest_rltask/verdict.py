@@ -1,0 +1,252 @@
+"""Is the pass rate in the band? Pure functions from counts to an interval, a verdict and a gate.
+
+The observed rate alone answers badly: at a true rate of 25 %, ten runs fall outside 10-40 % one time in seven.
+So every verdict says whether it is *proven*, by exact (Clopper-Pearson) binomial tails at levels calibrated so
+that one may look after every run up to a cap: at a pass rate on an edge of the band, the chance that a wrong
+verdict is ever proven stays at most 5 %.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from pytest_rltask.task import Band
+
+__all__ = ["GATES", "Gate", "Levels", "Verdict", "VerdictWord", "clopper_pearson", "judge", "levels", "proven"]
+
+VerdictWord = Literal["in band", "too easy", "too hard", "undecided", "incomplete"]
+Gate = Literal["point", "proven", "strict"]
+GATES: tuple[Gate, ...] = ("point", "proven", "strict")
+
+MAX_ERROR_SHARE = 0.20
+"""Share of the planned trials that may end without a grade before the verdict is `incomplete`."""
+RISK = 0.05
+"""Chance of ever proving a wrong verdict at an edge of the band."""
+CAPS = (20, 50, 100, 200)
+"""Numbers of runs up to which one may look after each; a run plan belongs to the smallest that holds it."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """One-sided tail probabilities below which a verdict counts as proven."""
+
+    too_easy: float
+    too_hard: float
+    in_band: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the outcomes of one task and model say about its difficulty."""
+
+    word: VerdictWord
+    proven: bool
+    """Whether the word holds with the stated risk, however often one looked."""
+    rate: float | None
+    """Observed pass rate in [0, 1]; None without a judged trial."""
+    interval: tuple[float, float] | None
+    """Exact 95 % interval of the pass rate."""
+    holds: bool
+    """Whether the gate holds."""
+    more_runs: int | None
+    """About how many further runs would prove the word at the observed rate; None: proven, or beyond all caps."""
+
+
+def clopper_pearson(passed: int, runs: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the exact binomial interval of a pass rate (Clopper & Pearson 1934, eq. of the two tails).
+
+    Args:
+        passed: successes, 0 <= passed <= runs.
+        runs: judged trials, at least 1.
+        level: confidence level in (0, 1).
+
+    Returns:
+        Lower and upper bound in [0, 1].
+
+    Example:
+        >>> low, high = clopper_pearson(3, 10)
+        >>> f"{low:.3f} {high:.3f}"
+        '0.067 0.652'
+    """
+    if not 0 <= passed <= runs or runs < 1:
+        raise ValueError(f"need 0 <= passed <= runs and runs >= 1, got {passed} of {runs}")
+    tail = (1 - level) / 2
+    low = 0.0 if passed == 0 else _bisect(lambda p: _at_least(passed, runs, p) < tail)
+    high = 1.0 if passed == runs else _bisect(lambda p: _at_most(passed, runs, p) > tail)
+    return low, high
+
+
+def proven(passed: int, runs: int, band: Band, cap: int) -> VerdictWord | None:
+    """Return the verdict that the counts prove, or None.
+
+    Args:
+        passed: passed trials.
+        runs: judged trials, at most `cap`.
+        band: where the pass rate should lie.
+        cap: number of runs up to which one may look after each.
+    """
+    if runs == 0:
+        return None
+    level = levels(band, cap)
+    if _at_least(passed, runs, band.high) < level.too_easy:
+        return "too easy"
+    if _at_most(passed, runs, band.low) < level.too_hard:
+        return "too hard"
+    if max(_at_least(passed, runs, band.low), _at_most(passed, runs, band.high)) < level.in_band:
+        return "in band"
+    return None
+
+
+def judge(*, passed: int, judged: int, planned: int, band: Band, gate: Gate = "point") -> Verdict:
+    """Judge the outcomes of one task and model.
+
+    Args:
+        passed: passed trials.
+        judged: trials with a grade (passed, failed or cheated).
+        planned: trials that were to be played; those without a grade are errored or lost.
+        band: where the pass rate should lie.
+        gate: ``point`` asks that the observed rate lies in the band, ``proven`` that it is not proven outside,
+            ``strict`` that it is proven inside.
+    """
+    if judged == 0 or planned - judged > MAX_ERROR_SHARE * planned:
+        rate = passed / judged if judged else None
+        return Verdict("incomplete", False, rate, clopper_pearson(passed, judged) if judged else None, False, None)
+    rate = passed / judged
+    shown = proven(passed, judged, band, _cap(max(planned, judged)))
+    observed: VerdictWord = "in band" if rate in band else "too easy" if rate > band.high else "too hard"
+    word = observed if gate == "point" else shown or "undecided"
+    holds = word == "in band" or (gate == "proven" and word == "undecided")
+    is_proven = shown == word
+    more = None if is_proven else _more_runs(rate, judged, band, observed)
+    return Verdict(word, is_proven, rate, clopper_pearson(passed, judged), holds, more)
+
+
+@lru_cache(maxsize=64)
+def levels(band: Band, cap: int) -> Levels:
+    """Return the levels for a band and a cap: shipped for the default band, else calibrated (about a second)."""
+    if band == Band() and cap in _DEFAULT_LEVELS:
+        return _DEFAULT_LEVELS[cap]
+    return calibrate(band, cap)
+
+
+def calibrate(band: Band, cap: int) -> Levels:
+    """Find the largest levels at which no wrong verdict is ever proven with more than the stated risk.
+
+    Exact dynamic programming over the paths of a binomial walk, absorbed where a verdict is proven: *too easy*
+    is wrong up to the upper edge and likeliest there, *too hard* from the lower edge on, *in band* outside both.
+    """
+    low, high = _Tails(band.low, cap), _Tails(band.high, cap)
+    easy = _largest(lambda a: _ever(band.high, [(_first_below(high.at_least[n], a), n) for n in range(cap + 1)]))
+    hard = _largest(lambda a: _ever(band.low, [(0, _last_below(low.at_most[n], a)) for n in range(cap + 1)]))
+
+    def inside(a: float) -> float:
+        region = [(_first_below(low.at_least[n], a), _last_below(high.at_most[n], a)) for n in range(cap + 1)]
+        return max(_ever(band.low, region), _ever(band.high, region))
+
+    return Levels(easy, hard, _largest(inside))
+
+
+# calibrate(Band(), cap), rounded down: saves a third of a second at the end of every run.
+_DEFAULT_LEVELS = {
+    20: Levels(0.021028, 0.049999, 0.049999),
+    50: Levels(0.012294, 0.034336, 0.027988),
+    100: Levels(0.009295, 0.022528, 0.017082),
+    200: Levels(0.007048, 0.013505, 0.011203),
+}
+
+
+class _Tails:
+    """Both tails of the binomial distribution for all n up to a cap: ``at_least[n][k]`` and ``at_most[n][k]``."""
+
+    def __init__(self, p: float, cap: int) -> None:
+        self.at_least: list[list[float]] = []
+        self.at_most: list[list[float]] = []
+        pmf = [1.0]
+        for _ in range(cap + 1):
+            total, below = 0.0, []
+            for mass in pmf:
+                total += mass
+                below.append(total)
+            self.at_most.append(below)
+            total, above = 0.0, []
+            for mass in reversed(pmf):
+                total += mass
+                above.append(total)
+            self.at_least.append(above[::-1])
+            pmf = [a * (1 - p) + b * p for a, b in zip([*pmf, 0.0], [0.0, *pmf], strict=True)]
+
+
+def _first_below(tail: list[float], level: float) -> int:
+    """Return the smallest k whose upper tail is below the level; past the end if none is."""
+    return next((k for k, value in enumerate(tail) if value < level), len(tail))
+
+
+def _last_below(tail: list[float], level: float) -> int:
+    """Return the largest k whose lower tail is below the level; -1 if none is."""
+    return next((k for k in range(len(tail) - 1, -1, -1) if tail[k] < level), -1)
+
+
+def _ever(p: float, region: list[tuple[int, int]]) -> float:
+    """Return the chance that a walk with success probability p ever enters region[n] = (first k, last k)."""
+    alive, entered = {0: 1.0}, 0.0
+    for first, last in region[1:]:
+        moved: dict[int, float] = {}
+        for k, mass in alive.items():
+            if mass > 1e-12:  # what is left out could not change the third digit of the risk
+                moved[k] = moved.get(k, 0.0) + mass * (1 - p)
+                moved[k + 1] = moved.get(k + 1, 0.0) + mass * p
+        entered += sum(mass for k, mass in moved.items() if first <= k <= last)
+        alive = {k: mass for k, mass in moved.items() if not first <= k <= last}
+    return entered
+
+
+def _largest(risk: Callable[[float], float]) -> float:
+    """Return the largest level whose risk is at most RISK, by bisection; the risk grows with the level."""
+    low, high = 0.0, RISK + 1e-9
+    for _ in range(24):
+        middle = (low + high) / 2
+        low, high = (middle, high) if risk(middle) <= RISK else (low, middle)
+    return low
+
+
+def _cap(runs: int) -> int:
+    return next((cap for cap in CAPS if runs <= cap), runs)
+
+
+def _more_runs(rate: float, judged: int, band: Band, word: VerdictWord) -> int | None:
+    """Return how many further runs would prove the word if the rate stayed, up to the largest cap."""
+    for runs in range(judged + 1, CAPS[-1] + 1):
+        if proven(round(rate * runs), runs, band, _cap(runs)) == word:
+            return runs - judged
+    return None
+
+
+def _at_least(k: int, n: int, p: float) -> float:
+    return _at_most(n - k, n, 1 - p)
+
+
+def _at_most(k: int, n: int, p: float) -> float:
+    """Return P(X <= k) of Binomial(n, p), summed in logarithms so that no term under- or overflows."""
+    if k >= n or p <= 0:
+        return 1.0
+    if k < 0 or p >= 1:
+        return 0.0 if k < n else 1.0
+    log_p, log_q, log_n = math.log(p), math.log1p(-p), math.lgamma(n + 1)
+    terms = (
+        math.exp(log_n - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * log_p + (n - i) * log_q)
+        for i in range(k + 1)
+    )
+    return min(1.0, math.fsum(terms))
+
+
+def _bisect(below: Callable[[float], bool]) -> float:
+    """Return where a predicate of p in [0, 1] turns from true to false."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if below(middle) else (low, middle)
+    return (low + high) / 2
