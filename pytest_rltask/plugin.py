@@ -33,6 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER_HELP)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(UsageErrors(), "rltask-usage-errors")
     if any(config.getoption(option.dest) is not None for option in OPTIONS):
         _session(config)  # a wrong option is told before anything is collected
 
@@ -56,10 +58,14 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: pytest
         report.longrepr = report.rltask_usage_error = str(error.value)
 
 
-def pytest_collectreport(report: pytest.CollectReport) -> None:
-    said = getattr(report, "rltask_usage_error", None)
-    if said is not None:
-        raise pytest.UsageError(said)
+class UsageErrors:
+    """Ends the run on a task that is written wrongly; not registered in workers, which only report it."""
+
+    @pytest.hookimpl(tryfirst=True)  # before the terminal lists it as an error of the file
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        said = getattr(report, "rltask_usage_error", None)
+        if said is not None:
+            raise pytest.UsageError(said)
 
 
 @pytest.hookimpl(tryfirst=True)

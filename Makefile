@@ -1,0 +1,48 @@
+# Two commands for a fresh machine with Python >= 3.11 and pip: `make bench` and `make test`. No API key is needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Versions that CI installs; `make bench CONSTRAINTS=` takes the newest instead.
+CONSTRAINTS ?= constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+# On Linux, pip's own index has torch for GPUs (several GB). The index for CPU builds stands on PyTorch's install
+# page: make bench TORCH_INDEX=<that address>
+TORCH_INDEX ?=
+TORCH := torch==2.13.0 $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+RUNS ?= 10
+
+.PHONY: bench test lint bench-startup bench-overhead clean
+
+bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
+	$(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) -n 2
+
+test: $(VENV)/.dev  ## run the whole test suite
+	$(BIN)/pytest tests -n 2
+
+lint: $(VENV)/.dev  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict pytest_rltask
+
+bench-startup: $(VENV)/.dev  ## what the plugin costs a suite without tasks
+	$(BIN)/python -m tests.bench.startup
+
+bench-overhead: $(VENV)/.dev  ## what the trial loop costs over the bare SDK
+	$(BIN)/python -m tests.bench.overhead
+
+$(VENV)/.venv:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# torch first: whatever depends on it would otherwise pull in the build for GPUs.
+$(VENV)/.benchmarks: $(VENV)/.venv pyproject.toml $(CONSTRAINTS)
+	$(PIP) $(TORCH)
+	$(PIP) --editable '.[benchmarks]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.benchmarks
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

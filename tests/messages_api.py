@@ -1,0 +1,736 @@
+"""A scripted Messages API on 127.0.0.1: what the real anthropic SDK talks to in tests and benchmarks.
+
+    with MessagesAPI([status(529), reply(tool_use("submit", {"answer": 12})), reply(text("done"))]) as api:
+        client = anthropic.AsyncAnthropic(base_url=api.base_url, api_key="test-key", max_retries=0)
+        ...
+    assert [seen.answered for seen in api.requests] == ["529", "200", "200"]
+
+A script is a list of steps, or a function `(body, turn) -> step` that is asked at every attempt. How a list is
+played, each conversation from its start:
+
+* The list falls into turns: each turn is any number of faults and the reply that ends it. The turn of a request
+  is the number of answers its history holds, so turn `t` plays the `t`-th group.
+* Attempt `k` at a turn (the identical request, again) takes the `k`-th step of its group; attempts past the end
+  repeat the last step. So `[status(529), reply(...)]` is a fault and then an answer, `[status(529)]` is a fault
+  for ever, and a client that lost a reply and asks again gets the same step anew, with new ids.
+* A turn past the last group is a violation: the client went on further than the script.
+* `reply` ends a turn, and `slow` or `drip` around one; everything else is a fault.
+
+Trials with the same prompt: an opening that follows an identical one which *failed* is its retry, any other
+starts a new conversation. To tell concurrent identical trials apart beyond doubt, send the header `x-trial`, or
+`metadata.user_id`. To script them differently, use `each_conversation`.
+
+Every request is checked (see `request_validator`) before it is answered: a violation is answered with 400,
+kept in `violations`, and raised as AssertionError on leaving the context unless `take_violations` fetched it.
+
+Run as `python -m tests.messages_api --turns 5` it prints its URL and plays N calls of `echo` until stdin closes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from tests.request_validator import Conversation, RequestValidator
+
+Block: TypeAlias = Mapping[str, Any]
+
+DEFAULT_USAGE: Mapping[str, Any] = {
+    "input_tokens": 100,
+    "output_tokens": 20,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 0,
+    "service_tier": "standard",
+}
+"""What a reply uses unless its step says otherwise."""
+
+TRIAL_HEADER = "x-trial"
+"""Request header that tells trials with identical prompts apart."""
+
+_ERROR_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+# ---- blocks of a reply ----
+
+
+def text(words: str) -> Block:
+    """Return a text block."""
+    return {"type": "text", "text": words}
+
+
+def tool_use(name: str, arguments: Mapping[str, Any], *, id: str | None = None) -> Block:  # noqa: A002 - the API's name
+    """Return a tool call; without an id each answer gets a fresh one, as from the real API."""
+    return {"type": "tool_use", "id": id, "name": name, "input": dict(arguments)}
+
+
+def thinking(words: str, signature: str = "c2lnbmF0dXJl") -> Block:
+    """Return a thinking block; empty words with a signature are what newer models send."""
+    return {"type": "thinking", "thinking": words, "signature": signature}
+
+
+# ---- steps ----
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole message, status 200. Made by `reply`."""
+
+    blocks: tuple[Block, ...]
+    stop_reason: str
+    usage: Mapping[str, Any]
+    model: str | None
+    stop_details: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """An error in the API's shape. Made by `status`."""
+
+    code: int
+    error_type: str
+    message: str
+    headers: Mapping[str, str]
+    details: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Any body under any status. Made by `raw`."""
+
+    code: int
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Disconnect:
+    """The connection closes without an answer. Made by `disconnect`."""
+
+
+@dataclass(frozen=True)
+class CutBody:
+    """Headers and half of the body, then the connection closes. Made by `cut_body`."""
+
+    step: Reply
+
+
+@dataclass(frozen=True)
+class Hang:
+    """No answer until the client leaves or the server closes. Made by `hang`."""
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Another step, later. Made by `slow`."""
+
+    step: Step
+    seconds: float | None
+    until: Gate | None
+
+
+@dataclass(frozen=True)
+class Drip:
+    """Another step whose body comes a byte at a time. Made by `drip`."""
+
+    step: Reply | Status | Raw
+    interval_s: float
+
+
+Step: TypeAlias = "Reply | Status | Raw | Disconnect | CutBody | Hang | Slow | Drip"
+OneScript: TypeAlias = "Sequence[Step] | Callable[[dict[str, Any], int], Step]"
+Script: TypeAlias = "OneScript | EachConversation"
+
+
+def reply(
+    *blocks: Block,
+    stop_reason: str | None = None,
+    usage: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    stop_details: Mapping[str, Any] | None = None,
+) -> Reply:
+    """Answer with a message of these blocks, which may be of types unknown to the SDK.
+
+    Args:
+        blocks: From `text`, `tool_use`, `thinking`, or plain dicts. None at all is legal in the API.
+        stop_reason: Default `tool_use` if there is a tool_use block, else `end_turn`. Any string goes.
+        usage: Merged over `DEFAULT_USAGE`.
+        model: Default the requested one.
+        stop_details: Why, when the stop_reason is `refusal`.
+    """
+    default = "tool_use" if any(block["type"] == "tool_use" for block in blocks) else "end_turn"
+    return Reply(blocks, stop_reason or default, {**DEFAULT_USAGE, **(usage or {})}, model, stop_details)
+
+
+def status(
+    code: int,
+    *,
+    headers: Mapping[str, str] | None = None,
+    error_type: str | None = None,
+    message: str | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> Status:
+    """Answer with an error; its type follows from the status code unless given."""
+    error_type = error_type or _ERROR_TYPES.get(code, "api_error" if code >= 500 else "invalid_request_error")
+    return Status(code, error_type, message or f"scripted {error_type}", headers or {}, details)
+
+
+def spend_limit(which: str = "enforced_spend_limit_reached") -> Status:
+    """Answer 429 with the error code of a spend limit, which no retry can cure.
+
+    Args:
+        which: `enforced_spend_limit_reached`, `contract_spend_limit_reached`, or `ramp_limit_exceeded` (which,
+            unlike the others, does pass).
+    """
+    return status(429, message="scripted spend limit", details={"error_code": which})
+
+
+def raw(code: int, content_type: str, body: bytes) -> Raw:
+    """Answer with exactly this body: malformed JSON, an HTML page, JSON with fields missing."""
+    return Raw(code, content_type, body)
+
+
+def disconnect() -> Disconnect:
+    """Close the connection without an answer."""
+    return Disconnect()
+
+
+def cut_body(step: Reply | None = None) -> CutBody:
+    """Send the headers and half of a reply, then close the connection."""
+    return CutBody(step or reply(text("This sentence is never finished, nor is the JSON around it.")))
+
+
+def hang() -> Hang:
+    """Do not answer until the client leaves or the server closes."""
+    return Hang()
+
+
+def slow(step: Step, seconds: float | None = None, *, until: Gate | None = None) -> Slow:
+    """Answer once the seconds have passed or the gate is open, whichever is first (with neither: never)."""
+    return Slow(step, seconds, until)
+
+
+def drip(step: Reply | Status | Raw, *, interval_s: float = 0.02) -> Drip:
+    """Send the headers at once and the body a byte at a time: every read succeeds, the whole takes long."""
+    return Drip(step, interval_s)
+
+
+class Gate:
+    """Lets a test hold a `slow` step, and know that a request has come to it, without sleeping.
+
+    >>> gate = Gate()
+    >>> script = [slow(reply(text("at last")), until=gate)]
+    """
+
+    def __init__(self) -> None:
+        self._reached = threading.Event()
+        self._lock = threading.Lock()
+        self._is_open = False
+        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+
+    def open(self) -> None:
+        """Let everything through that waits here or comes later. Opening again does nothing."""
+        with self._lock:
+            self._is_open = True
+            for loop, event in self._waiting:
+                loop.call_soon_threadsafe(event.set)
+
+    def wait_until_reached(self, *, timeout_s: float = 10) -> None:
+        """Block until a request waits here. From a coroutine, use `asyncio.to_thread`."""
+        assert self._reached.wait(timeout_s), f"no request came to the gate within {timeout_s:g} s"
+
+    async def _pass(self, timeout_s: float | None) -> None:
+        waiter = asyncio.get_running_loop(), asyncio.Event()
+        with self._lock:
+            if self._is_open:
+                waiter[1].set()
+            self._waiting.add(waiter)
+        self._reached.set()
+        try:
+            await asyncio.wait_for(waiter[1].wait(), timeout_s)
+        except TimeoutError:
+            pass
+        finally:
+            with self._lock:
+                self._waiting.discard(waiter)
+
+
+@dataclass(frozen=True)
+class EachConversation:
+    """Scripts dealt out to conversations. Made by `each_conversation`."""
+
+    scripts: tuple[OneScript, ...]
+    dealt: Iterator[int] = field(default_factory=itertools.count)
+
+
+def each_conversation(*scripts: OneScript) -> EachConversation:
+    """Give the n-th conversation that arrives the n-th script, and all later ones the last."""
+    return EachConversation(scripts)
+
+
+def ratelimit_headers(*, requests_left: int = 999, tokens_left: int = 99_000) -> dict[str, str]:
+    """Return the headers that the API sends with every answer; pass others to `status(headers=...)`."""
+    reset = "2030-01-01T00:00:00Z"
+    return {
+        "anthropic-ratelimit-requests-limit": "1000",
+        "anthropic-ratelimit-requests-remaining": str(requests_left),
+        "anthropic-ratelimit-requests-reset": reset,
+        "anthropic-ratelimit-tokens-limit": "100000",
+        "anthropic-ratelimit-tokens-remaining": str(tokens_left),
+        "anthropic-ratelimit-tokens-reset": reset,
+    }
+
+
+# ---- the server ----
+
+
+@dataclass
+class SeenRequest:
+    """One HTTP request, and what became of it."""
+
+    number: int
+    """Position in the journal, from 0."""
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    """Names in lower case. The key is in `authorization`, so this is kept out of the repr."""
+    body: Any
+    """The parsed JSON; None if there is none."""
+    arrived: float
+    """`time.monotonic()` when the request was complete."""
+    conversation: str = ""
+    """Key of its conversation; empty if the request violates something."""
+    turn: int = 0
+    attempt: int = 0
+    """How many times the same request came before."""
+    answered: str = ""
+    """The status code, or `disconnect`, `cut body`, `client left`, `server closed`; empty while in flight."""
+    message: Mapping[str, Any] | None = None
+    """The message of a reply, as sent."""
+    finished: float | None = None
+    """`time.monotonic()` when the answer was handed to the socket, or the wait for it ended."""
+
+
+class MessagesAPI:
+    """The server, in a thread of its own; a context manager. All public members are thread safe.
+
+    Args:
+        script: One script for all conversations, or a dict of marker to script: a conversation plays the first
+            whose marker occurs in its first user message (so `""` serves as the default, put last).
+        allow_violations: Do not raise on leaving the context.
+        latency_s: Waited before each answer.
+        port: 0 takes any free one.
+        journal: Whether to keep the requests; off for benchmarks.
+    """
+
+    def __init__(
+        self,
+        script: Script | Mapping[str, Script],
+        *,
+        allow_violations: bool = False,
+        latency_s: float = 0.0,
+        port: int = 0,
+        journal: bool = True,
+    ) -> None:
+        self._scripts: Mapping[str, Script] = script if isinstance(script, Mapping) else {"": script}
+        self._allow_violations, self._latency_s, self._port = allow_violations, latency_s, port
+        self._keeps_journal = journal
+        self._changed = threading.Condition()  # guards what follows, and tells that it changed
+        self._requests: list[SeenRequest] = []
+        self._violations: list[str] = []
+        self._in_flight = self._peak_in_flight = 0
+        # From here on only for the server's thread.
+        self._validator = RequestValidator()
+        self._playing: dict[str, OneScript] = {}
+        self._numbers, self._ids = itertools.count(), itertools.count(1)
+        self._connections: set[_Connection] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="messages-api", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._validator.check({})  # imports the SDK's types now rather than under the first request
+        self._thread.start()
+        server = self._loop.create_server(lambda: _Connection(self), "127.0.0.1", self._port, backlog=1024)
+        self._server = asyncio.run_coroutine_threadsafe(server, self._loop).result()
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+        if self._allow_violations or not self._violations:
+            return
+        found = "the Messages API would have refused:\n  " + "\n  ".join(self._violations)
+        if error is None:
+            raise AssertionError(found)
+        error.add_note(found)  # most likely the reason for it
+
+    def close(self) -> None:
+        """End the server and all that is in flight, as leaving the context does. Closing again does nothing."""
+        if self._loop.is_closed():
+            return
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def base_url(self) -> str:
+        """For `ANTHROPIC_BASE_URL`, or `base_url=`."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def requests(self) -> list[SeenRequest]:
+        """The journal so far: all requests in order of arrival."""
+        with self._changed:
+            return list(self._requests)
+
+    @property
+    def conversations(self) -> dict[str, list[SeenRequest]]:
+        """The journal by conversation, violations left out."""
+        found: dict[str, list[SeenRequest]] = {}
+        for seen in self.requests:
+            if seen.conversation:
+                found.setdefault(seen.conversation, []).append(seen)
+        return found
+
+    @property
+    def violations(self) -> list[str]:
+        """What was wrong with requests so far."""
+        with self._changed:
+            return list(self._violations)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests being answered now."""
+        return self._in_flight
+
+    @property
+    def peak_in_flight(self) -> int:
+        """The most requests that ever were in flight at once."""
+        return self._peak_in_flight
+
+    def take_violations(self) -> list[str]:
+        """Return the violations and forget them: for a test that expects some."""
+        with self._changed:
+            taken, self._violations = self._violations, []
+            return taken
+
+    def wait_for_requests(self, count: int, *, timeout_s: float = 10) -> list[SeenRequest]:
+        """Block until so many requests have arrived (answered or not), and return them."""
+        with self._changed:
+            arrived = self._changed.wait_for(lambda: len(self._requests) >= count, timeout_s)
+            assert arrived, f"{len(self._requests)} of {count} requests came within {timeout_s:g} s"
+            return list(self._requests)
+
+    def wait_until_idle(self, *, timeout_s: float = 10) -> list[SeenRequest]:
+        """Block until no request is in flight, so that `answered` is final, and return the journal."""
+        with self._changed:
+            idle = self._changed.wait_for(lambda: not self._in_flight, timeout_s)
+            assert idle, f"{self._in_flight} requests still in flight after {timeout_s:g} s"
+            return list(self._requests)
+
+    def leaks(self, secret: str) -> list[str]:
+        """Return where the secret was sent, the authorization header left out."""
+        found = []
+        for seen in self.requests:
+            found += [
+                f"request {seen.number}: header {name}"
+                for name, value in seen.headers.items()
+                if secret in value and name != "authorization"
+            ]
+            if secret in seen.path:
+                found.append(f"request {seen.number}: path")
+            if secret in json.dumps(seen.body, ensure_ascii=False):
+                found.append(f"request {seen.number}: body")
+        return found
+
+    async def _close(self) -> None:
+        self._server.close()
+        tasks = [connection.task for connection in self._connections if connection.task]
+        for connection in list(self._connections):
+            connection.close("server closed")
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # lets the transports report their end
+
+    def _arrived(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> SeenRequest:
+        try:
+            parsed = json.loads(body)
+        except ValueError:
+            parsed = None
+        seen = SeenRequest(next(self._numbers), method, path, headers, parsed, time.monotonic())
+        with self._changed:
+            if self._keeps_journal:
+                self._requests.append(seen)
+            self._in_flight += 1
+            self._peak_in_flight = max(self._peak_in_flight, self._in_flight)
+            self._changed.notify_all()
+        return seen
+
+    async def _serve(self, connection: _Connection, seen: SeenRequest) -> None:
+        """Answer one request, and write down how."""
+        conversation: Conversation | None = None
+        try:
+            conversation, step = self._next_step(seen)
+            if self._latency_s:
+                await asyncio.sleep(self._latency_s)
+            await self._play(connection, seen, step, conversation)
+        finally:
+            if conversation and conversation.state == "in flight":
+                self._validator.failed(conversation)
+
+    def _finished(self, seen: SeenRequest, how: str) -> None:
+        with self._changed:
+            seen.answered = seen.answered or how
+            seen.finished = time.monotonic()
+            self._in_flight -= 1
+            self._changed.notify_all()
+
+    def _next_step(self, seen: SeenRequest) -> tuple[Conversation | None, Step]:
+        """Check the request, and find its conversation and what the script has for it."""
+        if (seen.method, seen.path.partition("?")[0]) != ("POST", "/v1/messages"):
+            self._violated(seen, [f"{seen.method} {seen.path} is not served"])
+            return None, status(404)
+        if not isinstance(seen.body, dict):
+            return None, self._violated(seen, ["the body is not a JSON object"])
+
+        metadata = seen.body.get("metadata")
+        user = metadata.get("user_id") if isinstance(metadata, dict) else None
+        verdict = self._validator.place(seen.body, discriminator=seen.headers.get(TRIAL_HEADER) or str(user or ""))
+        conversation = verdict.conversation
+        if conversation is None:
+            return None, self._violated(seen, verdict.violations)
+        seen.conversation, seen.turn, seen.attempt = conversation.key, conversation.turn, conversation.attempt
+        try:
+            if verdict.is_new:
+                self._playing[conversation.key] = self._script_for(_first_text(seen.body))
+            return conversation, _step(self._playing[conversation.key], seen)
+        except Exception as error:  # whatever a script raises must reach the test
+            return conversation, self._violated(seen, [f"script: {error!r}"])
+
+    def _script_for(self, prompt: str) -> OneScript:
+        for marker, script in self._scripts.items():
+            if marker in prompt:
+                if not isinstance(script, EachConversation):
+                    return script
+                return script.scripts[min(next(script.dealt), len(script.scripts) - 1)]
+        raise LookupError(f"none of the markers {list(self._scripts)} is in the first message {prompt[:80]!r}")
+
+    def _violated(self, seen: SeenRequest, violations: Sequence[str]) -> Status:
+        with self._changed:
+            self._violations += [f"request {seen.number}: {violation}" for violation in violations]
+        return status(400, message="; ".join(violations))
+
+    async def _play(
+        self, connection: _Connection, seen: SeenRequest, step: Step, conversation: Conversation | None
+    ) -> None:
+        if isinstance(step, Slow):
+            gate = step.until or Gate()
+            await gate._pass(step.seconds)
+            await self._play(connection, seen, step.step, conversation)
+        elif isinstance(step, Hang):
+            await asyncio.Event().wait()
+        elif isinstance(step, Disconnect):
+            seen.answered = "disconnect"
+            connection.close("disconnect")
+        elif isinstance(step, CutBody):
+            head, body = self._render(seen, step.step)
+            seen.answered = "cut body"
+            connection.write(head + body[: len(body) // 2])
+            connection.close("cut body")
+        else:
+            interval_s = step.interval_s if isinstance(step, Drip) else 0
+            step = step.step if isinstance(step, Drip) else step
+            head, body = self._render(seen, step)
+            if interval_s:
+                connection.write(head)
+                head = b""
+                for byte in body[:-1]:
+                    connection.write(bytes([byte]))
+                    await asyncio.sleep(interval_s)
+                body = body[-1:]
+            seen.answered = str(200 if isinstance(step, Reply) else step.code)
+            connection.write(head + body)
+            if conversation and isinstance(step, Reply) and seen.message:
+                self._validator.answered(conversation, seen.message)
+
+    def _render(self, seen: SeenRequest, step: Reply | Status | Raw) -> tuple[bytes, bytes]:
+        """Return the head and the body of an answer."""
+        request_id, code, content_type = f"req_{next(self._ids):024d}", 200, "application/json"
+        headers: Mapping[str, str] = {}
+        if isinstance(step, Raw):
+            code, content_type, body = step.code, step.content_type, step.body
+        elif isinstance(step, Status):
+            code, headers = step.code, step.headers
+            error: dict[str, Any] = {"type": step.error_type, "message": step.message}
+            if step.details:
+                error["details"] = step.details
+            body = _encode({"type": "error", "error": error, "request_id": request_id})
+        else:
+            seen.message = self._message(step, seen.body["model"])
+            body = _encode(seen.message)
+        lines = {
+            "content-type": content_type,
+            "content-length": str(len(body)),
+            "request-id": request_id,
+            **ratelimit_headers(),
+            **headers,
+        }
+        phrase = HTTPStatus(code).phrase if code in HTTPStatus._value2member_map_ else "Overloaded"
+        head = f"HTTP/1.1 {code} {phrase}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        return f"{head}\r\n".encode("latin-1"), body
+
+    def _message(self, step: Reply, model: str) -> dict[str, Any]:
+        content = [
+            {**block, "id": f"toolu_{next(self._ids):022d}"} if block.get("id", "") is None else dict(block)
+            for block in step.blocks
+        ]
+        return {
+            "id": f"msg_{next(self._ids):022d}",
+            "type": "message",
+            "role": "assistant",
+            "model": step.model or model,
+            "content": content,
+            "stop_reason": step.stop_reason,
+            "stop_sequence": None,
+            "stop_details": step.stop_details,
+            "usage": dict(step.usage),
+        }
+
+
+class _Connection(asyncio.Protocol):
+    """One client connection: HTTP/1.1 with keep-alive, a request at a time."""
+
+    def __init__(self, api: MessagesAPI) -> None:
+        self.api = api
+        self.buffer = bytearray()
+        self.head: tuple[str, str, dict[str, str]] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.closed_because = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.api._connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.api._connections.discard(self)
+        self.closed_because = self.closed_because or "client left"
+        if self.task:
+            self.task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        if not self.task:
+            self._next_request()
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def close(self, because: str) -> None:
+        self.closed_because = because
+        self.transport.close()
+        if because == "server closed" and self.task:
+            self.task.cancel()
+
+    def _next_request(self) -> None:
+        if not self.head:
+            end = self.buffer.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            first, *lines = self.buffer[:end].decode("latin-1").split("\r\n")
+            del self.buffer[: end + 4]
+            method, path, _ = first.split(" ", 2)
+            pairs = (line.split(":", 1) for line in lines)
+            self.head = method, path, {name.strip().lower(): value.strip() for name, value in pairs}
+        method, path, headers = self.head
+        length = int(headers.get("content-length", 0))
+        if len(self.buffer) < length:
+            return
+        body = bytes(self.buffer[:length])
+        del self.buffer[:length]
+        self.head = None
+        seen = self.api._arrived(method, path, headers, body)
+        self.task = self.api._loop.create_task(self.api._serve(self, seen))
+        # In a callback, since a task that is cancelled before its first step runs no `finally` of its own.
+        self.task.add_done_callback(lambda task: self._served(task, seen))
+
+    def _served(self, task: asyncio.Task[None], seen: SeenRequest) -> None:
+        self.task = None
+        self.api._finished(seen, self.closed_because)
+        if not task.cancelled() and (error := task.exception()):
+            self.close("error in the test server")
+            raise error
+        if self.buffer and not self.transport.is_closing():
+            self._next_request()
+
+
+def _step(script: OneScript, seen: SeenRequest) -> Step:
+    if callable(script):
+        return script(seen.body, seen.turn)
+    groups: list[list[Step]] = [[]]
+    for step in script:
+        groups[-1].append(step)
+        if _is_reply(step):
+            groups.append([])
+    if not groups[-1]:
+        groups.pop()
+    if seen.turn >= len(groups):
+        raise LookupError(f"it has {len(groups)} turns, and the client asks for turn {seen.turn}")
+    return groups[seen.turn][min(seen.attempt, len(groups[seen.turn]) - 1)]
+
+
+def _is_reply(step: Step) -> bool:
+    return _is_reply(step.step) if isinstance(step, (Slow, Drip)) else isinstance(step, Reply)
+
+
+def _first_text(body: Mapping[str, Any]) -> str:
+    """Return all text of the first message, which the validator has found to be the user's."""
+    content = body["messages"][0]["content"]
+    return content if isinstance(content, str) else "\n".join(block.get("text", "") for block in content)
+
+
+def _encode(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def echo_script(turns: int) -> OneScript:
+    """Return a script of so many calls of `echo`, and a last word; cheap to play however long."""
+    call, end = reply(tool_use("echo", {"text": "hello " * 8})), reply(text("done"))
+    return lambda body, turn: call if turn < turns else end
+
+
+def main() -> None:
+    """Serve `echo_script` until stdin closes."""
+    parser = argparse.ArgumentParser(description="A Messages API that calls the tool 'echo' and ends.")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--turns", type=int, default=5, help="tool calls before the end")
+    parser.add_argument("--latency", type=float, default=0.0, metavar="S", help="seconds before each answer")
+    options = parser.parse_args()
+    with MessagesAPI(echo_script(options.turns), port=options.port, latency_s=options.latency, journal=False) as api:
+        sys.stdout.write(f"{api.base_url}\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

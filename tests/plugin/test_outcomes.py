@@ -1,0 +1,158 @@
+"""What becomes of a trial: passed, missed, cheated, errored, or an ordinary failure of the test."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from tests.conftest import Suite
+
+
+def test_a_missed_trial_is_neither_a_failure_nor_a_pass(any_suite: Suite):
+    result = any_suite.run()
+
+    result.stdout.re_match_lines([r".*3 passed, 7 missed, 1 in band.*"])
+    assert result.ret == pytest.ExitCode.OK
+
+
+def test_a_missed_trial_has_its_own_word(suite: Suite):
+    result = suite.run("-v")
+
+    result.stdout.re_match_lines([r".*test_sum\[run-00\] MISSED.*", r".*test_sum\[run-01\] PASSED.*"])
+
+
+def test_a_missed_trial_does_not_stop_a_run_that_stops_at_the_first_failure(any_suite: Suite):
+    result = any_suite.run("-x")
+
+    result.stdout.re_match_lines([r".*3 passed, 7 missed.*"])
+
+
+def test_neither_a_missed_trial_nor_a_gate_is_played_again_by_last_failed(suite: Suite):
+    suite.run(model="policy:null")
+
+    result = suite.run("--lf", model="policy:null")
+
+    result.stdout.fnmatch_lines(["collected 10 items", "*no previously failed tests*"])
+
+
+def test_a_cheated_trial_is_reported_apart_and_no_assertion_makes_it_a_pass(any_suite: Suite):
+    result = any_suite.run(model="policy:cheat")
+
+    result.stdout.re_match_lines([r".*10 x negative sum", r".*1 failed, 10 cheated.*"])
+    assert [row["passed"] for row in any_suite.report()["rows"]] == [0]
+    assert {record.outcome for record in any_suite.last_run().records.values()} == {"cheated"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ("crash", "tool crash: KeyError: 'a bug of the task'"),
+        ("broken", "policy 'broken' raised RuntimeError: a bug of the policy"),
+        ("nan", "the grader's score is nan; it must be finite"),
+    ],
+)
+def test_a_fault_of_the_task_errors_its_trial(suite: Suite, policy: str, said: str):
+    result = suite.run("--runs", "2", model=f"policy:{policy}")
+
+    result.assert_outcomes(errors=2, failed=1)  # the gate fails too: nothing was judged
+    result.stdout.fnmatch_lines([f"*errored trial, task fault:*{said}*"])
+    assert {record.outcome for record in suite.last_run().records.values()} == {"errored"}
+    assert suite.report()["rows"][0]["verdict"]["word"] == "incomplete"
+    assert "internal" not in result.stdout.str().lower()
+
+
+def test_an_errored_trial_does_not_count_in_the_pass_rate(any_suite: Suite):
+    any_suite.run("--runs", "8", model="policy:sometimes_crash")
+
+    (row,) = any_suite.report()["rows"]
+    assert (row["planned"], row["judged"], row["errored"]) == (8, 7, 1)
+    assert row["verdict"]["word"] == "too hard"
+
+
+def test_the_assertion_overrules_the_grader_and_the_record_says_so(any_suite: Suite):
+    any_suite.write(test_sum="from tasks import *\n@pytest.mark.rltask(task=Sum())\ndef test_sum(trial): pass\n")
+
+    result = any_suite.run("--runs", "4", model="policy:null")
+
+    result.stdout.re_match_lines([r".*1 failed, 4 passed.*"])  # the gate: too easy
+    records = any_suite.last_run().records.values()
+    assert {record.outcome for record in records} == {"passed"}
+    assert all("overruled the grader, which said failed" in record.reason for record in records)
+
+
+def test_the_assertion_decides_where_the_grader_names_no_threshold(suite: Suite):
+    suite.write(
+        test_sum="""
+        from tasks import *
+        @pytest.mark.rltask(task=Sum(threshold=None))
+        def test_sum(trial):
+            assert trial.score >= 1.0
+        """
+    )
+
+    suite.run()
+
+    assert suite.report()["rows"][0]["passed"] == 3
+
+
+def test_an_assertion_without_a_grade_is_an_ordinary_failure(any_suite: Suite):
+    any_suite.write(test_plain="def test_plain():\n    assert 1 == 2, 'no trial here'\n")
+
+    result = any_suite.run("test_plain.py", model=None)
+
+    result.assert_outcomes(failed=1)
+    assert any_suite.run_dirs == []
+
+
+def test_another_exception_in_the_test_is_an_ordinary_failure(suite: Suite):
+    suite.write(test_sum="from tasks import *\n@pytest.mark.rltask(task=Sum())\ndef test_sum(trial): trial.nothing\n")
+
+    result = suite.run("--runs", "1", model="policy:solver")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*AttributeError: 'Trial' object has no attribute 'nothing'*"])
+
+
+def test_skipping_inside_a_task_is_no_way_out_of_a_trial(suite: Suite):
+    suite.write(
+        test_sum="""
+        from tasks import *
+        class Skipping(SumEpisode):
+            def grade(self):
+                pytest.skip("too hard for me")
+        class SkippingTask(Sum):
+            def open(self, seed):
+                return Skipping(self, seed)
+        @pytest.mark.rltask(task=SkippingTask())
+        def test_sum(trial): pass
+        """
+    )
+
+    result = suite.run("--runs", "1")
+
+    result.assert_outcomes(errors=1, failed=1)
+
+
+def test_junit_shows_missed_trials_as_skipped_and_the_gate_as_a_test_case(any_suite: Suite):
+    any_suite.run("--junitxml=junit.xml", model="policy:null")
+
+    cases = {
+        case.attrib["name"]: case
+        for case in ElementTree.parse(any_suite.pytester.path / "junit.xml").iter("testcase")
+    }
+    assert cases["test_sum[run-00]"].find("skipped") is not None
+    gate = cases["test_sum[policy:null-gate]"]
+    properties = {entry.attrib["name"]: entry.attrib["value"] for entry in gate.iter("property")}
+    assert gate.find("failure") is not None
+    assert properties == {
+        "trials": "10",
+        "passed": "0",
+        "pass_rate": "0.0",
+        "band": "0.1-0.4",
+        "verdict": "too hard",
+        "proven": "False",
+    }
+    trial = {entry.attrib["name"]: entry.attrib["value"] for entry in cases["test_sum[run-00]"].iter("property")}
+    assert trial["outcome"] == "failed"
+    assert trial["task"] == "sum"

@@ -1,0 +1,269 @@
+"""A run as a person and a CI system see it: header, table, gate, exit status, files, replay, distribution."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pytest_rltask.record import Record
+from tests.conftest import Suite
+
+
+def scores(run_dir: Path) -> dict[str, float | None]:
+    """Return the score of each trial of a run."""
+    records = [
+        Record.from_json(json.loads(line))
+        for file in run_dir.glob("trials.*.jsonl")
+        for line in file.read_text().splitlines()
+    ]
+    return {record.trial_id: record.score for record in records}
+
+
+def test_the_header_reproduces_the_run(suite: Suite):
+    result = suite.run("--conv-steps=3", "--band", "20,50")
+
+    result.stdout.re_match_lines(
+        [r"rltask: pytest --model policy:baseline --conv-steps=3 --band 20,50 .*--runs 10 --seed 42 --gate point"]
+    )
+
+
+def test_an_unrelated_suite_sees_nothing(suite: Suite):
+    suite.write(test_plain="def test_plain(): pass\n")
+
+    result = suite.run("test_plain.py", model=None)
+
+    assert "rltask:" not in result.stdout.str()
+    assert "pass rates" not in result.stdout.str()
+    assert suite.run_dirs == []
+
+
+def test_the_summary_ends_with_paths_and_the_next_command(any_suite: Suite):
+    result = any_suite.run()
+
+    result.stdout.re_match_lines(
+        [
+            r"task +model +trials +passed +rate +95 % interval +pass rate 0-100 % +verdict.*",
+            r"sum +policy:baseline +10 +3 +30 % +7-65 % +.*\[.*\].* in band, not proven",
+            r"sum missed: 7 x score below threshold",
+            r"run directory: logs/run_\d{8}_\d{6}",
+            r"a trial to read: logs/run_\d{8}_\d{6}/transcripts/sum-run-00.txt",
+            r"next: pytest .*--runs \d+",
+        ]
+    )
+
+
+def test_a_narrow_terminal_gets_the_table_in_two_parts_and_a_wide_one_in_one(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+):
+    for columns, parts in (("80", 2), ("160", 1)):
+        monkeypatch.setenv("COLUMNS", columns)
+        result = suite.run("--runs", "2")
+        headers = [line for line in result.outlines if line.startswith("task ")]
+        assert len(headers) == parts
+        assert all(len(line) <= int(columns) for line in headers)
+
+
+def test_several_models_get_a_row_each_and_items_of_their_own(suite: Suite):
+    result = suite.run("-v", "--model", "policy:null", "--runs", "4")
+
+    result.stdout.fnmatch_lines(["*test_sum[[]policy:baseline-run-00] MISSED*", "*test_sum[[]policy:null-run-03]*"])
+    models = [row["model"] for row in suite.report()["rows"]]
+    assert models == ["policy:null", "policy:baseline"]  # worst first
+
+
+@pytest.mark.parametrize(
+    ("policy", "arguments", "status", "word"),
+    [
+        ("baseline", [], 0, "in band"),
+        ("null", [], 1, "too hard"),
+        ("solver", [], 1, "too easy"),
+        ("solver", ["--band", "90,100"], 0, "in band"),
+        ("null", ["--gate", "proven"], 0, "undecided"),
+        ("baseline", ["--gate", "strict"], 1, "undecided"),
+        ("solver", ["--gate", "proven"], 1, "too easy"),
+        ("crash", [], 1, "incomplete"),
+    ],
+)
+def test_the_exit_status_follows_the_gate(suite: Suite, policy: str, arguments: list[str], status: int, word: str):
+    result = suite.run(*arguments, model=f"policy:{policy}")
+
+    assert result.ret == status
+    assert suite.report()["rows"][0]["verdict"]["word"] == word
+    assert suite.report()["gate_holds"] == (status == 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "marker", "ini", "runs", "band"),
+    [
+        ([], "", "", 10, [0.1, 0.4]),
+        ([], "", "rltask_runs = 3\nrltask_band = 5,50", 3, [0.05, 0.5]),
+        ([], ", runs=4, band=(0.2, 0.3)", "rltask_runs = 3\nrltask_band = 5,50", 4, [0.2, 0.3]),
+        (["--runs", "2", "--band", "1,2"], ", runs=4, band=(0.2, 0.3)", "rltask_runs = 3", 2, [0.01, 0.02]),
+    ],
+)
+def test_the_command_line_beats_the_marker_beats_the_ini_file(
+    suite: Suite, arguments: list[str], marker: str, ini: str, runs: int, band: list[float]
+):
+    suite.pytester.makeini(f"[pytest]\n{ini}\n")
+    suite.write(
+        test_sum=f"from tasks import *\n@pytest.mark.rltask(task=Sum(){marker})\ndef test_sum(trial): assert trial.passed\n"
+    )
+
+    suite.run(*arguments)
+
+    (row,) = suite.report()["rows"]
+    assert (row["planned"], [row["band"]["low"], row["band"]["high"]]) == (runs, band)
+
+
+def test_the_marker_takes_a_function_of_the_configuration(suite: Suite):
+    suite.write(
+        test_sum="""
+        from tasks import *
+        @pytest.mark.rltask(task=lambda config: Sum(threshold=float(config.getini("rltask_runs") or 7)))
+        def test_sum(trial):
+            assert trial.task.threshold == 7.0
+        """
+    )
+
+    suite.run("--runs", "1", "--gate", "proven")
+
+    assert suite.report()["rows"][0]["passed"] == 1
+
+
+def test_a_test_may_have_parameters_of_its_own(suite: Suite):
+    suite.write(
+        test_sum="""
+        from tasks import *
+        @pytest.mark.parametrize("slack", [0, 1])
+        @pytest.mark.rltask(task=Sum())
+        def test_sum(trial, slack):
+            assert trial.score + slack >= 1.0
+        """
+    )
+
+    suite.run("--runs", "4")
+
+    rows = {row["test"]: row["passed"] for row in suite.report()["rows"]}
+    assert rows == {"test_sum.py::test_sum[0]": 1, "test_sum.py::test_sum[1]": 4}
+
+
+def test_one_run_can_be_selected(suite: Suite):
+    result = suite.run("-k", "run-01")
+
+    result.assert_outcomes(passed=1, failed=1)  # 1 of 1 is too easy
+    assert suite.report()["rows"][0]["planned"] == 1
+
+
+def test_workers_give_the_same_scores_as_one_process(pytester: pytest.Pytester):
+    Suite(pytester).run("--runs", "8")
+    Suite(pytester, ("-n", "2")).run("--runs", "8")
+
+    plain, distributed = Suite(pytester).run_dirs
+    assert scores(plain) == scores(distributed)
+    assert len(scores(plain)) == 8
+
+
+def test_the_run_directory_holds_what_is_needed_to_understand_the_run(any_suite: Suite):
+    any_suite.run("--runs", "2")
+
+    run = any_suite.last_run()
+    assert run.header["command"].endswith("--runs 2 --seed 42 --gate point")
+    assert run.header["packages"]["pytest"] == pytest.__version__
+    assert [(trial.run, trial.seed) for trial in run.plan] == [(0, 42), (1, 43)]
+    assert len({trial.task_digest for trial in run.plan}) == 1
+    assert (run.path / "summary.md").read_text().startswith("# Pass rates")
+    transcript = (run.path / "transcripts" / "sum-run-01.txt").read_text()
+    assert "How much is 43 and 1?" in transcript
+    assert "number: 44" in transcript
+    assert "score: 1 (threshold 1)" in transcript
+
+
+def test_each_record_is_on_disk_before_its_item_reports(suite: Suite):
+    suite.pytester.makeconftest(
+        """
+        import pathlib
+        def pytest_runtest_logreport(report):
+            if report.when == "call":
+                lines = sum(len(f.read_text().splitlines()) for f in pathlib.Path("logs").glob("*/trials.*.jsonl"))
+                print(f"on disk: {lines}")
+        """
+    )
+
+    result = suite.run("--runs", "3", "-s")
+
+    result.stdout.fnmatch_lines(["*on disk: 1*", "*on disk: 2*", "*on disk: 3*"])
+
+
+def test_nothing_verbose_is_printed_unless_asked_for(suite: Suite):
+    result = suite.run("--runs", "2")
+
+    assert "How much is" not in result.stdout.str()
+
+
+def test_a_replay_plays_recorded_messages_against_live_tools(any_suite: Suite):
+    any_suite.run("--runs", "4")
+    recorded = any_suite.run_dirs[0]
+
+    any_suite.run("--runs", "4", model=f"replay:{recorded}")
+
+    first, second = any_suite.run_dirs
+    assert scores(first) == scores(second) or sorted(scores(first).values()) == sorted(scores(second).values())
+    messages = [[r.messages for r in sorted(run.records.values(), key=lambda r: r.seed)] for run in [any_suite.last_run()]]
+    assert all(len(conversation) == 3 for conversation in messages[0])
+
+
+def test_a_replay_meets_the_grader_of_today(suite: Suite):
+    suite.run("--runs", "1", model="policy:null")
+    suite.write(tasks=(suite.pytester.path / "tasks.py").read_text().replace("score = float(", "score = 1.0 or float("))
+
+    suite.run("--runs", "1", model=f"replay:{suite.run_dirs[0]}")
+
+    (record,) = suite.last_run().records.values()
+    assert record.outcome == "passed"
+
+
+def test_an_interrupted_run_keeps_its_trials_and_checks_no_gate(suite: Suite):
+    suite.write(
+        test_sum="""
+        from tasks import *
+        @pytest.mark.rltask(task=Sum())
+        def test_sum(trial):
+            if trial.record.run == 2:
+                raise KeyboardInterrupt
+        """
+    )
+
+    result = suite.pytester.runpytest_subprocess("--model", "policy:solver")
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*7 of 10 planned trials were not played*", "interrupted: the gate was not checked"])
+    assert len(suite.last_run().records) == 3
+
+
+def test_a_crashed_worker_loses_only_the_trial_in_flight(pytester: pytest.Pytester):
+    suite = Suite(pytester, ("-n", "2", "--max-worker-restart=2"))
+    suite.write(
+        test_sum="""
+        import os
+        from tasks import *
+        class Deadly(SumEpisode):
+            def grade(self):
+                if self.seed == 44:
+                    os._exit(1)
+                return super().grade()
+        class DeadlyTask(Sum):
+            def open(self, seed):
+                return Deadly(self, seed)
+        @pytest.mark.rltask(task=DeadlyTask(), name="deadly")
+        def test_sum(trial):
+            assert trial.passed
+        """
+    )
+
+    result = suite.run("--runs", "8")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    (row,) = suite.report()["rows"]
+    assert (row["planned"], row["judged"], row["lost"]) == (8, 7, 1)
