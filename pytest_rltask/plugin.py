@@ -47,7 +47,7 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker(MARKER)
     if marker is not None:
-        _session(metafunc.config).parametrize(metafunc, marker)
+        _session(metafunc.config).items.parametrize(metafunc, marker)
 
 
 def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any], report: Any) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-__all__ = ["SCHEMA_VERSION", "Fault", "FaultKind", "Outcome", "Record", "RequestLog", "Usage"]
+__all__ = ["SCHEMA_VERSION", "Fault", "FaultKind", "Outcome", "Record", "RequestLog", "Usage", "clean_text"]
 
 SCHEMA_VERSION = 1
 """Version of the JSON form; raised when a field changes its meaning."""
@@ -162,6 +162,11 @@ class Record:
             return cls(**known)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a trial's record: {error}") from error
+
+
+def clean_text(text: str) -> str:
+    """Replace lone surrogates, which a model may write and neither UTF-8 nor pytest-xdist can carry."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _request(entry: dict[str, Any]) -> RequestLog:

@@ -89,13 +89,13 @@ class Sum(Task):
         return SumEpisode(self, seed)
 '''
 
-TEST = '''
+TEST = """
 from tasks import *
 
 @pytest.mark.rltask(task=Sum())
 def test_sum(trial):
     assert trial.score >= 1.0, trial.reason
-'''
+"""
 
 
 class Suite:

@@ -39,12 +39,14 @@ def bar(row: Row, *, unicode: bool = True) -> str:
     """Draw the pass rate from 0 to 100 %: the band in brackets, the interval as a line, the rate as a dot."""
     empty, line, dot = ("·", "─", "●") if unicode else (".", "-", "o")
     drawn = [empty] * BAR_WIDTH
+    first, end = round(row.band.low * BAR_WIDTH), round(row.band.high * BAR_WIDTH)
     if row.verdict.interval and row.verdict.rate is not None:
-        low, high = (_place(end) for end in row.verdict.interval)
+        low, high = (_place(bound) for bound in row.verdict.interval)
         drawn[low : high + 1] = [line] * (high + 1 - low)
-        drawn[_place(row.verdict.rate)] = dot
-    low, high = round(row.band.low * BAR_WIDTH), round(row.band.high * BAR_WIDTH)
-    return "".join([*drawn[:low], "[", *drawn[low:high], "]", *drawn[high:]])
+        place = _place(row.verdict.rate)
+        # Both ends belong to the band, so a rate on its upper edge is drawn inside.
+        drawn[min(place, end - 1) if row.verdict.rate in row.band else place] = dot
+    return "".join([*drawn[:first], "[", *drawn[first:end], "]", *drawn[end:]])
 
 
 def verdict_text(row: Row) -> str:

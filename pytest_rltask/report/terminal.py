@@ -18,9 +18,8 @@ Line = tuple[str, dict[str, bool]]
 
 TEXT_COLUMNS = {"task", "model", "pass rate 0-100 %", "verdict"}
 KEY_COLUMNS = 2
-"""Columns that name the row, repeated where the table is shown in two parts."""
-FIRST_PART = 8
-"""Columns of the first part of a table too wide for the terminal."""
+"""Columns that name the row, repeated in each part of a table too wide for the terminal."""
+GAP = "  "
 
 
 def summary_lines(
@@ -32,7 +31,7 @@ def summary_lines(
         summary: what to show.
         run_dir: where the run's files are.
         command: the command line of the run, to build the next one from.
-        width: of the terminal, in characters; a wider table is shown in two parts.
+        width: of the terminal, in characters; a wider table is shown in parts.
         unicode: whether the terminal can show more than ASCII.
         interrupted: whether the run ended early, so that no gate was checked.
     """
@@ -55,17 +54,26 @@ def summary_lines(
 
 
 def _table(rows: list[Row], width: int, *, unicode: bool) -> Iterator[Line]:
-    """Yield the table; in two parts, each with the columns that name the row, if it is too wide for one."""
+    """Yield the table, in as many parts as the width asks for."""
     table = [list(COLUMNS), *(cells(row, unicode=unicode) for row in rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(COLUMNS))]
-    parts = [list(range(len(COLUMNS)))]
-    if sum(widths) + 2 * (len(COLUMNS) - 1) > width:
-        keys = list(range(KEY_COLUMNS))
-        parts = [list(range(FIRST_PART)), keys + list(range(FIRST_PART, len(COLUMNS)))]
-    for part in parts:
+    for part in _parts(widths, width):
         for index, line in enumerate(table):
-            text = "  ".join(_aligned(line[column], column, widths[column]) for column in part)
+            text = GAP.join(_aligned(line[column], column, widths[column]) for column in part)
             yield text.rstrip(), {"bold": True} if index == 0 else _colour(rows[index - 1])
+
+
+def _parts(widths: list[int], width: int) -> Iterator[list[int]]:
+    """Yield the columns of each part; every part begins with the columns that name the row."""
+    keys = list(range(KEY_COLUMNS))
+    part = list(keys)
+    for column in range(KEY_COLUMNS, len(widths)):
+        taken = sum(widths[c] + len(GAP) for c in part)
+        if taken + widths[column] > width and len(part) > KEY_COLUMNS:
+            yield part
+            part = list(keys)
+        part.append(column)
+    yield part
 
 
 def _aligned(cell: str, column: int, width: int) -> str:

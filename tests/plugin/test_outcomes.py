@@ -138,8 +138,7 @@ def test_junit_shows_missed_trials_as_skipped_and_the_gate_as_a_test_case(any_su
     any_suite.run("--junitxml=junit.xml", model="policy:null")
 
     cases = {
-        case.attrib["name"]: case
-        for case in ElementTree.parse(any_suite.pytester.path / "junit.xml").iter("testcase")
+        case.attrib["name"]: case for case in ElementTree.parse(any_suite.pytester.path / "junit.xml").iter("testcase")
     }
     assert cases["test_sum[run-00]"].find("skipped") is not None
     gate = cases["test_sum[policy:null-gate]"]

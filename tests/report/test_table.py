@@ -1,0 +1,149 @@
+"""How a run's numbers are counted and drawn, from records alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_rltask.record import Fault, Outcome, Record, RequestLog, Usage
+from pytest_rltask.report.files import markdown
+from pytest_rltask.report.summary import Row, summarise
+from pytest_rltask.report.table import BAR_WIDTH, bar, cells, gate_line, verdict_text
+from pytest_rltask.report.terminal import summary_lines
+from pytest_rltask.runlog import PlannedTrial, Run
+
+
+def a_run(*outcomes: Outcome | None, cost: float | None = 0.01, model: str = "claude-haiku-4-5") -> Run:
+    """Return a run with one trial for each outcome; None: planned, but not played to its end."""
+    run = Run(Path("logs/run_1"), {"command": "pytest --runs 10", "created": "2026-11-21"}, [])
+    for index, outcome in enumerate(outcomes):
+        trial = f"test_sum.py::test_sum[run-{index:02d}]"
+        run.plan.append(PlannedTrial(trial, "test_sum.py::test_sum", "sum", "d", model, index, index, (0.1, 0.4)))
+        if outcome is not None:
+            run.records[trial] = a_record(trial, outcome, index, cost=cost, model=model)
+    return run
+
+
+def a_record(trial: str, outcome: Outcome, index: int, *, cost: float | None, model: str) -> Record:
+    request = RequestLog(f"req_{index}", model, "end_turn", Usage(100, 20, 30, 50), cost, 1.5)
+    fault = Fault("api", "HTTP 529: Overloaded", "req_x") if outcome == "errored" else None
+    return Record(
+        trial_id=trial,
+        task="sum",
+        task_digest="d",
+        model=model,
+        run=index,
+        seed=index,
+        outcome=outcome,
+        label="" if outcome == "passed" else "below | threshold",
+        reason="<b>why</b>",
+        score=None if outcome == "errored" else float(outcome == "passed"),
+        fault=fault,
+        requests=[request],
+        turns=2,
+        seconds={"total": 30.0},
+    )
+
+
+def row_of(run: Run) -> Row:
+    (row,) = summarise(run, "point").rows
+    return row
+
+
+def test_errored_and_lost_trials_are_no_part_of_the_pass_rate():
+    row = row_of(a_run("passed", *["failed"] * 5, "cheated", "errored", None))
+
+    assert (row.planned, row.judged, row.passed, row.failed, row.cheated, row.errored, row.lost) == (
+        9,
+        7,
+        1,
+        5,
+        1,
+        1,
+        1,
+    )
+    assert row.verdict.rate == pytest.approx(1 / 7)
+
+
+def test_what_errored_trials_cost_is_counted():
+    row = row_of(a_run(*["passed"] * 4, "errored"))
+
+    assert row.cost_usd == pytest.approx(0.05)
+    assert row.usage.total == 5 * 200
+
+
+def test_an_unknown_price_is_shown_as_unknown_and_never_as_nothing():
+    assert cells(row_of(a_run("passed", cost=None)))[11] == "unknown"
+    assert cells(row_of(a_run("passed", cost=0.0123)))[11] == "$0.0123"
+    assert cells(row_of(a_run("passed", cost=0.0, model="policy:null")))[11] == "-"
+
+
+@pytest.mark.parametrize("passed", range(11))
+def test_the_dot_lies_between_the_brackets_just_when_the_rate_is_in_the_band(passed: int):
+    row = row_of(a_run(*["passed"] * passed, *["failed"] * (10 - passed)))
+
+    drawn = bar(row)
+
+    assert len(drawn) == BAR_WIDTH + 2
+    assert drawn.count("●") == 1
+    assert (drawn.index("[") < drawn.index("●") < drawn.index("]")) == (1 <= passed <= 4)
+
+
+def test_the_bar_can_be_drawn_in_ascii():
+    assert bar(row_of(a_run("passed", "failed", "failed")), unicode=False).isascii()
+
+
+def test_a_row_without_a_grade_shows_dashes():
+    row = row_of(a_run("errored", None))
+
+    assert verdict_text(row) == "incomplete"
+    assert cells(row)[4:6] == ["-", "-"]
+    assert gate_line(row) == "incomplete: 2 of 2 trials of sum have no grade (at most 20 % may)"
+
+
+def test_the_worst_row_comes_first():
+    run = a_run(*["passed"] * 3, *["failed"] * 7)
+    other = a_run(*["passed"] * 10, model="policy:solver")
+    for trial in other.plan:
+        run.plan.append(PlannedTrial(**{**vars(trial), "trial_id": f"b{trial.trial_id}"}))
+        run.records[f"b{trial.trial_id}"] = other.records[trial.trial_id]
+
+    assert [row.verdict.word for row in summarise(run, "point").rows] == ["too easy", "in band"]
+
+
+def lines_of(run: Run, **options: object) -> list[str]:
+    settings = {"run_dir": run.path, "command": "pytest --runs 10 -x", "width": 160, "unicode": True} | options
+    return [line for line, _ in summary_lines(summarise(run, "point"), **settings)]  # type: ignore[arg-type]
+
+
+def test_the_next_command_asks_for_as_many_runs_as_would_prove_the_verdict():
+    last = lines_of(a_run(*["passed"] * 2, *["failed"] * 8))[-1]
+
+    assert last.startswith("next: pytest -x --runs ")
+    assert int(last.split()[-1]) > 10
+
+
+def test_the_next_command_after_faults_is_the_same_again():
+    assert lines_of(a_run("errored", "errored", "passed"))[-1] == "next: pytest --runs 10 -x"
+
+
+def test_a_proven_misfit_asks_to_read_a_trial():
+    assert lines_of(a_run(*["passed"] * 10))[-1] == "next: less logs/run_1/transcripts/sum-run-00.txt"
+
+
+def test_reasons_and_faults_are_counted():
+    lines = lines_of(a_run("failed", "failed", "errored"))
+
+    assert "sum missed: 2 x below | threshold" in lines
+    assert "sum errored: 1 x api fault: HTTP 529: Overloaded" in lines
+
+
+def test_text_of_models_cannot_break_the_markdown_table():
+    run = a_run("failed", "passed")
+
+    text = markdown(run, summarise(run, "point"))
+
+    rows = [line for line in text.splitlines() if line.startswith("| sum")]
+    assert len(rows) == 1
+    assert "below \\| threshold" in text
