@@ -1,4 +1,4 @@
-"""The report files of a run directory: ``report.json`` for programs, ``summary.md`` for people and pull requests."""
+"""The report files of a run directory: ``report.json`` for programs, ``summary.md`` and ``report.html`` for people."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 from pytest_rltask.record import SCHEMA_VERSION
+from pytest_rltask.report.html import html
 from pytest_rltask.report.summary import Summary
 from pytest_rltask.report.table import COLUMNS, cells, gate_line
 from pytest_rltask.runlog import Run, transcript_path
@@ -23,7 +24,8 @@ def write_reports(run: Run, summary: Summary) -> None:
         "rows": [row.to_json() for row in summary.rows],
     }
     (run.path / "report.json").write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
-    (run.path / "summary.md").write_text(markdown(run, summary), encoding="utf-8")
+    (run.path / "summary.md").write_text(markdown(run, summary), encoding="utf-8", errors="replace")
+    (run.path / "report.html").write_text(html(run, summary), encoding="utf-8", errors="replace")
 
 
 def markdown(run: Run, summary: Summary) -> str:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from pytest_rltask.report.summary import Row
 
-__all__ = ["BAR_WIDTH", "COLUMNS", "bar", "cells", "gate_line", "verdict_text"]
+__all__ = [
+    "BAR_WIDTH",
+    "COLUMNS",
+    "bar",
+    "cells",
+    "cost",
+    "duration_text",
+    "gate_line",
+    "tokens_text",
+    "verdict_text",
+]
 
 COLUMNS = (
     "task", "model", "trials", "passed", "rate", "95 % interval", "pass rate 0-100 %", "verdict",
@@ -29,9 +39,9 @@ def cells(row: Row, *, unicode: bool = True) -> list[str]:
         verdict_text(row),
         "-" if row.mean_score is None else f"{row.mean_score:.3f}",
         "-" if row.turns is None else f"{row.turns:.1f}",
-        _tokens(row.usage.total),
+        tokens_text(row.usage.total),
         cost(row),
-        _duration(row.seconds),
+        duration_text(row.seconds),
     ]
 
 
@@ -79,7 +89,8 @@ def _place(rate: float) -> int:
     return min(int(rate * BAR_WIDTH), BAR_WIDTH - 1)
 
 
-def _tokens(tokens: int) -> str:
+def tokens_text(tokens: int) -> str:
+    """Return a number of tokens, rounded where it is long; a dash for none."""
     if not tokens:
         return "-"
     if tokens < 10_000:
@@ -87,7 +98,8 @@ def _tokens(tokens: int) -> str:
     return f"{tokens / 1e3:.0f}k" if tokens < 10_000_000 else f"{tokens / 1e6:.1f}M"
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
+    """Return a duration with the unit that suits it."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -46,7 +46,7 @@ def summary_lines(
     yield "", {}
     if interrupted:
         yield "interrupted: the gate was not checked", {"yellow": True}
-    yield f"run directory: {_short(run_dir)}", {}
+    yield f"run directory: {_short(run_dir)}, to be read as report.html", {}
     example = _example(summary, run_dir)
     if example:
         yield f"a trial to read: {shlex.quote(_short(example))}", {}

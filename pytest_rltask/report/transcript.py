@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_rltask.record import Record
 
-__all__ = ["render"]
+__all__ = ["arguments_text", "render", "result_text"]
 
 
 def render(record: Record) -> str:
@@ -42,9 +42,9 @@ def _block(role: str, turn: int, block: dict[str, Any]) -> Iterator[str]:
         case "thinking":
             yield from _section(f"turn {turn} · thinking", block.get("thinking") or "(not shown by the API)")
         case "tool_use":
-            yield from _section(f"turn {turn} · calls {block['name']}", _arguments(block["input"]))
+            yield from _section(f"turn {turn} · calls {block['name']}", arguments_text(block["input"]))
         case "tool_result":
-            yield from _section("error" if block.get("is_error") else "result", _readable(block["content"]))
+            yield from _section("error" if block.get("is_error") else "result", result_text(block["content"]))
         case other:
             yield from _section(f"turn {turn} · {other}", json.dumps(block))
 
@@ -77,7 +77,7 @@ def _section(title: str, text: str) -> Iterator[str]:
         yield textwrap.dedent(text).rstrip()
 
 
-def _arguments(arguments: Any) -> str:
+def arguments_text(arguments: Any) -> str:
     """Show short arguments in a line each, and long ones, such as a program, as they are."""
     if not isinstance(arguments, dict):
         return json.dumps(arguments)
@@ -89,10 +89,10 @@ def _argument(name: str, value: Any) -> str:
     return f"{name}: {text}" if "\n" not in text else f"{name}:\n{textwrap.indent(text.rstrip(), '    ')}"
 
 
-def _readable(content: Any) -> str:
+def result_text(content: Any) -> str:
     """Show a JSON object's fields like arguments, so that program output keeps its lines."""
     try:
         data = json.loads(content)
     except (TypeError, ValueError):
         return str(content)
-    return _arguments(data) if isinstance(data, dict) else str(content)
+    return arguments_text(data) if isinstance(data, dict) else str(content)

@@ -43,7 +43,7 @@ def test_the_summary_ends_with_paths_and_the_next_command(any_suite: Suite, monk
             r"task +model +trials +passed +rate +95 % interval +pass rate 0-100 % +verdict +score +turns +tokens.*",
             r"sum +policy:baseline +10 +3 +30 % +7-65 % +.*\[.*\].* in band, not proven +0.300 +1.0 .*",
             r"sum missed: 7 x score below threshold",
-            r"run directory: logs/run_\d{8}_\d{6}",
+            r"run directory: logs/run_\d{8}_\d{6}, to be read as report.html",
             r"a trial to read: logs/run_\d{8}_\d{6}/transcripts/sum-run-00.txt",
             r"next: pytest .*--runs \d+",
         ]
