@@ -154,9 +154,9 @@ class Record:
             ValueError: the data are not a trial's record.
         """
         try:
-            known = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
+            known = known_fields(cls, data)
             known["requests"] = [_request(entry) for entry in known.get("requests", [])]
-            known["fault"] = Fault(**known["fault"]) if known.get("fault") else None
+            known["fault"] = Fault(**known_fields(Fault, known["fault"])) if known.get("fault") else None
             if known["outcome"] not in get_args(Outcome):
                 raise ValueError(f"unknown outcome {known['outcome']!r}")
             return cls(**known)
@@ -169,5 +169,11 @@ def clean_text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def known_fields(cls: type[Any], data: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries that this version's dataclass has a field for; a later one may have written more."""
+    return {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
+
+
 def _request(entry: dict[str, Any]) -> RequestLog:
-    return RequestLog(**{**entry, "usage": Usage(**entry["usage"]), "faults": tuple(entry["faults"])})
+    usage = Usage(**known_fields(Usage, entry["usage"]))
+    return RequestLog(**{**known_fields(RequestLog, entry), "usage": usage, "faults": tuple(entry["faults"])})

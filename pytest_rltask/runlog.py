@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_rltask.record import SCHEMA_VERSION, Outcome, Record
+from pytest_rltask.record import SCHEMA_VERSION, Outcome, Record, known_fields
 
 __all__ = [
     "PlannedTrial",
@@ -127,11 +127,19 @@ class RunWriter:
         line = json.dumps(data, default=str) + "\n"
         is_new = not self._trials.exists()
         with self._trials.open("ab") as file:
-            file.write(line.encode())
+            # Behind the half line of a process that died, this one would be read as part of it.
+            file.write(b"\n" * self._is_torn() + line.encode())
             file.flush()
             os.fsync(file.fileno())
         if is_new:
             _sync_dir(self.path)
+
+    def _is_torn(self) -> bool:
+        """Whether the file ends in half a line."""
+        with self._trials.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            return file.read(1) not in (b"", b"\n")
 
 
 def load_run(path: Path) -> Run:
@@ -143,12 +151,12 @@ def load_run(path: Path) -> Run:
     if not path.is_dir():
         raise RunLogError(f"{path} is not a directory")
     header, plan = _load_json(path / "run.json"), _load_json(path / "plan.json")
-    if not isinstance(header, dict) or "schema" not in header or not isinstance(plan, list):
+    if not isinstance(header, dict) or not isinstance(header.get("schema"), int) or not isinstance(plan, list):
         raise RunLogError(f"{path} is not a run directory of pytest-rltask")
     if header["schema"] > SCHEMA_VERSION:
         raise RunLogError(f"{path} was written by a later version (schema {header['schema']}); upgrade pytest-rltask")
     try:
-        trials = [PlannedTrial(**{**trial, "band": tuple(trial["band"])}) for trial in plan]
+        trials = [PlannedTrial(**{**known_fields(PlannedTrial, trial), "band": tuple(trial["band"])}) for trial in plan]
     except (TypeError, KeyError) as error:
         raise RunLogError(f"{path / 'plan.json'} is damaged: {error}") from None
     run = Run(path, header, trials)
@@ -165,11 +173,19 @@ def _load_trials(file: Path, run: Run) -> None:
             except ValueError as error:
                 raise RunLogError(f"{file}: {error}") from None
             run.records[record.trial_id] = record
-        elif entry.get("type") == "assertion" and entry["trial_id"] in run.records:
-            record = run.records[entry["trial_id"]]
-            record.outcome = entry["outcome"]
-            record.reason = entry["why"] or record.reason
-            record.label = record.label or "assertion"
+        elif entry.get("type") == "assertion":
+            try:
+                _amend(run, entry["trial_id"], entry["outcome"], entry["why"])
+            except KeyError as error:
+                raise RunLogError(f"{file}: not a test's assertion: it has no {error}") from None
+
+
+def _amend(run: Run, trial_id: str, outcome: Outcome, why: str) -> None:
+    record = run.records.get(trial_id)
+    if record is not None:
+        record.outcome = outcome
+        record.reason = why or record.reason
+        record.label = record.label or "assertion"
 
 
 def _entries(file: Path, run: Run) -> Iterator[dict[str, Any]]:

@@ -175,7 +175,7 @@ class Task:
         """Return 16 hex digits that identify the class and the values of its fields."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         identity = [type(self).__module__, type(self).__qualname__, fields]
-        text = json.dumps(identity, sort_keys=True, default=repr)
+        text = json.dumps(identity, sort_keys=True, default=_identity)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __init_subclass__(cls, *, abstract: bool = False) -> None:
@@ -184,6 +184,11 @@ class Task:
             raise DefinitionError(
                 f"task {cls.__name__} cannot be opened; add `def open(self, seed: int) -> Episode: ...` to it"
             )
+
+
+def _identity(value: object) -> object:
+    """Return what identifies a value that JSON cannot hold: the same in every process, whatever its hash seed."""
+    return sorted(map(repr, value)) if isinstance(value, set | frozenset) else repr(value)
 
 
 class Episode:
@@ -207,7 +212,11 @@ class Episode:
 
     @property
     def done(self) -> bool:
-        """True once nothing that follows could change the grade: the trial then ends."""
+        """True once nothing that follows could change the grade: the trial then ends.
+
+        A tool that makes it true ends the turn at once; further calls of the same reply are refused. If the text
+        of a reply makes it true (see :meth:`observe`), the tools of that reply still run.
+        """
         return False
 
     @property

@@ -124,7 +124,7 @@ class Tool:
             values = self._arguments.validate_json(json.dumps(arguments), strict=True)
         except ValidationError as error:
             raise InvalidCall(self._explain(error)) from None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             raise InvalidCall(f"{self.name}: the arguments must be a JSON object") from None
         return lambda: self._method(**values)
 
@@ -152,9 +152,15 @@ def _parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def _bind(method: Any) -> Tool:
+    from pydantic import PydanticUserError
+
     function = method.__func__
-    description, arguments = _derive(function)
-    return Tool(function.__name__, description, _plain_schema(arguments), method, arguments)
+    try:
+        description, arguments = _derive(function)
+        return Tool(function.__name__, description, _plain_schema(arguments), method, arguments)
+    except PydanticUserError as error:
+        said = str(error).splitlines()[0]
+        raise DefinitionError(f"tool {function.__qualname__}: {said}; parameters must be what JSON can hold") from None
 
 
 def _derive(function: Callable[..., Any]) -> tuple[str, TypeAdapter[dict[str, Any]]]:

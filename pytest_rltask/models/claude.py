@@ -3,12 +3,13 @@
 The SDK's own retries are switched off: it obeys a `retry-after` of any length and knows no total deadline. Here
 every attempt, wait and retry of a request ends at the trial's deadline, what went wrong on the way is kept for
 the record, and an answer that is no message (malformed JSON, HTML, missing fields) is a fault like any other.
+Answers are read raw: what the SDK does not know goes back as it came, and what is malformed stays visible.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import math
 import random
 import time
 from collections.abc import Callable
@@ -19,7 +20,6 @@ from pytest_rltask.record import Usage
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
-    from anthropic.types import Message
 
 __all__ = ["ClaudeModel"]
 
@@ -28,10 +28,19 @@ MAX_ATTEMPTS = 8
 MAX_BACKOFF_S = 30.0
 REQUEST_TIMEOUT_S = 600.0
 """Seconds one attempt may take, whatever trickles in: the SDK's own timeout is per read."""
+MAX_DEPTH = 64
+"""Levels to which a reply may nest. Deeper ones, which the SDK could not send back, are left out."""
+
+Message = dict[str, Any]
+"""An assistant message as the API sent it, its shape checked."""
 
 
 class _Malformed(Exception):
     """The API answered 200 with something that is not a message."""
+
+    def __init__(self, what: str, request_id: str | None) -> None:
+        super().__init__(what)
+        self.request_id = request_id
 
 
 class ClaudeModel:
@@ -64,24 +73,22 @@ class ClaudeModel:
         faults: list[str] = []
         while True:
             try:
-                message = await self._attempt(request)
-                return self._reply(message, loop.time() - begin, tuple(faults))
+                message, request_id = await self._attempt(request)
+                return self._reply(message, request_id, loop.time() - begin, tuple(faults))
             except Exception as error:
+                request_id = getattr(error, "request_id", None)
                 if _is_too_long(error):
-                    return Reply([], "model_context_window_exceeded", model=self.name, cost_usd=None)
+                    return self._full(request_id, loop.time() - begin, tuple(faults))
                 fault = _describe(error)
                 if fault is None:
                     raise
-                faults.append(fault)
+                faults.append(self._discreet(fault))
                 wait = _backoff(error, attempts=len(faults))
                 if problem := _gives_up(error, faults, seconds_left=request.deadline - loop.time() - wait):
-                    request_id = getattr(error, "request_id", None)
                     raise ModelFault(problem, request_id=request_id, fatal=_is_fatal(error)) from None
             await asyncio.sleep(wait)
 
-    async def _attempt(self, request: Request) -> Message:
-        from anthropic.types import Message
-
+    async def _attempt(self, request: Request) -> tuple[Message, str | None]:
         client = self._client or self._connect()
         arguments: dict[str, Any] = {"messages": request.messages}
         if request.system:
@@ -90,24 +97,14 @@ class ClaudeModel:
             arguments["tools"] = request.tools
         loop = asyncio.get_running_loop()
         async with asyncio.timeout_at(min(request.deadline, loop.time() + REQUEST_TIMEOUT_S)):
-            message: object = await client.messages.create(
+            response = await client.messages.with_raw_response.create(
                 model=self.name,
                 max_tokens=request.max_tokens,
                 cache_control={"type": "ephemeral"},  # the automatic mode: the marker moves on every turn
                 timeout=REQUEST_TIMEOUT_S,
                 **arguments,
             )
-        # The SDK hands back a str for a body that is not JSON, and a Message of Nones for JSON without its fields.
-        if not isinstance(message, Message) or message.content is None or message.usage is None:
-            raise _Malformed("a reply that is not a message")
-        if not isinstance(message.stop_reason, str):
-            raise _Malformed("a reply without a stop reason")
-        tool_uses = [block.id for block in message.content if block.type == "tool_use"]
-        if message.stop_reason == "tool_use" and not tool_uses:
-            raise _Malformed("a reply that stopped for a tool but calls none")
-        if len(set(tool_uses)) < len(tool_uses):
-            raise _Malformed("a reply with two tool calls of one id")
-        return message
+        return _parsed(response.http_response, response.request_id), response.request_id
 
     def _connect(self) -> AsyncAnthropic:
         from anthropic import AsyncAnthropic
@@ -115,30 +112,74 @@ class ClaudeModel:
         self._client = AsyncAnthropic(max_retries=0)
         return self._client
 
-    def _reply(self, message: Message, latency_s: float, faults: tuple[str, ...]) -> Reply:
+    def _reply(self, message: Message, request_id: str | None, latency_s: float, faults: tuple[str, ...]) -> Reply:
         if self._price is None:
             self._price = _pricing()
-        data = message.to_dict(mode="json")
         return Reply(
-            content=_sendable(data["content"]),
-            stop_reason=str(message.stop_reason),
-            usage=_usage(message),
+            content=_sendable(message["content"]),
+            stop_reason=message["stop_reason"],
+            usage=_usage(message["usage"]),
             cost_usd=self._price(message),
-            model=str(message.model),
-            request_id=message._request_id,
+            model=str(message.get("model")),
+            request_id=request_id,
             latency_s=latency_s,
             faults=faults,
         )
 
+    def _full(self, request_id: str | None, latency_s: float, faults: tuple[str, ...]) -> Reply:
+        """Return the reply to a conversation too long to be read: none, for which nothing is billed."""
+        stop = "model_context_window_exceeded"
+        return Reply([], stop, Usage(), 0.0, self.name, request_id, latency_s, faults)
 
-def _usage(message: Message) -> Usage:
-    usage = message.usage
-    return Usage(
-        usage.input_tokens or 0,
-        usage.output_tokens or 0,
-        usage.cache_read_input_tokens or 0,
-        usage.cache_creation_input_tokens or 0,
-    )
+    def _discreet(self, said: str) -> str:
+        """Keep a fault short, and strike out the key, should a proxy quote it in its error."""
+        for secret in (getattr(self._client, "api_key", None), getattr(self._client, "auth_token", None)):
+            said = said.replace(secret, "***") if secret else said
+        return said[:400]
+
+
+def _parsed(response: Any, request_id: str | None) -> Message:
+    """Return the message an answer holds.
+
+    Raises:
+        _Malformed: it holds none, or one that no conversation can go on with.
+    """
+    try:
+        message = response.json()
+    except (ValueError, RecursionError):
+        raise _Malformed("a reply that is not JSON", request_id) from None
+    match message:
+        case {"content": list(blocks), "stop_reason": str(stop_reason), "usage": {"output_tokens": int()}}:
+            pass
+        case {"content": list(), "usage": {"output_tokens": int()}}:
+            raise _Malformed("a reply without a stop reason", request_id)
+        case _:
+            raise _Malformed("a reply that is not a message", request_id)
+    if not all(map(_is_block, blocks)):
+        raise _Malformed("a reply with a block that lacks its fields", request_id)
+    tool_uses = [block["id"] for block in blocks if block["type"] == "tool_use"]
+    if stop_reason == "tool_use" and not tool_uses:
+        raise _Malformed("a reply that stopped for a tool but calls none", request_id)
+    if len(set(tool_uses)) < len(tool_uses):
+        raise _Malformed("a reply with two tool calls of one id", request_id)
+    return dict(message)
+
+
+def _is_block(block: Any) -> bool:
+    """Say whether a block has the fields that the trial reads."""
+    match block:
+        case {"type": "text"}:
+            return isinstance(block.get("text"), str)
+        case {"type": "tool_use"}:
+            return isinstance(block.get("id"), str) and isinstance(block.get("name"), str) and "input" in block
+        case {"type": str()}:
+            return True
+    return False
+
+
+def _usage(usage: dict[str, Any]) -> Usage:
+    names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    return Usage(*(int(usage.get(name) or 0) for name in names))
 
 
 def _pricing() -> Callable[[Message], float | None]:
@@ -147,36 +188,30 @@ def _pricing() -> Callable[[Message], float | None]:
 
     def price(message: Message) -> float | None:
         try:
-            extracted = extract_usage(message.to_dict(), provider_id="anthropic")
-            return float(extracted.calc_price().total_price)
+            return float(extract_usage(message, provider_id="anthropic").calc_price().total_price)
         except (LookupError, ValueError):
             return None
 
     return price
 
 
-def _sendable(content: Any) -> Any:
-    """Return the reply's content as it can be sent back.
+def _sendable(value: Any, depth: int = 0) -> Any:
+    """Return a reply's content as it can be sent back.
 
-    That is verbatim, unless it holds what no request can carry: a lone surrogate, or a number beyond a float.
+    That is verbatim, unless it holds what no request can carry: a lone surrogate, a number beyond a float, or
+    nesting without end.
     """
-    try:
-        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
-        return content
-    except ValueError:  # UnicodeEncodeError is one too
-        return _mended(content)
-
-
-def _mended(value: Any) -> Any:
     match value:
-        case str():
+        case str() if not value.isascii():
             return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        case float():
-            return value if value - value == 0 else str(value)
+        case float() if not math.isfinite(value):
+            return str(value)
+        case dict() | list() if depth == MAX_DEPTH:
+            return "(nested too deeply)"
         case dict():
-            return {_mended(key): _mended(entry) for key, entry in value.items()}
+            return {_sendable(key): _sendable(entry, depth + 1) for key, entry in value.items()}
         case list():
-            return [_mended(entry) for entry in value]
+            return [_sendable(entry, depth + 1) for entry in value]
     return value
 
 
@@ -188,18 +223,16 @@ def _describe(error: Exception) -> str | None:
     match error:
         case anthropic.APIStatusError():
             kind = f", {error.error_code}" if error.error_code else ""
-            said = error.api_message or type(error).__name__
-            return f"HTTP {error.status_code}{kind}: {said[:300]}"
+            said = str(error.api_message or type(error).__name__)
+            return f"HTTP {error.status_code}{kind}: {said}"
         case TimeoutError() | anthropic.APITimeoutError():
             return "no reply in time"
         case anthropic.APIConnectionError():
             return f"connection failed ({type(error.__cause__).__name__})"
         case _Malformed():
             return str(error)
-        case json.JSONDecodeError() | UnicodeDecodeError():
-            return "a reply that is not JSON"
         case anthropic.AnthropicError() | httpx2.HTTPError():
-            return f"{type(error).__name__}: {str(error)[:300]}"
+            return f"{type(error).__name__}: {error}"
     return None
 
 
@@ -239,7 +272,7 @@ def _is_fatal(error: Exception) -> bool:
 def _is_too_long(error: Exception) -> bool:
     from anthropic import BadRequestError
 
-    return isinstance(error, BadRequestError) and "prompt is too long" in (error.api_message or "")
+    return isinstance(error, BadRequestError) and "prompt is too long" in str(error.api_message)
 
 
 def _backoff(error: Exception, attempts: int) -> float:
@@ -247,7 +280,7 @@ def _backoff(error: Exception, attempts: int) -> float:
     spread = random.uniform(0.75, 1.0)
     backoff = min(0.5 * 2.0 ** (attempts - 1), MAX_BACKOFF_S) * spread
     response = getattr(error, "response", None)
-    return backoff if response is None else max(_retry_after(response) or 0.0, 0.0) or backoff
+    return backoff if response is None else max(backoff, _retry_after(response) or 0.0)
 
 
 def _retry_after(response: Any) -> float | None:

@@ -23,7 +23,11 @@ class PolicyModel:
         """Start the policy's generator for a trial."""
         rng = seeded_rng(self.policy, start.seed)
         view = PolicyView(start.prompt, start.tools, start.seed, rng)
-        return _PolicyPlayer(self.policy, start.policies[self.policy](view))
+        try:
+            moves = start.policies[self.policy](view)
+        except Exception as error:
+            raise _fault(self.policy, error) from error
+        return _PolicyPlayer(self.policy, moves)
 
     async def aclose(self) -> None:
         """Do nothing: a policy holds nothing."""
@@ -43,8 +47,7 @@ class _PolicyPlayer:
         except StopIteration:
             return Reply([], "end_turn", model=self._policy)
         except Exception as error:
-            said = f"policy {self._policy!r} raised {type(error).__name__}: {error}"
-            raise ModelFault(said, kind="task") from error
+            raise _fault(self._policy, error) from error
         return self._reply(move)
 
     def _heard(self, messages: list[dict[str, Any]]) -> ToolResult | list[ToolResult] | str | None:
@@ -68,6 +71,10 @@ class _PolicyPlayer:
         for call in calls:
             identity = call.id or f"toolu_{self._policy}_{next(self._ids):02d}"
             yield {"type": "tool_use", "id": identity, "name": call.name, "input": dict(call.arguments)}
+
+
+def _fault(policy: str, error: Exception) -> ModelFault:
+    return ModelFault(f"policy {policy!r} raised {type(error).__name__}: {error}", kind="task")
 
 
 def _result(block: dict[str, Any]) -> ToolResult:

@@ -1,0 +1,230 @@
+"""The turn loop: one model and one episode alternate until the model stops, the episode is done or a limit fires.
+
+The conversation is only ever extended. Every ``tool_use`` is answered exactly once, results first; reminders
+follow them as text in the same user message. Tools run only when the model stopped for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pytest_rltask.guard import Faulty, blamed, charged, off_loop, timed
+from pytest_rltask.models import Model, Player, Reply, Request, Start
+from pytest_rltask.record import Fault, Record, RequestLog, clean_text
+from pytest_rltask.task import Episode, Limits, Policy
+from pytest_rltask.tools import InvalidCall, Tool, ToolError, ToolResult, tools_of
+
+__all__ = ["LIMIT_NAMES", "Conversation"]
+
+LIMIT_NAMES = {
+    "turns": "turn limit",
+    "tool_calls": "tool-call limit",
+    "total_tokens": "token limit",
+    "wall": "time limit",
+}
+
+
+class Conversation:
+    """One model and one episode, alternating.
+
+    Args:
+        record: of the trial; the conversation writes itself into it.
+        episode: whose prompt, tools and hooks are used.
+        limits: where the conversation ends although the model would go on.
+        policies: the scripted policies that the task ships.
+    """
+
+    def __init__(self, record: Record, episode: Episode, *, limits: Limits, policies: Mapping[str, Policy]) -> None:
+        self.record = record
+        self.episode = episode
+        self.limits = limits
+        self.policies = policies
+        self.deadline = asyncio.get_running_loop().time() + limits.wall_s
+        with blamed("reading the episode's prompt and tools"):
+            self.tools: dict[str, Tool] = tools_of(episode)
+            self.prompt = clean_text(episode.prompt)
+            record.system = clean_text(episode.system)
+            if not self.prompt.strip():
+                raise ValueError("the prompt is blank")
+        record.tools = [tool.param for tool in self.tools.values()]
+        record.prompt_digest = _digest([record.system, self.prompt])
+        record.tools_digest = _digest(record.tools)
+        record.messages.append({"role": "user", "content": _text_blocks([self.prompt])})
+
+    async def hold(self, model: Model) -> None:
+        """Hold the conversation; the record tells why it ended.
+
+        Raises:
+            Faulty: something other than the model failed.
+        """
+        start = Start(self.record.task, self.record.seed, self.prompt, tuple(self.tools), self.policies)
+        with charged():
+            player = model.player(start)
+        for _ in range(self.limits.turns):
+            reply = await self._ask(player)
+            stop = await self._answer(reply) or self._fired()
+            if stop:
+                self.record.stop = stop
+                return
+        self._limit("turns")
+
+    async def _ask(self, player: Player) -> Reply:
+        record = self.record
+        request = Request(record.system, record.tools, record.messages, self.limits.reply_tokens, self.deadline)
+        with timed(record, "model"), charged():
+            reply = await player.reply(request)
+        record.turns += 1
+        record.requests.append(
+            RequestLog(
+                request_id=reply.request_id,
+                model=reply.model,
+                stop_reason=reply.stop_reason,
+                usage=reply.usage,
+                cost_usd=reply.cost_usd,
+                latency_s=round(reply.latency_s, 4),
+                faults=reply.faults,
+                empty=not reply.content,
+            )
+        )
+        if reply.content:  # the API takes no message without content back
+            record.messages.append({"role": "assistant", "content": reply.content})
+        with blamed("showing the episode a reply"):
+            self.episode.observe(reply.text)
+        return reply
+
+    async def _answer(self, reply: Reply) -> str | None:
+        """Answer a reply with a user message; or return why the conversation ends here."""
+        match reply.stop_reason:
+            case "tool_use":
+                if stop := self._fired():
+                    return stop
+                return await self._run_tools(reply)
+            case "pause_turn" if not reply.tool_uses:
+                return None  # a server-side tool wants more time: the history is sent again as it is
+            case "max_tokens":
+                self._say_cut(reply)
+                return None
+            case "end_turn" | "stop_sequence":
+                return self._say_nudge(reply)
+        return reply.stop_reason
+
+    async def _run_tools(self, reply: Reply) -> str | None:
+        """Run the calls one after the other, in their order, and append their results."""
+        # An episode that a reply's text ended still sees the tools of that reply run.
+        ended_by_text = self._ended()
+        blocks, stop = [], None
+        for use in reply.tool_uses:
+            ended = self._ended() and not ended_by_text
+            stop = stop or ("done" if ended else self._fired(before_tool=True))
+            result = self._refused(stop) if stop else await self._run_tool(use)
+            blocks.append(_result_block(use["id"], result))
+        self._say(blocks + _text_blocks(self._reminders()))
+        return stop or ("done" if self._ended() else None)
+
+    def _refused(self, stop: str) -> ToolResult:
+        why = "the episode has ended" if stop == "done" else f"the {LIMIT_NAMES[self.record.limit or '']} is reached"
+        return ToolResult(f"This call was not run: {why}.", is_error=True)
+
+    async def _run_tool(self, use: dict[str, Any]) -> ToolResult:
+        tool = self.tools.get(use["name"])
+        if tool is None:
+            known = ", ".join(self.tools) or "none"
+            return self._cut(f"There is no tool {use['name']!r}. The tools are: {known}.", is_error=True)
+        try:
+            invoke = tool.bind(use["input"])
+        except InvalidCall as error:
+            return self._cut(str(error), is_error=True)
+        with timed(self.record, "tools"), blamed(f"tool {tool.name}"):
+            try:
+                output = await self._returned(tool.name, invoke)
+            except ToolError as error:
+                return self._cut(str(error), is_error=True)
+            self.record.tool_calls += 1
+            return self._cut(output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, default=str))
+
+    async def _returned(self, name: str, invoke: Callable[[], Any]) -> Any:
+        """Run a tool off the loop, or on it if it is a coroutine, and return its output."""
+        try:
+            async with asyncio.timeout(self.limits.tool_s) as timeout:
+                output = await off_loop(invoke)
+                return await output if asyncio.iscoroutine(output) else output
+        except TimeoutError:
+            if not timeout.expired():
+                raise  # the tool's own
+            said = f"tool {name} did not return within {self.limits.tool_s:g} s; a tool must bound its own time"
+            raise Faulty(Fault("task", f"{said} (Limits.tool_s)")) from None
+
+    def _cut(self, text: str, *, is_error: bool = False) -> ToolResult:
+        """Keep the head and the tail of a long output; what went wrong stands at its end."""
+        text, limit = clean_text(text), self.limits.tool_output_chars
+        cut = len(text) - limit
+        if cut <= 0:
+            return ToolResult(text, is_error)
+        head, tail = limit // 4, limit - limit // 4
+        return ToolResult(f"{text[:head]}\n[... {cut:,} characters cut ...]\n{text[-tail:]}", is_error, cut)
+
+    def _reminders(self) -> list[str]:
+        with blamed("the episode's reminder"):
+            own = clean_text(self.episode.remind() or "")
+        left = []
+        if self.limits.tool_calls is not None:
+            left = [f"{self.limits.tool_calls - self.record.tool_calls} of {self.limits.tool_calls} tool calls remain."]
+        return [*left, own]
+
+    def _say_cut(self, reply: Reply) -> None:
+        """Tell the model that its reply was cut; a cut tool call is answered, never run."""
+        refused = ToolResult("This call was not run: the reply that held it was cut.", is_error=True)
+        blocks = [_result_block(use["id"], refused) for use in reply.tool_uses]
+        said = f"Your reply was cut at {self.limits.reply_tokens:,} tokens. Go on, more briefly."
+        self._say([*blocks, *_text_blocks([said])])
+
+    def _say_nudge(self, reply: Reply) -> str | None:
+        """Let the episode answer a reply without tool calls; without an answer the conversation is over."""
+        if self._ended():
+            return "done"
+        with blamed("the episode's nudge"):
+            nudge = clean_text(self.episode.nudge() or "")
+        if not nudge.strip():
+            return reply.stop_reason
+        refused = ToolResult("This call was not run: the turn had ended.", is_error=True)
+        blocks = [_result_block(use["id"], refused) for use in reply.tool_uses]
+        self._say([*blocks, *_text_blocks([nudge])])
+        return None
+
+    def _say(self, blocks: list[dict[str, Any]]) -> None:
+        self.record.messages.append({"role": "user", "content": blocks})
+
+    def _ended(self) -> bool:
+        with blamed("asking the episode whether it is done"):
+            return bool(self.episode.done)
+
+    def _fired(self, *, before_tool: bool = False) -> str | None:
+        """Return "limit" if the tokens or the time are spent; or, before a tool, the tool calls."""
+        if before_tool and self.record.tool_calls == self.limits.tool_calls:
+            return self._limit("tool_calls")
+        if self.limits.total_tokens is not None and self.record.usage.total >= self.limits.total_tokens:
+            return self._limit("total_tokens")
+        if asyncio.get_running_loop().time() >= self.deadline:
+            return self._limit("wall")
+        return None
+
+    def _limit(self, name: str) -> str:
+        self.record.stop, self.record.limit = "limit", name
+        return "limit"
+
+
+def _result_block(tool_use_id: str, result: ToolResult) -> dict[str, Any]:
+    block = {"type": "tool_result", "tool_use_id": tool_use_id, "content": result.text or "(no output)"}
+    return {**block, "is_error": True} if result.is_error else block
+
+
+def _text_blocks(texts: list[str]) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text} for text in texts if text.strip()]  # the API takes no blank ones
+
+
+def _digest(data: object) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True, default=repr).encode()).hexdigest()[:16]

@@ -1,0 +1,302 @@
+"""What goes wrong on the API's side: retried, then fine; or for good, and then the trial is errored, never failed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from email.utils import formatdate
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from anthropic import AsyncAnthropic
+
+from pytest_rltask.engines.local import LocalEngine
+from pytest_rltask.models import Request, claude
+from pytest_rltask.models.claude import MAX_ATTEMPTS, ClaudeModel
+from pytest_rltask.record import Fault
+from tests.claude.desk import (
+    KEY,
+    MODEL,
+    Desk,
+    TrialPlayer,
+    message,
+    play_one,
+    spec_of,
+    submit,
+)
+from tests.messages_api import (
+    Gate,
+    MessagesAPI,
+    cut_body,
+    disconnect,
+    raw,
+    reply,
+    slow,
+    spend_limit,
+    status,
+    text,
+    tool_use,
+)
+
+ECHO = tool_use("echo", {"text": "a"})
+
+
+def body(**changes: Any) -> bytes:
+    """Return a good message as JSON, with fields changed, or left out where None is given for `...`."""
+    whole = {**message(text("Hm."), stop_reason="end_turn"), **changes}
+    return json.dumps({name: value for name, value in whole.items() if value is not ...}).encode()
+
+
+MALFORMED: Mapping[str, tuple[bytes, str]] = {
+    "no JSON": (b'{"content": [', "a reply that is not JSON"),
+    "no UTF-8": (b'{"content": "\xff"}', "a reply that is not JSON"),
+    "nothing": (b"", "a reply that is not JSON"),
+    "a number of 5,000 digits": (b"1" * 5000, "a reply that is not JSON"),
+    "nesting without end": (b"[" * 100_000, "a reply that is not JSON"),
+    "null": (b"null", "a reply that is not a message"),
+    "a list": (b"[]", "a reply that is not a message"),
+    "no fields": (b"{}", "a reply that is not a message"),
+    "no content": (body(content=...), "a reply that is not a message"),
+    "null content": (body(content=None), "a reply that is not a message"),
+    "content as text": (body(content="Hm."), "a reply that is not a message"),
+    "no usage": (body(usage=...), "a reply that is not a message"),
+    "null usage": (body(usage=None), "a reply that is not a message"),
+    "usage without tokens": (body(usage={}), "a reply that is not a message"),
+    "no stop reason": (body(stop_reason=...), "a reply without a stop reason"),
+    "null stop reason": (body(stop_reason=None), "a reply without a stop reason"),
+    "a null block": (body(content=[None]), "a reply with a block that lacks its fields"),
+    "a block without type": (body(content=[{"text": "Hm."}]), "a reply with a block that lacks its fields"),
+    "a text without text": (body(content=[{"type": "text"}]), "a reply with a block that lacks its fields"),
+    "a call without id": (body(content=[{**ECHO, "id": None}]), "a reply with a block that lacks its fields"),
+    "a call without input": (
+        body(content=[{"type": "tool_use", "id": "a", "name": "echo"}]),
+        "a reply with a block that lacks its fields",
+    ),
+    "a tool stop without call": (body(stop_reason="tool_use"), "a reply that stopped for a tool but calls none"),
+    "two calls of one id": (body(content=[{**ECHO, "id": "a"}] * 2), "a reply with two tool calls of one id"),
+}
+
+
+# ---- faults that pass ----
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (status(429, headers={"retry-after": "0"}), "HTTP 429: scripted rate_limit_error"),
+        (status(529), "HTTP 529: scripted overloaded_error"),
+        (status(500), "HTTP 500: scripted api_error"),
+        (status(408), "HTTP 408: scripted invalid_request_error"),
+        (status(400, headers={"x-should-retry": "true"}), "HTTP 400: scripted invalid_request_error"),
+        (spend_limit("ramp_limit_exceeded"), "HTTP 429, ramp_limit_exceeded: scripted spend limit"),
+        (raw(502, "text/html", b"<h1>Bad gateway</h1>"), "HTTP 502: InternalServerError"),
+        (raw(500, "application/json", b'{"error": {"message": 5}}'), "HTTP 500: 5"),
+        (raw(500, "application/json", b'["?"]'), "HTTP 500: InternalServerError"),
+        (disconnect(), "connection failed (RemoteProtocolError)"),
+        (cut_body(), "connection failed (RemoteProtocolError)"),
+        (raw(200, "text/html", b"<h1>Log in</h1>"), "a reply that is not JSON"),
+    ],
+)
+def test_a_passing_fault_is_retried_and_logged(desk: TrialPlayer, step: Any, told: str):
+    played = desk([reply(ECHO), step, step, submit()])
+
+    assert played.record.outcome == "passed"
+    assert [request.faults for request in played.record.requests] == [(), (told, told)]
+    assert len(played.requests) == 4
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_a_malformed_reply_is_retried_and_logged(desk: TrialPlayer, what: str):
+    content, told = MALFORMED[what]
+
+    played = desk([raw(200, "application/json", content), submit()])
+
+    assert played.record.outcome == "passed"
+    assert played.record.requests[0].faults == (told,)
+
+
+def test_usage_and_cost_are_those_of_the_answer_that_came(desk: TrialPlayer):
+    record = desk([status(529), submit()]).record
+
+    assert record.usage.total == 120
+    assert record.turns == 1
+
+
+# ---- faults that stay ----
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (status(529), "HTTP 529: scripted overloaded_error (8 attempts)"),
+        (disconnect(), "connection failed (RemoteProtocolError) (8 attempts)"),
+        (raw(200, "text/html", b"<h1>Log in</h1>"), "a reply that is not JSON (8 attempts)"),
+        (raw(200, "application/json", b"{}"), "a reply that is not a message (8 attempts)"),
+    ],
+)
+def test_a_lasting_fault_makes_the_trial_errored(desk: TrialPlayer, step: Any, told: str):
+    played = desk([reply(ECHO), step])
+
+    record = played.record
+    assert record.fault == Fault("api", told, record.fault and record.fault.request_id)
+    assert (record.outcome, record.score, record.label, record.reason) == ("errored", None, "api fault", told)
+    assert (record.turns, record.tool_calls, len(record.messages)) == (1, 1, 3)
+    assert len(played.requests) == 1 + MAX_ATTEMPTS
+    assert played.events == ["echo a", "close"]
+
+
+@pytest.mark.parametrize("step", [status(500), status(400), raw(200, "application/json", b"{}")])
+def test_the_id_of_the_last_request_is_kept(desk: TrialPlayer, step: Any):
+    fault = desk([step]).record.fault
+
+    assert fault
+    assert fault.request_id
+    assert fault.request_id.startswith("req_0")
+
+
+@pytest.mark.parametrize(
+    "step", [status(400), status(413), status(422), status(500, headers={"x-should-retry": "false"})]
+)
+def test_what_no_retry_cures_is_tried_once(desk: TrialPlayer, step: Any):
+    played = desk([step])
+
+    assert (played.record.outcome, len(played.requests)) == ("errored", 1)
+    assert played.record.fault
+    assert not played.record.fault.fatal
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        status(401),
+        status(402),
+        status(403),
+        status(404, message="model: claude-haiku-9"),
+        spend_limit("enforced_spend_limit_reached"),
+        spend_limit("contract_spend_limit_reached"),
+    ],
+)
+def test_what_no_other_trial_could_escape_is_fatal_at_once(desk: TrialPlayer, step: Any):
+    played = desk([step])
+
+    assert (played.record.outcome, len(played.requests)) == ("errored", 1)
+    assert played.record.fault
+    assert played.record.fault.fatal
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"retry-after": "3600"},
+        {"retry-after": "inf"},
+        {"retry-after-ms": "3600000"},
+        {"retry-after": formatdate(time.time() + 3600, usegmt=True)},
+    ],
+)
+def test_a_wait_longer_than_the_trial_has_left_is_not_begun(desk: TrialPlayer, headers: Mapping[str, str]):
+    played = desk([status(429, headers=headers)])
+
+    fault = played.record.fault
+    assert fault
+    assert fault.message.endswith("no time is left in the trial for another attempt (--trial-timeout)")
+    assert len(played.requests) == 1
+    assert played.record.seconds["total"] < 5
+
+
+@pytest.mark.parametrize("retry_after", ["nan", "-5", "soon", "", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_senseless_wait_is_none(desk: TrialPlayer, retry_after: str):
+    assert desk([status(429, headers={"retry-after": retry_after}), submit()]).record.outcome == "passed"
+
+
+def test_the_waits_asked_for_are_kept_and_the_others_grow(monkeypatch: pytest.MonkeyPatch):
+    waits: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(claude, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": note}))
+    with MessagesAPI([status(429, headers={"retry-after": "7"}), *[status(529)] * 3, submit()]) as api:
+        record = asyncio.run(play_one(api, Desk()))
+
+    assert record.outcome == "passed"
+    assert waits[0] == 7
+    assert all(low <= wait <= high for wait, (low, high) in zip(waits[1:], [(0.75, 1), (1.5, 2), (3, 4)], strict=True))
+
+
+# ---- one client, interrupts, secrets ----
+
+
+def test_trials_of_one_engine_share_one_client_and_its_connection(monkeypatch: pytest.MonkeyPatch):
+    made: list[str] = []
+
+    def make(name: str) -> ClaudeModel:
+        made.append(name)
+        return ClaudeModel(name)
+
+    with MessagesAPI([reply(ECHO), submit()]) as api:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", api.base_url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+        engine = LocalEngine(make)
+        records = [engine.play(spec_of(Desk(), run=run)) for run in range(3)]
+        connections = len(api._connections)
+        engine.close()
+
+    assert [record.outcome for record in records] == ["passed"] * 3
+    assert made == [MODEL]
+    assert connections == 1
+
+
+def test_an_interrupt_closes_the_episode_once_and_leaves_the_request(desk: TrialPlayer):
+    task, gate = Desk(), Gate()
+
+    async def interrupt(api: MessagesAPI) -> bool:
+        trial = asyncio.ensure_future(play_one(api, task))
+        await asyncio.to_thread(gate.wait_until_reached)
+        trial.cancel()
+        await asyncio.wait([trial])
+        return trial.cancelled()
+
+    with MessagesAPI([slow(submit(), until=gate)]) as api:
+        cancelled = asyncio.run(interrupt(api))
+        (seen,) = api.wait_until_idle()
+
+    assert cancelled
+    assert seen.answered == "client left"
+    assert task.opened[0].events == ["close"]
+
+
+def test_a_key_quoted_by_a_server_is_struck_out(desk: TrialPlayer):
+    played = desk([status(529, message=f"overloaded, Bearer {KEY}"), status(401, message=f"wrong key {KEY}")])
+
+    assert played.record.fault
+    assert "wrong key ***" in played.record.fault.message
+
+
+@pytest.mark.parametrize("before", [0, 370])
+def test_a_long_error_is_cut_and_never_in_the_middle_of_a_key(desk: TrialPlayer, before: int):
+    fault = desk([status(400, message="x" * before + KEY + "y" * 5000)]).record.fault
+
+    assert fault
+    assert len(fault.message) <= 400
+    assert KEY[:10] not in fault.message
+
+
+def test_the_key_is_sent_nowhere_but_in_its_header(desk: TrialPlayer):
+    with MessagesAPI([reply(ECHO), status(500), submit()]) as api:
+        asyncio.run(play_one(api, Desk()))
+
+        assert api.leaks(KEY) == []
+
+
+def test_a_mistake_of_ours_is_no_fault_of_the_api():
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        unsendable: Any = [{"role": "user", "content": object()}]
+        async with AsyncAnthropic(base_url="http://127.0.0.1:9", api_key=KEY, max_retries=0) as client:
+            await ClaudeModel(MODEL, client).reply(Request("", [], unsendable, 10, loop.time() + 5))
+
+    with pytest.raises(TypeError):
+        asyncio.run(ask())

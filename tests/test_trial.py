@@ -1,0 +1,178 @@
+"""The loop of a trial without any HTTP: what is said and run, how it is graded, and that anything goes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_rltask import Grade, PolicyView, call
+from pytest_rltask.models import Reply, Request
+from tests.request_validator import RequestValidator
+from tests.workbench import Bench, FakeModel, Hook, play_bench, plays
+
+# ---- the conversation ----
+
+
+def test_a_policy_hears_what_its_calls_returned():
+    heard: list[Any] = []
+
+    def moves(view: PolicyView) -> Any:
+        heard.append((yield call("work")).text)
+        heard.append([result.text for result in (yield [call("rest"), call("work"), call("nap")])])
+        heard.append((yield "Shall I go on?"))
+
+    record = play_bench(Bench({"nudge": lambda: "Yes."}, moves), turns=10)
+
+    assert heard == ["worked", ["rested", "worked", "There is no tool 'nap'. The tools are: work, rest."], "Yes."]
+    assert (record.outcome, record.turns, record.tool_calls, record.stop) == ("passed", 10, 3, "limit")
+
+
+def test_a_coroutine_can_be_a_tool():
+    record = play_bench(Bench(moves=plays("rest")))
+
+    assert record.messages[2]["content"][0]["content"] == "rested"
+
+
+def test_tools_run_off_the_event_loop():
+    task = Bench({"work": lambda: threading.current_thread().name})
+
+    assert play_bench(task).messages[2]["content"][0]["content"] == "rltask-tool"
+
+
+def test_the_episode_goes_through_its_life_once_in_order():
+    task = Bench()
+
+    play_bench(task)
+
+    assert [event for event in task.opened[0].events if event not in ("done", "observe")] == [
+        "info",
+        "prompt",
+        "work",
+        "remind",
+        "nudge",
+        "finish",
+        "grade",
+        "close",
+    ]
+
+
+def test_the_record_tells_where_the_time_went():
+    seconds = play_bench(Bench()).seconds
+
+    assert seconds.keys() == {"open", "model", "tools", "grade", "total"}
+    assert sum(seconds.values()) <= 2 * seconds["total"] + 0.001
+
+
+# ---- the grade ----
+
+
+@pytest.mark.parametrize(
+    ("grade", "outcome", "label", "reason"),
+    [
+        (Grade(1.0, threshold=1.0), "passed", "", ""),
+        (Grade(0.5, threshold=1.0), "failed", "score below threshold", "score 0.5 is below the threshold 1"),
+        (Grade(0.5), "failed", "score below threshold", ""),
+        (Grade(0.5, threshold=1.0, label="no file", reason="model.onnx is missing"), "failed", "no file", "model.onnx"),
+        (Grade(1.0, threshold=1.0, cheated=True, label="read labels"), "cheated", "read labels", "the grader proved"),
+    ],
+)
+def test_the_grade_decides_the_outcome(grade: Grade, outcome: str, label: str, reason: str):
+    record = play_bench(Bench({"grade": lambda: grade}))
+
+    assert (record.outcome, record.label) == (outcome, label)
+    assert record.reason.startswith(reason)
+    assert bool(record.reason) == bool(reason)
+
+
+def test_numbers_of_numpy_become_plain_ones():
+    grade = Grade(
+        np.float32(0.5),
+        threshold=np.float32(0.25),
+        passed=np.True_,
+        metrics={"loss": np.float64(2.5), "n": np.int64(3)},
+    )
+
+    data = json.loads(json.dumps(play_bench(Bench({"grade": lambda: grade})).to_json(), default=str))
+
+    assert (data["score"], data["threshold"], data["grade_passed"]) == (0.5, 0.25, True)
+    assert data["metrics"] == {"loss": 2.5, "n": 3}
+
+
+@pytest.mark.parametrize(
+    ("grade", "told"),
+    [
+        (lambda: Grade(float("nan")), "score is nan; it must be finite"),
+        (lambda: Grade(float("inf"), threshold=1.0), "score is inf; it must be finite"),
+        (lambda: Grade(None), "score is None; it must be a number"),  # type: ignore[arg-type]
+        (lambda: None, "grade() returned None; it must return a Grade"),
+        (lambda: 1.0, "grade() returned 1.0; it must return a Grade"),
+    ],
+)
+def test_a_grade_that_cannot_be_used_is_a_fault_of_the_task(grade: Hook, told: str):
+    record = play_bench(Bench({"grade": grade}))
+
+    assert (record.outcome, record.score, record.fault and record.fault.kind) == ("errored", None, "task")
+    assert told in record.reason
+
+
+# ---- whatever a model does ----
+
+ids = st.builds("toolu_{:06d}".format, st.integers(0, 10**6))
+calls = st.builds(
+    lambda identity, name, arguments: {"type": "tool_use", "id": identity, "name": name, "input": arguments},
+    ids,
+    st.sampled_from(["work", "rest", "nap", ""]),
+    st.just({}) | st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=2),
+)
+texts = st.builds(lambda words: {"type": "text", "text": words}, st.text(min_size=1).filter(str.strip))
+contents = st.lists(texts | calls, max_size=4, unique_by=lambda block: block.get("id") or id(block))
+stops = st.sampled_from(["end_turn", "stop_sequence", "max_tokens", "pause_turn", "refusal", "a_new_reason"])
+replies = st.lists(
+    st.builds(
+        lambda content, stop: Reply(content, "tool_use" if stop == "tool_use" else stop),
+        contents,
+        stops | st.just("tool_use"),
+    ).filter(lambda reply: reply.stop_reason != "tool_use" or reply.tool_uses),
+    max_size=6,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(replies, st.booleans(), st.integers(1, 3))
+def test_any_conversation_is_judged_and_every_request_of_it_is_valid(said: list[Reply], nudges: bool, tool_calls: int):
+    validator, violations = RequestValidator(), []
+    answers = iter([*said, *[Reply([], "refusal")] * 20])
+
+    class Checked(FakeModel):
+        async def reply(self, request: Request) -> Reply:
+            body = {"model": "m", "max_tokens": request.max_tokens, "messages": list(request.messages)}
+            verdict = validator.place({**body, "tools": request.tools})
+            violations.extend(verdict.violations)
+            reply = next(answers)
+            if verdict.conversation:
+                message = {"role": "assistant", "content": reply.content, "stop_reason": reply.stop_reason}
+                validator.answered(verdict.conversation, message)
+            return reply
+
+    task = Bench({"nudge": lambda: "Go on."} if nudges else {})
+    record = play_bench(task, Checked([]), tool_calls=tool_calls)
+
+    assert violations == []
+    assert record.outcome == "passed"
+    assert record.stop
+    assert record.tool_calls <= tool_calls
+    assert task.opened[0].events.count("close") == 1
+
+
+def test_no_module_of_the_loop_imports_pytest():
+    code = "import sys, pytest_rltask.trial, pytest_rltask.models.claude; sys.exit('pytest' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,188 @@
+"""What goes wrong in a trial and is not the model's doing: it is errored, says whose fault it is, and is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from pytest_rltask import Grade, PolicyView, SandboxError, ToolError, call, tool
+from pytest_rltask.models import ModelFault, Reply
+from pytest_rltask.models.policy import PolicyModel
+from pytest_rltask.trial import play
+from tests.workbench import Bench, BenchEpisode, FakeModel, play_bench, plays, raises, spec_of
+
+# ---- faults of the task's code ----
+
+PLACES = ["open", "info", "prompt", "observe", "work", "remind", "done", "nudge", "finish", "grade", "close"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (KeyError("a bug of the task"), "task", "KeyError: 'a bug of the task'"),
+        (SandboxError("no namespaces"), "sandbox", "SandboxError: no namespaces"),
+        (SystemExit(3), "task", "SystemExit: 3"),
+        (pytest.skip.Exception("not today"), "task", "Skipped: not today"),
+        (StopIteration("nothing left"), "task", "StopIteration: nothing left"),
+        (TimeoutError("of its own"), "task", "TimeoutError: of its own"),
+    ],
+    ids=["exception", "sandbox", "exit", "skip", "stop", "timeout"],
+)
+def test_what_the_task_raises_makes_the_trial_errored(place: str, error: BaseException, kind: str, said: str):
+    task = Bench({place: raises(error)})
+
+    record = play_bench(task, wall_s=20)
+
+    assert record.outcome == "errored"
+    assert record.fault
+    assert (record.fault.kind, record.label) == (kind, f"{kind} fault")
+    assert said in record.fault.message
+    assert "in hook" in record.fault.details  # the traceback, down to the line that raised
+    assert [episode.events.count("close") for episode in task.opened] == [1] * (place != "open")
+
+
+def test_a_tool_that_refuses_is_no_fault():
+    record = play_bench(Bench({"work": raises(ToolError("closed on Sundays"))}))
+
+    assert (record.outcome, record.tool_calls) == ("passed", 0)
+    assert record.messages[2]["content"][0] == {
+        "type": "tool_result",
+        "tool_use_id": "toolu_moves_00",
+        "content": "closed on Sundays",
+        "is_error": True,
+    }
+
+
+@pytest.mark.parametrize("first", ["work", "grade", "info"])
+def test_the_first_fault_is_told_not_that_of_the_clean_up(first: str):
+    task = Bench({first: raises(ValueError("the first")), "close": raises(OSError("the second"))})
+
+    record = play_bench(task)
+
+    assert record.fault
+    assert "the first" in record.fault.message
+    assert task.opened[0].events.count("close") == 1
+
+
+def test_open_that_returns_no_episode_is_told_so():
+    record = play_bench(Bench({"open": lambda: None}))
+
+    assert "Bench.open() returned None; it must return an Episode" in record.reason
+
+
+@pytest.mark.parametrize("prompt", [None, 5, " \n"])
+def test_a_prompt_that_is_no_text_is_a_fault_of_the_task(prompt: Any):
+    record = play_bench(Bench({"prompt": lambda: prompt}))
+
+    assert record.fault
+    assert record.fault.kind == "task"
+    assert "reading the episode's prompt and tools" in record.fault.message
+
+
+@pytest.mark.parametrize("name", ["work", "rest"])
+def test_a_tool_that_does_not_return_is_a_fault_of_the_task(name: str):
+    released = threading.Event()
+
+    async def for_ever() -> None:
+        await asyncio.Event().wait()
+
+    class Stuck(BenchEpisode):
+        @tool
+        def work(self) -> None:
+            """Block."""
+            released.wait(20)
+
+        @tool
+        async def rest(self) -> None:
+            """Wait."""
+            await for_ever()
+
+    episode = Stuck({})
+    record = play_bench(Bench({"open": lambda: episode}, moves=plays(name)), tool_s=0.05)
+    released.set()
+
+    assert record.fault
+    assert record.fault.kind == "task"
+    assert record.reason == (
+        f"tool {name} did not return within 0.05 s; a tool must bound its own time (Limits.tool_s)"
+    )
+    assert episode.events.count("close") == 1
+
+
+# ---- faults of the model ----
+
+
+def test_a_fault_of_the_model_makes_the_trial_errored_and_keeps_what_was_said():
+    said = Reply([{"type": "text", "text": "Hm."}], "max_tokens", cost_usd=0.5)
+    fault = ModelFault("no credit", request_id="req_1", fatal=True)
+
+    record = play_bench(Bench(), FakeModel([said, fault]))
+
+    assert record.fault
+    assert (record.fault.kind, record.fault.message, record.fault.request_id) == ("api", "no credit", "req_1")
+    assert record.fault.fatal
+    assert (record.outcome, record.turns, record.cost_usd) == ("errored", 1, 0.5)
+
+
+def test_a_bug_of_a_model_is_a_fault_of_the_harness():
+    task = Bench()
+
+    record = play_bench(task, FakeModel([RuntimeError("a bug of ours")]))
+
+    assert record.fault
+    assert (record.fault.kind, record.fault.message) == ("harness", "RuntimeError: a bug of ours")
+    assert "Traceback" in record.fault.details
+    assert task.opened[0].events.count("close") == 1
+
+
+def test_one_unknown_price_makes_the_whole_price_unknown():
+    replies = [Reply([{"type": "text", "text": "."}], "max_tokens", cost_usd=cost) for cost in (0.5, None, 0.25)]
+
+    assert play_bench(Bench(), FakeModel(replies)).cost_usd is None
+
+
+def test_a_policy_that_raises_is_a_fault_of_the_task():
+    def moves(view: PolicyView) -> Any:
+        yield call("work")
+        raise LookupError("a bug of the policy")
+
+    record = play_bench(Bench(moves=moves))
+
+    assert record.fault
+    assert (record.fault.kind, record.fault.message) == (
+        "task",
+        "policy 'moves' raised LookupError: a bug of the policy",
+    )
+
+
+# ---- interrupts ----
+
+
+@pytest.mark.parametrize("place", ["open", "work", "grade", "close"])
+def test_an_interrupt_closes_the_episode_exactly_once(place: str):
+    entered, released = threading.Event(), threading.Event()
+
+    def block() -> Any:
+        entered.set()
+        released.wait(20)
+        return task.opened[0] if place == "open" else Grade(1.0)
+
+    task = Bench({place: block})
+    if place == "open":
+        task.opened.append(BenchEpisode({}))
+
+    async def interrupt() -> bool:
+        trial = asyncio.ensure_future(play(spec_of(task), PolicyModel("moves")))
+        await asyncio.to_thread(entered.wait, 20)
+        trial.cancel()
+        await asyncio.sleep(0)  # the trial sees it
+        released.set()
+        await asyncio.wait([trial])
+        return trial.cancelled()
+
+    assert asyncio.run(interrupt())
+    assert task.opened[0].events.count("close") == 1
