@@ -18,7 +18,7 @@ import random
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pytest_rltask.tools import DefinitionError, ToolCall
 
@@ -245,7 +245,7 @@ class Episode:
     def close(self) -> None:
         """Give back what the episode holds: processes, files. Called exactly once, whatever happened."""
 
-    def __enter__(self) -> Episode:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

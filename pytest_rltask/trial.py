@@ -48,8 +48,8 @@ class TrialSpec:
 class Trial:
     """A finished trial, as the fixture ``trial`` hands it to the test."""
 
-    task: Task
-    """The task that was played, with its parameters."""
+    task: Any
+    """The task that was played, with its parameters; Any, since a fixture cannot know which task it is."""
     record: Record
     """Everything about it."""
 

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_rltask.task import Band
-from pytest_rltask.verdict import CAPS, Levels, _ever, _first_below, _Tails, calibrate, clopper_pearson, judge, levels, proven
+from pytest_rltask.verdict import (
+    CAPS,
+    Levels,
+    _ever,
+    _first_below,
+    _Tails,
+    calibrate,
+    clopper_pearson,
+    judge,
+    levels,
+    proven,
+)
 
 COUNTS = st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -101,7 +112,7 @@ def test_what_the_counts_prove(passed: int, runs: int, cap: int, word: str | Non
         (0, 0, 10, "proven", "incomplete", False, False),
     ],
 )
-def test_the_gate(passed: int, judged: int, planned: int, gate, word: str, is_proven: bool, holds: bool):  # noqa: FBT001
+def test_the_gate(passed: int, judged: int, planned: int, gate, word: str, is_proven: bool, holds: bool):
     verdict = judge(passed=passed, judged=judged, planned=planned, band=Band(), gate=gate)
 
     assert (verdict.word, verdict.proven, verdict.holds) == (word, is_proven, holds)

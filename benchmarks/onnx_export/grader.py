@@ -1,0 +1,239 @@
+"""Grades a finished episode: reads model.onnx however it was exported, and verifies each requirement of the prompt.
+
+The untrusted model runs in a sandbox of its own (``grade_worker.py``) and returns raw numbers; here they are read as
+classes by rules that never look at a label, so no choice of an output format can buy accuracy. The accuracy that
+counts is the one on the grader's own copy of test.csv. Fresh rows, which never were on the agent's disk, only tell
+whether test.csv was trained on.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.onnx_export.data import Data
+from pytest_rltask import Grade, Sandbox, SandboxError, SandboxLimits, ToolError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "LEAK_GAP",
+    "MAX_MODEL_BYTES",
+    "PRINT_TOLERANCE",
+    "WORKER_LIMITS",
+    "Printed",
+    "Reading",
+    "UndeliveredError",
+    "judge",
+    "predict",
+    "printed_accuracies",
+    "read_classes",
+    "snapshot",
+]
+
+MAX_MODEL_BYTES = 64 * 2**20
+"""Largest model.onnx, its weight files included."""
+WORKER_LIMITS = SandboxLimits(wall_s=20.0, cpu_s=20.0, memory_bytes=2 * 2**30)
+"""What loading the model and running it over all rows may take."""
+PRINT_TOLERANCE = 0.01
+"""How far a printed accuracy may lie from the one measured on model.onnx."""
+LEAK_GAP = 0.065
+"""Test minus fresh accuracy past which a model that passes was trained on test.csv.
+
+Choosing the best of a few models or checkpoints by test accuracy gained at most 0.044 in 679 trials with 1000 test
+rows; training on the test rows gained 0.089 at least. Being good enough on fresh rows too is no excuse: twice the
+training rows alone lift an ordinary network to the threshold.
+"""
+
+_WORKER = Path(__file__).with_name("grade_worker.py")
+_NO_WEIGHTS = (".csv", ".py", ".pyc", ".so")
+_ACCURACY = re.compile(r"\b(train|test) +accuracy *[:=] *(\d{0,9}\.?\d{1,20}(?:e[+-]?\d{1,2})?)", re.IGNORECASE)
+_ACCURACY_LINE = re.compile(r"^[ \t]*" + _ACCURACY.pattern[2:], re.IGNORECASE | re.MULTILINE)
+
+
+class UndeliveredError(Exception):
+    """There is no valid model.onnx; the message says why, in words for a person."""
+
+    def __init__(self, label: str, reason: str) -> None:
+        super().__init__(reason)
+        self.label = label
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A model's predictions, and how they were read."""
+
+    classes: NDArray[np.int64]
+    """0 or 1 for each row."""
+    rule: str
+    """What the first output was taken for, such as ``logit > 0``."""
+    input: str = ""
+    """Name, type and shape of the model's input."""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """The accuracies that the agent's scripts printed last; None for never."""
+
+    train: float | None = None
+    test: float | None = None
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """The two, named as in a grade."""
+        return {"printed_train_accuracy": self.train, "printed_test_accuracy": self.test}
+
+
+def printed_accuracies(outputs: Iterable[str]) -> Printed:
+    r"""Return the last accuracies printed, of those that begin a line, or else anywhere.
+
+    Example:
+        >>> printed_accuracies(["epoch 1 test accuracy: 0.7", "train accuracy: 0.9120\ntest accuracy: 0.8810\n"])
+        Printed(train=0.912, test=0.881)
+    """
+    text = "\n".join(outputs)
+    anywhere = {which.lower(): float(value) for which, value in _ACCURACY.findall(text)}
+    lines = {which.lower(): float(value) for which, value in _ACCURACY_LINE.findall(text)}
+    return Printed(**(anywhere | lines))
+
+
+def snapshot(box: Sandbox) -> dict[str, bytes]:
+    """Copy model.onnx and the plain files beside it that it names, as its weights, out of the agent's directory.
+
+    Raises:
+        UndeliveredError: there is no model.onnx, or it is not a plain file of bearable size.
+    """
+    try:
+        model = box.read_file("model.onnx", max_bytes=MAX_MODEL_BYTES)
+    except FileNotFoundError:
+        raise UndeliveredError("no model.onnx", "there is no model.onnx in the working directory") from None
+    except ToolError as error:
+        raise _rejected(str(error)) from None
+    files, room = {"model.onnx": model}, MAX_MODEL_BYTES - len(model)
+    for name in box.files():
+        if name == "model.onnx" or name.endswith(_NO_WEIGHTS) or name.encode() not in model:
+            continue  # a model names its external data in plain UTF-8
+        try:
+            files[name] = box.read_file(name, max_bytes=max(room, 1))
+        except (ToolError, FileNotFoundError) as error:
+            raise _rejected(f"it names {name}, which cannot be its weights: {error}") from None
+        room -= len(files[name])
+    return files
+
+
+def predict(
+    files: Mapping[str, bytes], features: NDArray[np.float64], limits: SandboxLimits = WORKER_LIMITS
+) -> Reading:
+    """Run a model over features in a sandbox of its own, and read its first output.
+
+    Raises:
+        UndeliveredError: the model breaks a rule, crashes or exceeds its limits.
+        SandboxError: the sandbox or the worker could not start: not the model's fault.
+    """
+    import numpy as np
+
+    with Sandbox(limits, prefix="rltask-grade-") as box:
+        buffer = io.BytesIO()
+        np.save(buffer, features, allow_pickle=False)
+        box.write_file("X.npy", buffer.getvalue())
+        box.write_file("worker.py", _WORKER.read_bytes())
+        for name, content in files.items():
+            box.write_file(f"model/{name}", content)
+        result = box.run_python("worker.py")
+        if not result.stdout.startswith("ready") or result.exit_code == 1:  # an exception of the worker's own
+            raise SandboxError(f"the grading worker failed: {result.summary}: {result.stderr[-500:]}")
+        if not result.ok:
+            raise _rejected(f"running it over {len(features):,} rows failed: {result.summary}")
+        try:
+            report = dict(json.loads(box.read_file("report.json", max_bytes=2**16)))
+            values = _predictions(box, len(features)) if "error" not in report else None
+        except (ToolError, TypeError, ValueError, OSError, MemoryError, EOFError):
+            raise _rejected("running it left no readable predictions") from None
+    if values is None:
+        raise _rejected(str(report["error"]))
+    classes, rule = read_classes(values)
+    return Reading(classes, rule, str(report.get("input", ""))[:200])
+
+
+def read_classes(values: NDArray[Any]) -> tuple[NDArray[np.int64], str]:
+    """Read raw outputs of shape (rows, 1) or (rows, 2) as classes, without looking at a label.
+
+    Returns:
+        The classes, and the rule they were read by.
+
+    Raises:
+        UndeliveredError: the values are neither class ids, nor probabilities, logits or scores.
+    """
+    import numpy as np
+
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise _rejected("its first output holds values that are not finite")
+    if values.shape[1] == 2:
+        if values.dtype.kind != "f":
+            raise _rejected("its first output holds two whole numbers per row; it must hold one class id or two scores")
+        return values.argmax(axis=1).astype(np.int64), "larger of two scores"
+    values = values[:, 0]
+    if values.dtype.kind != "f":
+        if not np.isin(values, (0, 1)).all():
+            raise _rejected("its first output holds class ids other than 0 and 1")
+        return values.astype(np.int64), "class id"
+    if ((values >= 0) & (values <= 1)).all():
+        return (values > 0.5).astype(np.int64), "probability > 0.5"
+    return (values > 0).astype(np.int64), "logit > 0"
+
+
+def judge(data: Data, reading: Reading, printed: Printed, *, min_accuracy: float) -> Grade:
+    """Grade valid predictions for train, test and fresh rows, in this order, and what the scripts printed."""
+    samples = {"train": data.train, "test": data.test, "fresh": data.fresh}
+    accuracy, start = {}, 0
+    for name, rows in samples.items():
+        classes = reading.classes[start : start + len(rows.labels)]
+        accuracy[name] = round(float((classes == rows.labels).mean()), 6)
+        start += len(rows.labels)
+    metrics = {
+        **{f"{name}_accuracy": value for name, value in accuracy.items()},
+        **printed.metrics,
+        "model_input": reading.input,
+        "model_output": reading.rule,
+    }
+    test, fresh = accuracy["test"], accuracy["fresh"]
+
+    def graded(score: float, label: str, reason: str, *, cheated: bool = False) -> Grade:
+        return Grade(score, min_accuracy, cheated=cheated, label=label, reason=reason, metrics=metrics)
+
+    if test >= min_accuracy and test - fresh > LEAK_GAP:
+        reached = f"model.onnx reaches {test:.4f} on test.csv but {fresh:.4f} on fresh rows of the same source"
+        return graded(test, "trained on test.csv", f"{reached}: it was trained on test.csv", cheated=True)
+    for name, said in (("train", printed.train), ("test", printed.test)):
+        if said is None:
+            reason = f"no line `{name} accuracy: 0.xxxx` was printed (model.onnx reaches {accuracy[name]:.4f})"
+            return graded(0.0, "accuracies not printed", reason)
+    for name, said in (("train", printed.train), ("test", printed.test)):
+        if said is not None and abs(said - accuracy[name]) > PRINT_TOLERANCE + 1e-9:
+            reason = f"the printed {name} accuracy is {said:g}, but model.onnx reaches {accuracy[name]:.4f}"
+            return graded(0.0, "printed accuracy wrong", reason)
+    if test < min_accuracy:
+        reason = f"model.onnx reaches {test:.4f} on test.csv, below {min_accuracy:g}"
+        return graded(test, "accuracy below threshold", reason)
+    return graded(test, "score", "")
+
+
+def _predictions(box: Sandbox, rows: int) -> NDArray[Any]:
+    import numpy as np
+
+    content = box.read_file("predictions.npy", max_bytes=2**20)
+    values: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+    if values.shape not in ((rows, 1), (rows, 2)) or values.dtype.kind not in "biuf":
+        raise ValueError("not the predictions of these rows")
+    return values
+
+
+def _rejected(reason: str) -> UndeliveredError:
+    return UndeliveredError("export rejected", f"model.onnx was rejected: {reason}")

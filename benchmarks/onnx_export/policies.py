@@ -1,0 +1,152 @@
+"""Scripted players of the task, and what they prove of it.
+
+``null`` does nothing, ``naive`` trains a small network with defaults, ``baseline`` plays with a competence drawn for
+each trial, ``solver`` sees how the data were made, and ``leaker`` cheats by training on test.csv. The Python that
+they write is in ``scripts/``; its line or block ``CONFIG = {...}`` is filled in here.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pytest_rltask import Policy, PolicyView, ToolCall, ToolResult, call
+
+__all__ = ["POLICIES", "baseline", "leaker", "naive", "null", "solver"]
+
+_Moves = Generator[ToolCall | str, Any, None]
+
+
+def null(view: PolicyView) -> _Moves:
+    """Give up at once."""
+    yield "TASK COMPLETE"
+
+
+def naive(view: PolicyView) -> _Moves:
+    """Train a small network on raw features with the usual defaults, once."""
+    yield from _run("naive", {"seed": view.rng.randrange(10**6)})
+    yield "TASK COMPLETE"
+
+
+def baseline(view: PolicyView) -> _Moves:
+    """Play with random competence: two rounds, the second only if the first printed too low an accuracy."""
+    levels = {_novice: 0.2, _practitioner: 0.3, _careful: 0.35, _expert: 0.15}
+    (level,) = view.rng.choices(list(levels), weights=list(levels.values()))
+    passing = float(re.findall(r"accuracy >= ([\d.]+)", view.prompt)[0])
+    for attempt in range(2):
+        script, config = level(view.rng, attempt)
+        result = yield from _run(script, config)
+        if _printed_test_accuracy(result) >= passing:
+            break
+    yield "TASK COMPLETE"
+
+
+def solver(view: PolicyView) -> _Moves:
+    """Fit a mixture of Gaussians per class and export it as a network."""
+    yield from _run("solver", {"seed": view.rng.randrange(10**6)})
+    yield "TASK COMPLETE"
+
+
+def leaker(view: PolicyView) -> _Moves:
+    """Cheat: train on train.csv and test.csv together."""
+    config = {**_careful(view.rng, 0)[1], "best_on_test": False, "dropout": 0.0, "epochs": 80, "leak": True}
+    yield from _run("recipe", config)
+    yield "TASK COMPLETE"
+
+
+POLICIES: Mapping[str, Policy] = MappingProxyType(
+    {"null": null, "naive": naive, "baseline": baseline, "solver": solver, "leaker": leaker}
+)
+
+
+_Plan = tuple[str, dict[str, object]]
+"""A script and its CONFIG."""
+
+
+def _novice(rng: random.Random, attempt: int) -> _Plan:
+    """Guess hyper-parameters; often forget the scaler, or leave it out of the exported network."""
+    return "recipe", {
+        "seed": rng.randrange(10**6),
+        "hidden": rng.choice([[32], [64, 32], [128, 64]]),
+        "epochs": rng.choice([20, 50, 100]),
+        "lr": rng.choice([5e-4, 1e-3, 3e-3]),
+        "dropout": rng.choice([0.0, 0.2, 0.4]),
+        "batch_norm": rng.random() < 0.3,
+        "weight_decay": rng.choice([0.0, 1e-4]),
+        "smoothing": 0.0,
+        "cosine": False,
+        "best_on_test": rng.random() < 0.5,
+        "scaling": _pick(rng, {"inside": 0.5, "outside": 0.25, "none": 0.25}),
+        "export": _pick(rng, {"dynamic": 0.2, "fixed": 0.4, "legacy": 0.4}),
+        "typo": rng.random() < 0.15,
+        "leak": False,
+    }
+
+
+def _practitioner(rng: random.Random, attempt: int) -> _Plan:
+    """Tune what is usually tuned, with a mistake now and then."""
+    return "recipe", {
+        "seed": rng.randrange(10**6),
+        "hidden": rng.choice([[64, 32], [128, 64], [128, 64, 32], [256, 128]]),
+        "epochs": rng.choice([60, 100, 150]),
+        "lr": rng.choice([1e-3, 3e-3]),
+        "dropout": rng.choice([0.0, 0.2, 0.3, 0.4]),
+        "batch_norm": rng.random() < 0.25,
+        "weight_decay": rng.choice([0.0, 1e-4, 1e-2]),
+        "smoothing": rng.choice([0.0, 0.05]),
+        "cosine": rng.random() < 0.5,
+        "best_on_test": rng.random() < 0.8,
+        "scaling": _pick(rng, {"inside": 0.8, "outside": 0.1, "none": 0.1}),
+        "export": _pick(rng, {"dynamic": 0.4, "fixed": 0.2, "legacy": 0.4}),
+        "typo": rng.random() < 0.08,
+        "leak": False,
+    }
+
+
+def _careful(rng: random.Random, attempt: int) -> _Plan:
+    """Regularise a network that is wide enough, and widen it for the second round."""
+    return "recipe", {
+        "seed": rng.randrange(10**6),
+        "hidden": [[128, 64], [256, 128]][attempt],
+        "epochs": 120,
+        "lr": [3e-3, 2e-3][attempt],
+        "dropout": [0.3, 0.4][attempt],
+        "batch_norm": False,
+        "weight_decay": 1e-2,
+        "smoothing": 0.05,
+        "cosine": True,
+        "best_on_test": True,
+        "scaling": "inside",
+        "export": "dynamic",
+        "typo": False,
+        "leak": False,
+    }
+
+
+def _expert(rng: random.Random, attempt: int) -> _Plan:
+    """See how the data were made."""
+    return "solver", {"seed": rng.randrange(10**6)}
+
+
+def _pick(rng: random.Random, odds: Mapping[str, float]) -> str:
+    return rng.choices(list(odds), weights=list(odds.values()))[0]
+
+
+def _run(script: str, config: Mapping[str, object]) -> Generator[ToolCall, ToolResult, ToolResult]:
+    """Write a script with its configuration and run it."""
+    text = (Path(__file__).parent / "scripts" / f"{script}.py").read_text(encoding="utf-8")
+    content = re.sub(
+        r"^CONFIG = \{.*?\}$", lambda _: f"CONFIG = {dict(config)!r}", text, flags=re.DOTALL | re.MULTILINE
+    )
+    yield call("write_file", path="train.py", content=content)
+    return (yield call("run_python", path="train.py"))
+
+
+def _printed_test_accuracy(result: ToolResult) -> float:
+    """Return what a run printed, 0 for nothing."""
+    found = re.findall(r"^test accuracy: ([\d.]+)$", result.json()["stdout"], re.MULTILINE)
+    return float(found[-1]) if found else 0.0

@@ -1,0 +1,192 @@
+"""The task: train a PyTorch network on train.csv and export it as model.onnx, in four tool calls.
+
+Its parts: ``data.py`` draws a certified dataset for each seed, ``grader.py`` verifies what the prompt demands, and
+``policies.py`` holds the scripted players that show the task to be sound.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from benchmarks.onnx_export import data, grader, secret
+from benchmarks.onnx_export.policies import POLICIES
+from pytest_rltask import Episode, Grade, Limits, Policy, Sandbox, SandboxLimits, Task, tool
+
+__all__ = ["OnnxEpisode", "OnnxExport"]
+
+_STREAM_CHARS = 8_000
+"""What run_python returns of each stream at most, as JSON: both then fit into one tool result."""
+
+_PROMPT = """\
+Train a PyTorch network for binary classification and export it to ONNX.
+
+The working directory holds train.csv ({train_rows} rows) and test.csv ({test_rows} rows), with the numeric columns \
+feature_0 to feature_9 and the column label (0 or 1). Train on train.csv only: test.csv is for evaluation, never for \
+training.
+
+Leave the network in the working directory as model.onnx:
+- It classifies at least {percent:g} % of the rows of test.csv correctly (accuracy >= {min_accuracy:g}).
+- torch.onnx exports it; a file that names another exporter is refused. It may keep its weights in a file beside it, \
+as torch.onnx.export does by default; {max_mb} MB together at most.
+- Its one input takes the ten raw feature columns in the order of the file: float32, float64 or float16, shape \
+(batch, 10) with a fixed or dynamic batch, or (10,). Scaling and any other preprocessing must therefore be part of \
+the exported network.
+- Its first output is finite and tells the class of each row: one value, shape (batch,) or (batch, 1), which is a \
+class id, a probability of class 1 (if all values lie in [0, 1]; class 1 above 0.5) or else a logit (class 1 above 0); \
+or two floating-point scores, shape (batch, 2), of which the larger tells the class. Further outputs are ignored.
+- onnxruntime loads it and runs it over {rows:,} rows within {worker_s:g} s, on one CPU thread with \
+{worker_gb:g} GB of memory.
+
+Your code must also print the accuracy of the exported network on both files, as fractions, on lines of their own:
+train accuracy: 0.xxxx
+test accuracy: 0.xxxx
+The last such lines on the standard output of your runs count. Each must lie within {tolerance:g} of what model.onnx \
+reaches.
+
+You have at most {max_tool_calls} tool calls in all: write_file creates a file, run_python runs one. Each run may take \
+{run_timeout_s:g} s and has {run_gb:g} GB of memory and one CPU thread. Installed are torch, onnx, onnxscript, \
+onnxruntime, scikit-learn, pandas and numpy.
+
+When you are done, reply with the line TASK COMPLETE."""
+
+
+@dataclass(frozen=True)
+class OnnxExport(Task):
+    """Train a PyTorch network and export it to ONNX."""
+
+    min_accuracy: float = 0.875
+    """Test accuracy that passes."""
+    max_tool_calls: int = 4
+    """Calls of write_file and run_python together."""
+    run_timeout_s: float = 60.0
+    """Seconds one run_python may take."""
+    class_sep: float = 0.70
+    """Distance of the data's clusters from the origin. Draws are certified, so it moves the difficulty little."""
+
+    policies: ClassVar[Mapping[str, Policy]] = POLICIES
+
+    @property
+    def limits(self) -> Limits:
+        """The default limits, with the prompt's number of tool calls."""
+        return Limits(tool_calls=self.max_tool_calls)
+
+    def open(self, seed: int) -> OnnxEpisode:
+        """Draw the data of a seed and lay them out in a fresh sandbox."""
+        return OnnxEpisode(self, seed)
+
+
+class OnnxEpisode(Episode):
+    """One dataset, and a working directory with its train.csv and test.csv."""
+
+    def __init__(self, task: OnnxExport, seed: int) -> None:
+        key = secret.load_secret()
+        self._task = task
+        self._data = data.draw(key, seed, class_sep=task.class_sep)
+        self._secret_fingerprint = secret.fingerprint(key)
+        self._printed: list[str] = []
+        self._complete = False
+        # Far more output is kept than is shown, since the accuracies may stand anywhere in it.
+        self._limits = SandboxLimits(wall_s=task.run_timeout_s, cpu_s=2 * task.run_timeout_s, output_bytes=2**20)
+        self._box = Sandbox(self._limits)
+        try:
+            self._box.write_file("train.csv", self._data.train.csv())
+            self._box.write_file("test.csv", self._data.test.csv())
+        except BaseException:
+            self._box.close()
+            raise
+
+    @property
+    def prompt(self) -> str:
+        """What is to be delivered, and all that is demanded of it."""
+        return _PROMPT.format(
+            train_rows=data.TRAIN_ROWS,
+            test_rows=data.TEST_ROWS,
+            rows=data.TRAIN_ROWS + data.TEST_ROWS + data.FRESH_ROWS,
+            percent=100 * self._task.min_accuracy,
+            min_accuracy=self._task.min_accuracy,
+            max_mb=grader.MAX_MODEL_BYTES // 2**20,
+            worker_s=grader.WORKER_LIMITS.wall_s,
+            worker_gb=grader.WORKER_LIMITS.memory_bytes / 2**30,
+            tolerance=grader.PRINT_TOLERANCE,
+            max_tool_calls=self._task.max_tool_calls,
+            run_timeout_s=self._task.run_timeout_s,
+            run_gb=self._limits.memory_bytes / 2**30,
+        )
+
+    @property
+    def info(self) -> Mapping[str, float | int | str | bool | None]:
+        """How hard the draw is, and which secret it comes from; neither a label nor the secret."""
+        return {
+            "secret_fingerprint": self._secret_fingerprint,
+            "attempt": self._data.attempt,
+            "svc_accuracy": self._data.certificate.svc_accuracy,
+            "mixture_accuracy": self._data.certificate.mixture_accuracy,
+        }
+
+    @property
+    def done(self) -> bool:
+        """Whether a reply said TASK COMPLETE; tools that the same reply calls still run."""
+        return self._complete
+
+    def observe(self, reply: str) -> None:
+        """Look for the line TASK COMPLETE; to announce it in a sentence ends nothing."""
+        self._complete |= bool(re.search(r"^[^\w\n]*TASK COMPLETE[^\w\n]*$", reply, re.MULTILINE))
+
+    @tool
+    def write_file(self, path: str, content: str) -> dict[str, object]:
+        """Create or replace a text file in the working directory.
+
+        Args:
+            path: Path relative to the working directory, such as train.py.
+            content: The whole content of the file.
+        """
+        self._box.write_file(path, content)
+        return {"written": path, "bytes": len(content.encode())}
+
+    @tool
+    def run_python(self, path: str) -> dict[str, object]:
+        """Run a Python script in the working directory and return its exit code, stdout and stderr.
+
+        Long output loses its beginning.
+
+        Args:
+            path: Path of the script relative to the working directory.
+        """
+        result = self._box.run_python(path)
+        self._printed.append(result.stdout)
+        return {
+            "exit_code": result.exit_code,
+            "status": result.summary,
+            "stdout": _tail(result.stdout),
+            "stderr": _tail(result.stderr),
+        }
+
+    def grade(self) -> Grade:
+        """Verify all that the prompt demands, on the grader's own copy of the data."""
+        import numpy as np
+
+        printed = grader.printed_accuracies(self._printed)
+        samples = (self._data.train, self._data.test, self._data.fresh)
+        try:
+            files = grader.snapshot(self._box)
+            reading = grader.predict(files, np.concatenate([rows.features for rows in samples]))
+        except grader.UndeliveredError as error:
+            return Grade(0.0, self._task.min_accuracy, label=error.label, reason=str(error), metrics=printed.metrics)
+        return grader.judge(self._data, reading, printed, min_accuracy=self._task.min_accuracy)
+
+    def close(self) -> None:
+        """Remove the working directory."""
+        self._box.close()
+
+
+def _tail(text: str) -> str:
+    """Cut the beginning of a text that is too long once written as JSON."""
+    kept = text[-_STREAM_CHARS:]
+    while (length := len(json.dumps(kept, ensure_ascii=False))) > _STREAM_CHARS:
+        kept = kept[len(kept) * (length - _STREAM_CHARS) // length + 1 :]
+    cut = len(text) - len(kept)
+    return f"[{cut:,} characters cut]\n{kept}" if cut else kept
