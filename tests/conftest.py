@@ -137,7 +137,7 @@ def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("API_KEY", "AUTH_TOKEN", "PROFILE", "BASE_URL"):
         monkeypatch.delenv(f"ANTHROPIC_{name}", raising=False)
     # Hypothesis' plugin would cost each inner pytest a second; ours is loaded by the outer one already.
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -W ignore::pytest.PytestAssertRewriteWarning")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:warnings")
 
 
 @pytest.fixture
