@@ -12,7 +12,7 @@ from tests.conftest import Suite
 def test_a_missed_trial_is_neither_a_failure_nor_a_pass(any_suite: Suite):
     result = any_suite.run()
 
-    result.stdout.re_match_lines([r".*3 passed, 7 missed, 1 in band.*"])
+    result.stdout.re_match_lines([r".*3 passed,.* 7 missed, 1 in band.*"])
     assert result.ret == pytest.ExitCode.OK
 
 
@@ -25,7 +25,7 @@ def test_a_missed_trial_has_its_own_word(suite: Suite):
 def test_a_missed_trial_does_not_stop_a_run_that_stops_at_the_first_failure(any_suite: Suite):
     result = any_suite.run("-x")
 
-    result.stdout.re_match_lines([r".*3 passed, 7 missed.*"])
+    result.stdout.re_match_lines([r".*3 passed,.* 7 missed.*"])
 
 
 def test_neither_a_missed_trial_nor_a_gate_is_played_again_by_last_failed(suite: Suite):
@@ -39,7 +39,7 @@ def test_neither_a_missed_trial_nor_a_gate_is_played_again_by_last_failed(suite:
 def test_a_cheated_trial_is_reported_apart_and_no_assertion_makes_it_a_pass(any_suite: Suite):
     result = any_suite.run(model="policy:cheat")
 
-    result.stdout.re_match_lines([r".*10 x negative sum", r".*1 failed, 10 cheated.*"])
+    result.stdout.re_match_lines([r".*10 x negative sum", r".*1 failed,.* 10 cheated.*"])
     assert [row["passed"] for row in any_suite.report()["rows"]] == [0]
     assert {record.outcome for record in any_suite.last_run().records.values()} == {"cheated"}
 
@@ -75,7 +75,7 @@ def test_the_assertion_overrules_the_grader_and_the_record_says_so(any_suite: Su
 
     result = any_suite.run("--runs", "4", model="policy:null")
 
-    result.stdout.re_match_lines([r".*1 failed, 4 passed.*"])  # the gate: too easy
+    result.stdout.re_match_lines([r".*1 failed,.* 4 passed.*"])  # the gate: too easy
     records = any_suite.last_run().records.values()
     assert {record.outcome for record in records} == {"passed"}
     assert all("overruled the grader, which said failed" in record.reason for record in records)
