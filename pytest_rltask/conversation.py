@@ -7,14 +7,15 @@ follow them as text in the same user message. Tools run only when the model stop
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pytest_rltask.guard import Faulty, blamed, charged, off_loop, timed
+from pytest_rltask.guard import Worker, blamed, bounded, charged, timed
 from pytest_rltask.models import Model, Player, Reply, Request, Start
-from pytest_rltask.record import Fault, Record, RequestLog, clean_text
+from pytest_rltask.record import Record, RequestLog, clean_text
 from pytest_rltask.task import Episode, Limits, Policy
 from pytest_rltask.tools import InvalidCall, Tool, ToolError, ToolResult, tools_of
 
@@ -28,17 +29,25 @@ LIMIT_NAMES = {
 }
 
 
+REPLY_GRACE_S = 60.0
+"""Seconds past the trial's time limit that a reply under way has to arrive; at most as long as the limit itself."""
+
+
 class Conversation:
     """One model and one episode, alternating.
 
     Args:
         record: of the trial; the conversation writes itself into it.
         episode: whose prompt, tools and hooks are used.
+        worker: where its tools run.
         limits: where the conversation ends although the model would go on.
         policies: the scripted policies that the task ships.
     """
 
-    def __init__(self, record: Record, episode: Episode, *, limits: Limits, policies: Mapping[str, Policy]) -> None:
+    def __init__(
+        self, record: Record, episode: Episode, worker: Worker, *, limits: Limits, policies: Mapping[str, Policy]
+    ) -> None:
+        self.worker = worker
         self.record = record
         self.episode = episode
         self.limits = limits
@@ -74,9 +83,13 @@ class Conversation:
 
     async def _ask(self, player: Player) -> Reply:
         record = self.record
-        request = Request(record.system, record.tools, record.messages, self.limits.reply_tokens, self.deadline)
+        # A reply under way at the deadline may arrive, and the limit then fires: only an API that stays silent is
+        # at fault. Time lost to faults of the API is not the model's.
+        deadline = self.deadline + min(self.limits.wall_s, REPLY_GRACE_S)
+        request = Request(record.system, record.tools, record.messages, self.limits.reply_tokens, deadline)
         with timed(record, "model"), charged():
             reply = await player.reply(request)
+        self.deadline += reply.lost_s
         record.turns += 1
         record.requests.append(
             RequestLog(
@@ -144,19 +157,18 @@ class Conversation:
             except ToolError as error:
                 return self._cut(str(error), is_error=True)
             self.record.tool_calls += 1
-            return self._cut(output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, default=str))
+            return self._cut(
+                output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, default=_json)
+            )
 
     async def _returned(self, name: str, invoke: Callable[[], Any]) -> Any:
         """Run a tool off the loop, or on it if it is a coroutine, and return its output."""
-        try:
-            async with asyncio.timeout(self.limits.tool_s) as timeout:
-                output = await off_loop(invoke)
-                return await output if asyncio.iscoroutine(output) else output
-        except TimeoutError:
-            if not timeout.expired():
-                raise  # the tool's own
-            said = f"tool {name} did not return within {self.limits.tool_s:g} s; a tool must bound its own time"
-            raise Faulty(Fault("task", f"{said} (Limits.tool_s)")) from None
+
+        async def run() -> Any:
+            output = await self.worker.run(invoke)
+            return await output if asyncio.iscoroutine(output) else output
+
+        return await bounded(run(), f"tool {name}", within_s=self.limits.tool_s)
 
     def _cut(self, text: str, *, is_error: bool = False) -> ToolResult:
         """Keep the head and the tail of a long output; what went wrong stands at its end."""
@@ -165,7 +177,7 @@ class Conversation:
         if cut <= 0:
             return ToolResult(text, is_error)
         head, tail = limit // 4, limit - limit // 4
-        return ToolResult(f"{text[:head]}\n[... {cut:,} characters cut ...]\n{text[-tail:]}", is_error, cut)
+        return ToolResult(f"{text[:head]}\n[... {cut:,} characters cut ...]\n{text[-tail:]}", is_error)
 
     def _reminders(self) -> list[str]:
         with blamed("the episode's reminder"):
@@ -215,6 +227,20 @@ class Conversation:
     def _limit(self, name: str) -> str:
         self.record.stop, self.record.limit = "limit", name
         return "limit"
+
+
+def _text(output: Any) -> str:
+    """Return what a tool returned as the model reads it."""
+    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, default=_json)
+
+
+def _json(value: Any) -> Any:
+    """Return what JSON can hold of a value that a tool returned."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _result_block(tool_use_id: str, result: ToolResult) -> dict[str, Any]:

@@ -10,12 +10,22 @@ import pytest
 
 from pytest_rltask.report.summary import Row, Summary
 from pytest_rltask.report.table import gate_line
+from pytest_rltask.runlog import split_trial_id
 
 __all__ = ["report_gate"]
 
 
-def report_gate(session: pytest.Session, summary: Summary) -> None:
-    """Report each row's gate as a test case and set the exit status."""
+def report_gate(session: pytest.Session, summary: Summary, *, errored_trials: int) -> None:
+    """Report each row's gate as a test case and set the exit status.
+
+    Args:
+        session: pytest's session, whose exit status is set.
+        summary: of the run.
+        errored_trials: how many of the session's failures are errored trials. They alone do not fail the run:
+            a share that matters makes a row `incomplete`.
+    """
+    if summary.holds and session.testsfailed == errored_trials:
+        session.exitstatus = pytest.ExitCode.OK
     for row in summary.rows:
         for report in _reports(row):
             session.config.hook.pytest_runtest_logreport(report=report)
@@ -25,8 +35,8 @@ def report_gate(session: pytest.Session, summary: Summary) -> None:
 
 
 def _reports(row: Row) -> list[pytest.TestReport]:
-    base, _, others = row.test.partition("[")
-    inside = "-".join(part for part in (others.rstrip("]"), row.model, "gate") if part)
+    base, others = split_trial_id(row.test)
+    inside = "-".join(part for part in (others, row.model, "gate") if part)
     nodeid = f"{base}[{inside}]"
     properties: list[tuple[str, object]] = [
         ("trials", row.judged),

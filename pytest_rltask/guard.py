@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 from pytest_rltask.models import ModelFault
-from pytest_rltask.record import Fault, FaultKind, Record, clean_text
+from pytest_rltask.record import Fault, FaultKind, Record, clean_text, error_text
 from pytest_rltask.sandbox import SandboxError
 
-__all__ = ["Faulty", "blamed", "charged", "off_loop", "timed"]
+__all__ = ["Faulty", "Worker", "blamed", "bounded", "charged", "timed"]
 
 _T = TypeVar("_T")
 
@@ -50,8 +52,8 @@ def blamed(what: str) -> Iterator[None]:
         raise
     except BaseException as error:  # pytest.skip() and sys.exit() in a task are no way out of a trial either
         kind: FaultKind = "sandbox" if isinstance(error, SandboxError) else "task"
-        said = f"{what}: {type(error).__name__}: {error}"
-        raise Faulty(Fault(kind, clean_text(said)[:2000], details=clean_text(traceback.format_exc()))) from error
+        said = f"{what}: {type(error).__name__}: {error_text(error)}"
+        raise Faulty(Fault(kind, said[:2000], details=_authors_traceback(error))) from error
 
 
 @contextlib.contextmanager
@@ -60,39 +62,87 @@ def charged() -> Iterator[None]:
     try:
         yield
     except ModelFault as error:
-        raise Faulty(Fault(error.kind, clean_text(str(error)), error.request_id, error.fatal)) from error
+        details = _authors_traceback(error.__cause__) if error.__cause__ else ""
+        raise Faulty(Fault(error.kind, clean_text(str(error)), error.request_id, error.fatal, details)) from error
 
 
-async def off_loop(function: Callable[[], _T]) -> _T:
-    """Run a function that may block in a thread of its own.
+async def bounded(work: Awaitable[_T], what: str, *, within_s: float) -> _T:
+    """Wait for work of the task's own code.
+
+    Raises:
+        Faulty: it took longer, which is the task's fault: whatever a task runs must bound its own time.
+    """
+    try:
+        async with asyncio.timeout(within_s) as timeout:
+            return await work
+    except TimeoutError:
+        if not timeout.expired():
+            raise  # the code's own
+        said = f"{what} did not return within {within_s:g} s; a task must bound its own time (Limits.tool_s)"
+        raise Faulty(Fault("task", said)) from None
+
+
+class Worker:
+    """The one thread in which a trial's blocking code runs, call after call: a task may hold what is bound to it.
 
     A daemon thread, not the loop's executor: a tool that never returns must not keep the process alive.
     """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[_T] = loop.create_future()
 
-    def settle(result: _T | None, error: Exception | None) -> None:
-        if done.cancelled():
-            return
-        if error is None:
-            done.set_result(result)  # type: ignore[arg-type]
-        else:
-            done.set_exception(error)
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._pending = 0
+        threading.Thread(target=self._work, name="rltask-trial", daemon=True).start()
 
-    def run() -> None:
-        try:
-            outcome: tuple[_T | None, Exception | None] = (function(), None)
-        except BaseException as error:
-            outcome = (None, _catchable(error))
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, *outcome)
+    @property
+    def busy(self) -> bool:
+        """Whether a call has not returned."""
+        return self._pending > 0
 
-    threading.Thread(target=run, name="rltask-tool", daemon=True).start()
-    return await done
+    async def run(self, function: Callable[[], _T]) -> _T:
+        """Run a function in the thread and wait for it."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[_T] = loop.create_future()
+
+        def settle(result: _T | None, error: Exception | None) -> None:
+            self._pending -= 1
+            if done.cancelled():
+                return
+            if error is None:
+                done.set_result(result)  # type: ignore[arg-type]
+            else:
+                done.set_exception(error)
+
+        def call() -> None:
+            try:
+                outcome: tuple[_T | None, Exception | None] = (function(), None)
+            except BaseException as error:
+                outcome = (None, _catchable(error))
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(settle, *outcome)
+
+        self._pending += 1
+        self._calls.put(call)
+        return await done
+
+    def end(self) -> None:
+        """Let the thread end after what it was given."""
+        self._calls.put(None)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+
+
+def _authors_traceback(error: BaseException) -> str:
+    """Return the traceback of a task's error without the frames of this package; empty if there are no others."""
+    here = str(Path(__file__).parent)
+    told = traceback.TracebackException.from_exception(error)
+    told.stack = traceback.StackSummary.from_list([f for f in told.stack if not f.filename.startswith(here)])
+    return clean_text("".join(told.format())) if told.stack else ""
 
 
 def _catchable(error: BaseException) -> Exception:
     """Return what a future can hold: sys.exit() and pytest.skip() would end the loop, StopIteration it refuses."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
-    return RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
+    return RuntimeError(f"{type(error).__name__}: {error_text(error)}").with_traceback(error.__traceback__)

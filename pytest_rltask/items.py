@@ -5,8 +5,10 @@ Everything that can be wrong with a marker, a task or a model's name is found he
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterable
+import typing
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -14,9 +16,9 @@ import pytest
 from pytest_rltask.models.named import ModelName, load_replay, missing_key, parse_model
 from pytest_rltask.options import Options
 from pytest_rltask.record import Record
-from pytest_rltask.runlog import PlannedTrial
-from pytest_rltask.task import Band, Limits, Task
-from pytest_rltask.tools import DefinitionError
+from pytest_rltask.runlog import PlannedTrial, split_trial_id
+from pytest_rltask.task import Band, Episode, Limits, Task
+from pytest_rltask.tools import DefinitionError, check_tools
 
 __all__ = ["TrialItems", "TrialParam", "planned"]
 
@@ -66,6 +68,7 @@ class TrialItems:
                 f"write `def {metafunc.function.__name__}(trial):`"
             )
         task = self._task(marker, where)
+        _check_tools(task)
         name = marker.kwargs.get("name") or task.name
         if not isinstance(name, str):
             raise DefinitionError(f'{where}: name={name!r} in the marker is no string; write name="another"')
@@ -91,7 +94,7 @@ class TrialItems:
         if isinstance(task, type) and issubclass(task, Task):
             raise DefinitionError(f"{where}: task is the class {task.__name__}; write task={task.__name__}()")
         if not isinstance(task, Task) and callable(task):
-            task = task(self.config)
+            task = _called(task, self.config, where)
         if not isinstance(task, Task):
             raise DefinitionError(f"{where}: task is {task!r}, which is no Task; write {example}")
         return task
@@ -112,6 +115,8 @@ class TrialItems:
             own = task.limits
         except ValueError as error:
             raise DefinitionError(f"{where}: {error}") from None
+        if not isinstance(own, Limits):
+            raise DefinitionError(f"{where}: the task's limits are {own!r}; return Limits(...)")
         return replace(
             own,
             turns=self.options.conv_steps or own.turns,
@@ -131,7 +136,7 @@ class TrialItems:
                     f"--model {model.name}: no recorded trial of task {name} with seed {missing[0]}; it has {has}: "
                     "give its --seed and --runs"
                 )
-        if not self.config.option.collectonly and (problem := missing_key(model, os.environ)):
+        if not self.config.option.collectonly and (problem := missing_key(model, os.environ, task.policies)):
             raise DefinitionError(problem)
 
     def _replay(self, model: ModelName) -> dict[tuple[str, int], Record]:
@@ -148,6 +153,24 @@ def _checked_model(name: str) -> ModelName:
         return parse_model(name)
     except ValueError as error:
         raise pytest.UsageError(f"--model: {error}") from None
+
+
+def _called(make: Callable[[pytest.Config], Task], config: pytest.Config, where: str) -> Task:
+    try:
+        inspect.signature(make).bind(config)
+    except TypeError:
+        raise DefinitionError(f"{where}: task must take the configuration; write `task=lambda config: ...`") from None
+    return make(config)
+
+
+def _check_tools(task: Task) -> None:
+    """Derive the tools' schemas once now, where `open` says which episode it returns: an error costs nothing yet."""
+    try:
+        returned = typing.get_type_hints(type(task).open).get("return")
+    except NameError:
+        return  # the class is not importable from here; its tools are checked when the first episode opens
+    if isinstance(returned, type) and issubclass(returned, Episode):
+        check_tools(returned)
 
 
 def _marked_runs(marker: pytest.Mark, where: str) -> int | None:
@@ -172,7 +195,8 @@ def _marked_band(marker: pytest.Mark, where: str) -> Band | None:
 
 def planned(items: Iterable[pytest.Item]) -> list[PlannedTrial]:
     """Return the trials that the items play, in their order."""
-    return [_planned(item, param) for item in items if (param := _param(item))]
+    trials = [_planned(item, param) for item in items if (param := _param(item))]
+    return list({trial.trial_id: trial for trial in trials}.values())  # pytest can be told to keep duplicates
 
 
 def _param(item: pytest.Item) -> TrialParam | None:
@@ -195,15 +219,10 @@ def _planned(item: pytest.Item, param: TrialParam) -> PlannedTrial:
 
 
 def _test_id(item: pytest.Item, param: TrialParam) -> str:
-    """Return the node id without model and run; other parameters of the test stay."""
-    base, bracket, inside = item.nodeid.partition("[")
-    own = (f"{param.model.label}-{param.id}", param.id)
-    rest = "-".join(part for part in [_without(inside.rstrip("]"), own)] if part)
-    return f"{base}{bracket}{rest}]" if rest else base
-
-
-def _without(inside: str, own: tuple[str, str]) -> str:
-    for part in own:
-        if part in inside:
-            return inside.replace(part, "", 1).strip("-")
-    return inside
+    """Return the node id without model and run; other parameters of the test, which follow them, stay."""
+    base, inside = split_trial_id(item.nodeid)
+    for own in (f"{param.model.label}-{param.id}", param.id):
+        if inside == own or inside.startswith(f"{own}-"):
+            inside = inside[len(own) + 1 :]
+            break
+    return f"{base}[{inside}]" if inside else base

@@ -52,23 +52,22 @@ def parse_runs(text: str) -> int:
 
 
 def parse_band(text: str) -> Band:
-    """Parse ``LOW,HIGH`` in percent (``10,40``) or, both at most 1, as shares (``0.1,0.4``).
+    """Parse ``LOW,HIGH`` in percent.
+
+    A HIGH of at most 1 is refused: whoever writes ``0.1,0.4`` means shares, and would get a band below 1 %.
 
     Example:
-        >>> parse_band("10,40") == parse_band("0.1,0.4")
-        True
+        >>> str(parse_band("10,40"))
+        '10-40 %'
     """
     from pytest_rltask.task import Band
 
     expected = "a band LOW,HIGH in percent with LOW below HIGH"
     try:
         low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(expected) from None
-    if max(abs(low), abs(high)) > 1:
-        low, high = low / 100, high / 100
-    try:
-        return Band(low, high)
+        if high <= 1:
+            raise ValueError
+        return Band(low / 100, high / 100)
     except ValueError:
         raise ValueError(expected) from None
 
@@ -156,9 +155,12 @@ class Options:
             typed = config.getoption(option.dest)
             if typed is not None:
                 given.add(option.name)
-            raw = typed if typed is not None else config.getini(option.dest)
-            where = option.flag if typed is not None else f"ini setting {option.dest}:"
-            values[option.name] = _parsed(option, raw, where)
+            if typed is not None:
+                values[option.name] = _parsed(option, typed, option.flag)
+            elif written := config.getini(option.dest):
+                values[option.name] = _parsed(option, written, f"ini setting {option.dest}:")
+            else:
+                values[option.name] = (option.default,) if option.repeatable else option.default
         return cls(**values, given=frozenset(given))
 
     def command_line(self) -> list[str]:
@@ -193,14 +195,10 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def _parsed(option: Option, raw: Any, where: str) -> Any:
-    if not raw and raw != "0":
-        default = option.default
-        return (default,) if option.repeatable else default
     if option.repeatable:
         return tuple(dict.fromkeys(raw))
     try:
         return option.parse(raw)
     except ValueError as error:
-        raise pytest.UsageError(
-            f"{where} {shlex.quote(raw)} is not {error}; write {option.flag} {option.example}"
-        ) from None
+        write = f"{option.dest} = " if where.startswith("ini") else f"{option.flag} "
+        raise pytest.UsageError(f"{where} {shlex.quote(raw)} is not {error}; write {write}{option.example}") from None

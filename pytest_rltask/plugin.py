@@ -23,6 +23,7 @@ MARKER_HELP = (
     "rltask(*, task, runs=None, band=None, name=None): every run of `task` (a Task, or a function config -> Task) "
     "is an item of this test, which asserts on its fixture `trial`; `band` is (low, high) as shares of 1"
 )
+CONTROLLER = "rltask-controller"
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 SUMMARY: pytest.StashKey[Summary] = pytest.StashKey()
 
@@ -34,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER_HELP)
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(UsageErrors(), "rltask-usage-errors")
+        config.pluginmanager.register(Controller(config), CONTROLLER)
     if any(config.getoption(option.dest) is not None for option in OPTIONS):
         _session(config)  # a wrong option is told before anything is collected
 
@@ -44,6 +45,7 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["rltask"] = json.dumps(_session(node.config).header)
 
 
+@pytest.hookimpl(tryfirst=True)  # the run comes first in the node id
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker(MARKER)
     if marker is not None:
@@ -58,13 +60,21 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: pytest
         report.longrepr = report.rltask_usage_error = str(error.value)
 
 
-class UsageErrors:
-    """Ends the run on a task that is written wrongly; not registered in workers, which only report it."""
+class Controller:
+    """What is done in the process that reports, and not in workers of pytest-xdist."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.errored_trials = 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.errored_trials += getattr(report, "rltask_errored", False)
 
     @pytest.hookimpl(tryfirst=True)  # before the terminal lists it as an error of the file
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         said = getattr(report, "rltask_usage_error", None)
         if said is not None:
+            _session(self.config).broken = True
             raise pytest.UsageError(said)
 
 
@@ -92,9 +102,19 @@ def pytest_xdist_node_collection_finished(node: Any) -> None:
 @pytest.fixture
 def trial(request: pytest.FixtureRequest) -> Trial:
     """The finished trial of this item: episode opened from its seed, played by the model, and graded."""
-    if not hasattr(request, "param"):
-        pytest.fail("the fixture trial needs a task: @pytest.mark.rltask(task=MyTask())", pytrace=False)
-    return _session(request.config).play(request.node, request.param)
+    return _session(request.config).play(request.node, getattr(request, "param", None))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    # Reports made while the test runs are those of its subtests.
+    if state := item.config.stash.get(SESSION, None):
+        state.enter_test(item)
+    try:
+        return (yield)
+    finally:
+        if state:
+            state.leave_test(item)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -110,10 +130,10 @@ def pytest_runtest_makereport(
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: Any, config: pytest.Config) -> tuple[str, str, Any] | None:
     word = getattr(report, "rltask_gate", None)
-    if word is not None and report.failed:
-        return "failed", "F", (word.upper(), {"red": True})
     if word is not None:
-        return word, "", word.upper() if config.get_verbosity() > 0 else ""
+        # Without -v nothing is printed here: the trials' progress has reached 100 %, and the summary follows.
+        shown = (word.upper(), {"red" if report.failed else "green": True}) if config.get_verbosity() > 0 else ""
+        return "failed" if report.failed else word, "", shown
     outcome = getattr(report, "rltask_outcome", None)
     if outcome == "failed":
         return "missed", "m", ("MISSED", {"yellow": True})
@@ -137,7 +157,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         from pytest_rltask.gate import report_gate
 
-        report_gate(session, summary)
+        controller: Any = session.config.pluginmanager.get_plugin(CONTROLLER)
+        report_gate(session, summary, errored_trials=controller.errored_trials)
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:

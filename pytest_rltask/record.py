@@ -10,7 +10,17 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-__all__ = ["SCHEMA_VERSION", "Fault", "FaultKind", "Outcome", "Record", "RequestLog", "Usage", "clean_text"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Fault",
+    "FaultKind",
+    "Outcome",
+    "Record",
+    "RequestLog",
+    "Usage",
+    "clean_text",
+    "error_text",
+]
 
 SCHEMA_VERSION = 1
 """Version of the JSON form; raised when a field changes its meaning."""
@@ -107,7 +117,7 @@ class Record:
     """The grader's raw score; None when there is no grade."""
     threshold: float | None = None
     grade_passed: bool | None = None
-    """The grader's own verdict, before the test's assertion."""
+    """Whether the grader passed the trial, before the test's assertion; None: it named no threshold."""
     metrics: dict[str, Any] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
     """Facts about the episode, see :attr:`pytest_rltask.Episode.info`."""
@@ -167,6 +177,14 @@ class Record:
 def clean_text(text: str) -> str:
     """Replace lone surrogates, which a model may write and neither UTF-8 nor pytest-xdist can carry."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def error_text(error: BaseException) -> str:
+    """Return what an exception says, even if it cannot say it."""
+    try:
+        return clean_text(str(error))
+    except Exception:
+        return "(its message cannot be shown)"
 
 
 def known_fields(cls: type[Any], data: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ reports. A line that a dying process left half-written is skipped on reading; no
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pytest_rltask.record import SCHEMA_VERSION, Outcome, Record, known_fields
 
@@ -23,9 +24,11 @@ __all__ = [
     "Run",
     "RunLogError",
     "RunWriter",
+    "amend",
     "choose_run_dir",
     "find_run_dir",
     "load_run",
+    "split_trial_id",
     "transcript_path",
 ]
 
@@ -72,6 +75,14 @@ def choose_run_dir(log_dir: Path, now: datetime) -> Path:
     return path
 
 
+def amend(record: Record, outcome: Outcome, why: str) -> None:
+    """Let the test's assertion overrule the grader in a record."""
+    changed = record.outcome != outcome
+    record.outcome, record.reason = outcome, why or record.reason
+    if changed:
+        record.label = {"passed": "", "errored": "not judged"}.get(outcome, "assertion")
+
+
 def find_run_dir(path: Path, run_id: str) -> Path | None:
     """Return the directory of a run that chose this path, be it the path itself or a numbered one beside it."""
     candidate, attempt = path, 1
@@ -83,10 +94,25 @@ def find_run_dir(path: Path, run_id: str) -> Path | None:
     return None
 
 
+def split_trial_id(trial_id: str) -> tuple[str, str]:
+    """Split an item's node id into the test's and what stands in its brackets.
+
+    Example:
+        >>> split_trial_id("suite[1]/test_sum.py::test_sum[run-00-a]")
+        ('suite[1]/test_sum.py::test_sum', 'run-00-a')
+    """
+    path, separator, name = trial_id.partition("::")
+    function, _, inside = name.partition("[")
+    return f"{path}{separator}{function}", inside.removesuffix("]")
+
+
 def transcript_path(run_dir: Path, task: str, trial_id: str) -> Path:
     """Return where the readable form of a trial is written: ``transcripts/<task>-<run>.txt``."""
-    name = f"{task}-{trial_id.partition('[')[2].rstrip(']')}"
-    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)  # a name no shell asks to quote
+    name = f"{task}-{split_trial_id(trial_id)[1]}"
+    # A name that no shell asks to quote; a model's colon aside, what had to change gets a digest to stay unique.
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
+    if safe != name.replace(":", "_") or len(safe) > 100:
+        safe = f"{safe[:90]}-{hashlib.sha256(trial_id.encode(errors='replace')).hexdigest()[:8]}"
     return run_dir / "transcripts" / f"{safe}.txt"
 
 
@@ -115,6 +141,10 @@ class RunWriter:
         """Put on disk that the test's assertion judged a trial otherwise than its grader."""
         self._append_line({"type": "assertion", "trial_id": trial_id, "outcome": outcome, "why": why})
 
+    def skip(self, trial_id: str) -> None:
+        """Put on disk that a planned trial was skipped before it began: it is no longer part of the plan."""
+        self._append_line({"type": "skipped", "trial_id": trial_id})
+
     def write_transcript(self, record: Record, text: str) -> Path:
         """Write the readable form of a trial and return its path."""
         path = transcript_path(self.path, record.task, record.trial_id)
@@ -123,7 +153,7 @@ class RunWriter:
         return path
 
     def _append_line(self, data: dict[str, Any]) -> None:
-        # ASCII escapes make any string of a model safe to write; NaN is refused by the grade already.
+        # ASCII escapes make any string of a model safe to write.
         line = json.dumps(data, default=str) + "\n"
         is_new = not self._trials.exists()
         with self._trials.open("ab") as file:
@@ -173,19 +203,16 @@ def _load_trials(file: Path, run: Run) -> None:
             except ValueError as error:
                 raise RunLogError(f"{file}: {error}") from None
             run.records[record.trial_id] = record
+        elif entry.get("type") == "skipped":
+            run.plan = [trial for trial in run.plan if trial.trial_id != entry.get("trial_id")]
         elif entry.get("type") == "assertion":
             try:
-                _amend(run, entry["trial_id"], entry["outcome"], entry["why"])
+                if entry["trial_id"] in run.records:
+                    if entry["outcome"] not in get_args(Outcome):
+                        raise RunLogError(f"{file}: unknown outcome {entry['outcome']!r}")
+                    amend(run.records[entry["trial_id"]], entry["outcome"], entry["why"])
             except KeyError as error:
                 raise RunLogError(f"{file}: not a test's assertion: it has no {error}") from None
-
-
-def _amend(run: Run, trial_id: str, outcome: Outcome, why: str) -> None:
-    record = run.records.get(trial_id)
-    if record is not None:
-        record.outcome = outcome
-        record.reason = why or record.reason
-        record.label = record.label or "assertion"
 
 
 def _entries(file: Path, run: Run) -> Iterator[dict[str, Any]]:
@@ -196,7 +223,7 @@ def _entries(file: Path, run: Run) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             run.damaged_lines += 1
             continue
         if isinstance(entry, dict):
@@ -222,6 +249,7 @@ def _created(path: Path, header: dict[str, Any]) -> Path:
     while True:
         try:
             draft.rename(candidate)  # fails on a directory that is not empty: only one process can win
+            _sync_dir(path.parent)
             return candidate
         except OSError:
             if not candidate.exists():
@@ -250,6 +278,7 @@ def _write_whole(path: Path, data: object) -> None:
         os.fsync(file.fileno())
     os.chmod(draft, 0o644)
     os.replace(draft, path)
+    _sync_dir(path.parent)
 
 
 def _sync_dir(path: Path) -> None:

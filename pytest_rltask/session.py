@@ -7,8 +7,10 @@ controller of pytest-xdist as in each worker. Workers play and write; the contro
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +22,8 @@ from pytest_rltask.items import TrialItems, TrialParam, planned
 from pytest_rltask.models.named import parse_model
 from pytest_rltask.options import Options
 from pytest_rltask.provenance import provenance
-from pytest_rltask.record import SCHEMA_VERSION, Fault, Outcome, Record, clean_text
-from pytest_rltask.runlog import RunWriter, choose_run_dir, find_run_dir
+from pytest_rltask.record import SCHEMA_VERSION, Fault, Outcome, Record, error_text
+from pytest_rltask.runlog import RunWriter, amend, choose_run_dir, find_run_dir
 
 if TYPE_CHECKING:
     from pytest_rltask.engines.local import LocalEngine
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 RECORD_KEY = pytest.StashKey[Record]()
+IN_TEST_KEY = pytest.StashKey[bool]()
+MISSED_KEY = pytest.StashKey[bool]()
 
 
 class Session:
@@ -48,6 +52,8 @@ class Session:
         self.config = config
         self.options = Options.read(config)
         self.items = TrialItems(config, self.options)
+        self.broken = False
+        """Whether a task is written wrongly, so that nothing is played."""
         self._headline_shown = False  # each worker of pytest-xdist gives occasion to
         self._writer: RunWriter | None = None
         self._engine: LocalEngine | None = None
@@ -72,10 +78,13 @@ class Session:
     def plan(self, items: Iterable[pytest.Item]) -> None:
         """Write down what is going to be played, before the first trial."""
         trials = planned(items)
-        if trials and not self.config.option.collectonly:
+        if trials and not self.broken and not self.config.option.collectonly and not self.config.option.setupplan:
             header = self.header | provenance(self.config.rootpath)
-            self._writer = RunWriter(Path(self.header["path"]), self._writer_name, header)
-            self._writer.plan(trials)
+            try:
+                self._writer = RunWriter(Path(self.header["path"]), self._writer_name, header)
+                self._writer.plan(trials)
+            except OSError as error:
+                raise pytest.UsageError(_unwritable(self.options.log_dir, str(error))) from None
 
     @property
     def _writer_name(self) -> str:
@@ -89,11 +98,12 @@ class Session:
         self._headline_shown = True
         return f"rltask: {self.command}\nrltask: records in {run_dir}"
 
-    def play(self, item: pytest.Item, param: TrialParam) -> Trial:
+    def play(self, item: pytest.Item, param: object) -> Trial:
         """Play an item's trial, put it on disk, and return it; an errored one errors the item."""
-        from pytest_rltask.report.transcript import render
         from pytest_rltask.trial import Trial, TrialSpec
 
+        if not isinstance(param, TrialParam):
+            pytest.fail("the fixture trial needs a task: @pytest.mark.rltask(task=MyTask())", pytrace=False)
         spec = TrialSpec(
             trial_id=item.nodeid,
             task=param.task,
@@ -107,7 +117,7 @@ class Session:
         assert writer is not None, "items were planned"
         record = self._local_engine().play(spec)
         writer.append(record)
-        transcript = writer.write_transcript(record, render(record))
+        transcript = self._write_transcript(record)
         item.stash[RECORD_KEY] = record
         item.add_report_section("setup", "trial", f"{_oneline(record)}\ntranscript: {transcript}")
         if record.fault is not None:
@@ -116,16 +126,34 @@ class Session:
             pytest.fail(_explained(record.fault), pytrace=False)
         return Trial(param.task, record)
 
+    def enter_test(self, item: pytest.Item) -> None:
+        """Note that the item's test function runs."""
+        item.stash[IN_TEST_KEY] = True
+
+    def leave_test(self, item: pytest.Item) -> None:
+        """Note that it has ended."""
+        item.stash[IN_TEST_KEY] = False
+
     def settle(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport) -> None:
         """Turn the outcome of a judged trial's test into the trial's outcome, and a miss into its own report."""
         record = item.stash.get(RECORD_KEY, None)
+        if record is None and report.skipped and self._writer is not None:
+            self._writer.skip(item.nodeid)
+        if record is not None and record.fault is not None and report.failed and call.when == "setup":
+            vars(report)["rltask_errored"] = True
         if record is None or record.fault is not None or call.when != "call":
             return
         missed = call.excinfo is not None and call.excinfo.errisinstance(AssertionError)
+        if item.stash.get(IN_TEST_KEY, False):  # a subtest: its failure is pytest's own, and the trial has missed
+            item.stash[MISSED_KEY] = missed or item.stash.get(MISSED_KEY, False)
+            return
+        missed = missed or (call.excinfo is None and item.stash.get(MISSED_KEY, False))
         if record.outcome == "cheated":
             missed = missed or call.excinfo is None  # no assertion can turn cheating into a pass
         elif missed or call.excinfo is None:
             self._amend(record, "failed" if missed else "passed", _said(call))
+        else:  # skipped, or broken: nobody has judged the trial
+            self._amend(record, "errored", f"the test did not judge the trial: {call.excinfo.typename}: {_said(call)}")
         item.user_properties += _properties(record)
         if missed:
             report.outcome = "skipped"
@@ -139,13 +167,23 @@ class Session:
         """Let the test's assertion overrule the grader, and say so on disk."""
         if record.outcome == outcome:
             return
-        if record.grade_passed is None:
+        if record.grade_passed is None or outcome == "errored":
             why = said
         else:
             why = f"the test's assertion overruled the grader, which said {record.outcome}" + (said and f": {said}")
-        record.outcome, record.reason = outcome, why
+        amend(record, outcome, why)
         assert self._writer is not None
         self._writer.amend(record.trial_id, outcome, why)
+        self._write_transcript(record)
+
+    def _write_transcript(self, record: Record) -> Path:
+        from pytest_rltask.report.transcript import render
+
+        assert self._writer is not None
+        try:
+            return self._writer.write_transcript(record, render(record))
+        except OSError as error:  # the record is on disk, and that is what counts
+            return Path(f"(not written: {error.strerror})")
 
     def _local_engine(self) -> LocalEngine:
         if self._engine is None:
@@ -164,8 +202,13 @@ class Session:
         if self.run_dir is None or not (self.run_dir / "plan.json").exists():
             return None
         run = load_run(self.run_dir)
+        if not run.plan:
+            return None
         summary = summarise(run, self.options.gate)
-        write_reports(run, summary)
+        try:
+            write_reports(run, summary)
+        except OSError as error:
+            warnings.warn(f"the report files could not be written: {error}", stacklevel=1)
         return summary
 
     def summary_lines(self, summary: Summary, width: int, *, unicode: bool, interrupted: bool) -> Iterator[Line]:
@@ -190,6 +233,9 @@ class Session:
 
     def _new_header(self) -> dict[str, Any]:
         log_dir = Path(self.config.invocation_params.dir, self.options.log_dir)
+        existing = next(path for path in (log_dir, *log_dir.parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            raise pytest.UsageError(_unwritable(self.options.log_dir, f"{existing} is no writable folder"))
         return {
             "schema": SCHEMA_VERSION,
             "id": uuid.uuid4().hex,
@@ -208,9 +254,13 @@ class Session:
         return shlex.join(["pytest", *typed, *missing])
 
 
+def _unwritable(log_dir: str, why: str) -> str:
+    return f"--log-dir {log_dir}: no run directory can be created in it ({why}); write --log-dir DIR"
+
+
 def _said(call: pytest.CallInfo[Any]) -> str:
     """Return the first line of what the test's assertion said."""
-    lines = clean_text(str(call.excinfo.value)).splitlines() if call.excinfo else []
+    lines = error_text(call.excinfo.value).splitlines() if call.excinfo else []
     return lines[0] if lines else ""
 
 

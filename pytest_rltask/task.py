@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import math
 import random
@@ -56,13 +57,16 @@ class Limits:
     total_tokens: int | None = None
     """Tokens billed in all requests of the trial, cached ones included; None for no limit."""
     wall_s: float = 900.0
-    """Seconds a trial may take (``--trial-timeout``). Checked after each reply and each tool call."""
+    """Seconds a conversation may take (``--trial-timeout``), checked after each reply and each tool call.
+
+    Time lost to faults of the API does not count.
+    """
     reply_tokens: int = 16_000
     """Tokens of one reply: the ``max_tokens`` of each request."""
     tool_output_chars: int = 20_000
     """Characters of one tool's output that reach the model; of a longer one the middle is cut."""
     tool_s: float = 300.0
-    """Seconds one tool call may take. A tool that does not return in time is a fault of the task."""
+    """Seconds one call into the task may take: opening, a tool, grading, closing. More is a fault of the task."""
 
     def __post_init__(self) -> None:
         for limit in dataclasses.fields(self):
@@ -85,7 +89,7 @@ class Grade:
     score: float
     """The raw score; must be finite."""
     threshold: float | None = None
-    """The score that passes; None leaves the verdict to the test's assertion."""
+    """The score that passes; None leaves the judgement to the test's assertion."""
     passed: bool | None = None
     """Whether the trial passed. By default ``score >= threshold``, and never for a cheated trial."""
     cheated: bool = False
@@ -111,6 +115,8 @@ class Grade:
             return f"the grader's score is {self.score!r}; it must be a number"
         if not math.isfinite(score):
             return f"the grader's score is {score}; it must be finite (no score is not a score of zero)"
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            return f"the grader's threshold is {self.threshold}; it must be finite"
         return None
 
 
@@ -257,6 +263,9 @@ class Episode:
             return
         if cls.grade is Episode.grade:
             raise DefinitionError(f"episode {cls.__name__} has no grader; add `def grade(self) -> Grade: ...` to it")
+        for name in ("prompt", "system", "done", "info"):
+            if inspect.isfunction(getattr(cls, name)):
+                raise DefinitionError(f"{cls.__name__}.{name} is a property; write @property above `def {name}(self)`")
         if cls.prompt is Episode.prompt:
             raise DefinitionError(
                 f"episode {cls.__name__} has no prompt; add a property `def prompt(self) -> str: ...` to it"

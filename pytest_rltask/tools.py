@@ -7,6 +7,7 @@ strictly against the same model: a bad call becomes a sentence the model can act
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import typing
@@ -17,7 +18,18 @@ from typing import Any, TypeVar
 if typing.TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
-__all__ = ["DefinitionError", "InvalidCall", "Tool", "ToolCall", "ToolError", "ToolResult", "call", "tool", "tools_of"]
+__all__ = [
+    "DefinitionError",
+    "InvalidCall",
+    "Tool",
+    "ToolCall",
+    "ToolError",
+    "ToolResult",
+    "call",
+    "check_tools",
+    "tool",
+    "tools_of",
+]
 
 _MARK = "__rltask_tool__"
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -62,8 +74,6 @@ class ToolResult:
     """The text the model reads, cut at the limit."""
     is_error: bool = False
     """True for an unknown tool, invalid arguments, a refusal (:class:`ToolError`) or a spent limit."""
-    truncated_chars: int = 0
-    """How many characters of the output were cut."""
 
     def json(self) -> Any:
         """Parse the text as JSON, as returned by tools whose result is not a string."""
@@ -103,8 +113,8 @@ class Tool:
     name: str
     description: str
     input_schema: dict[str, Any]
-    _method: Callable[..., Any]
     _arguments: TypeAdapter[dict[str, Any]]
+    _method: Callable[..., Any]
 
     @property
     def param(self) -> dict[str, Any]:
@@ -140,11 +150,30 @@ class Tool:
 
 
 def tools_of(episode: object) -> dict[str, Tool]:
-    """Return the tools of an episode by name, in the order in which its class defines them."""
+    """Return the tools of an episode by name, in the order in which its class defines them.
+
+    Raises:
+        DefinitionError: a tool's schema cannot be derived.
+    """
+    return {name: _bind(getattr(episode, name)) for name in _tool_names(type(episode))}
+
+
+def check_tools(episode: type) -> None:
+    """Derive the schemas of an episode's tools, to find what is wrong with them.
+
+    Raises:
+        DefinitionError: a tool's schema cannot be derived.
+    """
+    for name in _tool_names(episode):
+        _schema(getattr(episode, name))
+
+
+def _tool_names(episode: type) -> list[str]:
     names: dict[str, None] = {}
-    for cls in reversed(type(episode).__mro__):
+    for cls in reversed(episode.__mro__):
         names |= dict.fromkeys(name for name, value in vars(cls).items() if getattr(value, _MARK, False))
-    return {name: _bind(getattr(episode, name)) for name in names}
+    # A subclass may take a tool away by giving its name to something else.
+    return [name for name in names if getattr(getattr(episode, name), _MARK, False)]
 
 
 def _parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -152,12 +181,17 @@ def _parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def _bind(method: Any) -> Tool:
+    return Tool(method.__func__.__name__, *_schema(method.__func__), method)
+
+
+@functools.lru_cache(maxsize=256)
+def _schema(function: Callable[..., Any]) -> tuple[str, dict[str, Any], TypeAdapter[dict[str, Any]]]:
+    """Return description, JSON schema and validator of a tool."""
     from pydantic import PydanticUserError
 
-    function = method.__func__
     try:
         description, arguments = _derive(function)
-        return Tool(function.__name__, description, _plain_schema(arguments), method, arguments)
+        return description, _plain_schema(arguments), arguments
     except PydanticUserError as error:
         said = str(error).splitlines()[0]
         raise DefinitionError(f"tool {function.__qualname__}: {said}; parameters must be what JSON can hold") from None

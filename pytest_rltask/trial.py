@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import math
 import time
 import traceback
 from collections.abc import AsyncIterator, Mapping
@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pytest_rltask.conversation import LIMIT_NAMES, Conversation
-from pytest_rltask.guard import Faulty, blamed, off_loop, timed
+from pytest_rltask.guard import Faulty, Worker, blamed, bounded, timed
 from pytest_rltask.models import Model
-from pytest_rltask.record import Fault, Record, clean_text
+from pytest_rltask.record import Fault, Record, clean_text, error_text
 from pytest_rltask.task import Episode, Grade, Limits, Task
 
 __all__ = ["Trial", "TrialSpec", "play"]
@@ -61,7 +61,7 @@ class Trial:
 
     @property
     def passed(self) -> bool:
-        """The grader's own verdict: ``score >= threshold``, and False for a cheated trial."""
+        """Whether the grader passed the trial: ``score >= threshold``, and never if it was cheated."""
         return bool(self.record.grade_passed)
 
     @property
@@ -95,15 +95,18 @@ async def play(spec: TrialSpec, model: Model) -> Record:
         started=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
     begin = time.monotonic()
+    worker = Worker()
     try:
-        async with _opened(spec, record) as episode:
-            await _conversation(spec, record, episode).hold(model)
-            await _judge(record, episode)
+        async with _opened(spec, record, worker) as episode:
+            await _conversation(spec, record, episode, worker).hold(model)
+            await _judge(record, episode, worker, spec.limits)
     except Faulty as error:
         _mark_errored(record, error.fault)
     except Exception as error:  # our own bug: still a record, never a lost or a failed trial
-        said = f"{type(error).__name__}: {error}"
-        _mark_errored(record, Fault("harness", clean_text(said), details=clean_text(traceback.format_exc())))
+        said = f"{type(error).__name__}: {error_text(error)}"
+        _mark_errored(record, Fault("harness", said, details=clean_text(traceback.format_exc())))
+    finally:
+        worker.end()
     record.seconds["total"] = time.monotonic() - begin
     record.seconds = {phase: round(seconds, 4) for phase, seconds in record.seconds.items()}
     return record
@@ -115,55 +118,71 @@ def _mark_errored(record: Record, fault: Fault) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _opened(spec: TrialSpec, record: Record) -> AsyncIterator[Episode]:
+async def _opened(spec: TrialSpec, record: Record, worker: Worker) -> AsyncIterator[Episode]:
     """Open the trial's episode and close it whatever happens, a cancelled trial included."""
     with timed(record, "open"), blamed("opening the episode"):
-        episode = await _open(spec)
+        episode = await _open(spec, worker)
         if not isinstance(episode, Episode):
             raise TypeError(f"{type(spec.task).__name__}.open() returned {episode!r}; it must return an Episode")
     try:
         with blamed("opening the episode"):
-            record.info = dict(episode.info)
+            record.info = _plain(episode.info)
         yield episode
     except BaseException:
         with contextlib.suppress(Faulty):  # what ended the trial is told, not what its clean-up met thereafter
-            await _close(episode)
+            await _close(episode, worker, spec.limits)
         raise
-    await _close(episode)
+    await _close(episode, worker, spec.limits)
 
 
-async def _close(episode: Episode) -> None:
+async def _close(episode: Episode, worker: Worker, limits: Limits) -> None:
+    closer = Worker() if worker.busy else worker  # an interrupted tool still holds the trial's own thread
     with blamed("closing the episode"):
         # Shielded: a cancelled trial must not leave processes and files behind.
-        await asyncio.shield(off_loop(episode.close))
+        await bounded(asyncio.shield(closer.run(episode.close)), "closing the episode", within_s=limits.tool_s)
+    if closer is not worker:
+        closer.end()
 
 
-async def _open(spec: TrialSpec) -> Episode:
-    opening = asyncio.ensure_future(off_loop(lambda: spec.task.open(spec.seed)))
+async def _open(spec: TrialSpec, worker: Worker) -> Episode:
+    opening = asyncio.ensure_future(worker.run(lambda: spec.task.open(spec.seed)))
     try:
-        return await asyncio.shield(opening)
+        return await bounded(asyncio.shield(opening), "opening the episode", within_s=spec.limits.tool_s)
     except asyncio.CancelledError:
         episode = await opening  # what is half open cannot be closed yet
-        await off_loop(episode.close)
+        await worker.run(episode.close)
+        raise
+    except Faulty:
+        opening.add_done_callback(_close_late)
         raise
 
 
-def _conversation(spec: TrialSpec, record: Record, episode: Episode) -> Conversation:
-    return Conversation(record, episode, limits=spec.limits, policies=spec.task.policies)
+def _close_late(opening: asyncio.Future[Episode]) -> None:
+    """Close an episode that nobody waits for any more, once it is open."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
-async def _judge(record: Record, episode: Episode) -> None:
+def _conversation(spec: TrialSpec, record: Record, episode: Episode, worker: Worker) -> Conversation:
+    return Conversation(record, episode, worker, limits=spec.limits, policies=spec.task.policies)
+
+
+async def _judge(record: Record, episode: Episode, worker: Worker, limits: Limits) -> None:
     """Grade the episode and write outcome, label and reason into the record."""
     with timed(record, "grade"), blamed("the grader"):
-        grade = await off_loop(lambda: _graded(episode))
+        grade = await bounded(worker.run(lambda: _graded(episode)), "the grader", within_s=limits.tool_s)
         if not isinstance(grade, Grade):
             raise TypeError(f"grade() returned {grade!r}; it must return a Grade")
         if problem := grade.problem():
             raise ValueError(problem)
-        record.metrics = json.loads(json.dumps(dict(grade.metrics), default=_plain))
+        record.metrics = _plain(grade.metrics)
         record.threshold = None if grade.threshold is None else float(grade.threshold)
         record.grade_passed = None if grade.passed is None else bool(grade.passed)
     record.score = float(grade.score)
+    if record.grade_passed is None and not grade.cheated:
+        # The test's assertion decides; should the test never get there, nobody has judged the trial.
+        record.label, record.reason = "not judged", "the grader names no threshold, and no assertion judged the trial"
+        return
     record.outcome = "cheated" if grade.cheated else "passed" if grade.passed else "failed"
     if record.outcome != "passed":
         record.label, record.reason = map(clean_text, _explained(record, grade))
@@ -187,6 +206,20 @@ def _explained(record: Record, grade: Grade) -> tuple[str, str]:
     return how, f"{reason} (ended by: {how})" if reason else f"ended by: {how}"
 
 
-def _plain(value: Any) -> Any:
-    """Turn a number of some library into Python's own."""
-    return value.item() if hasattr(value, "item") else str(value)
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as JSON can hold them: numbers of a library as Python's own, what is not finite as text."""
+    return {clean_text(str(name)): _plain_value(value) for name, value in values.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    value = value.item() if hasattr(value, "item") else value
+    match value:
+        case None | bool():
+            return value
+        case int() if abs(value) < 2**63:
+            return int(value)
+        case int():
+            return f"(a number of {int(value).bit_length()} bits)"
+        case float():
+            return float(value) if math.isfinite(value) else str(float(value))
+    return clean_text(str(value))

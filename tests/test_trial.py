@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,36 @@ def test_a_coroutine_can_be_a_tool():
 def test_tools_run_off_the_event_loop():
     task = Bench({"work": lambda: threading.current_thread().name})
 
-    assert play_bench(task).messages[2]["content"][0]["content"] == "rltask-tool"
+    assert play_bench(task).messages[2]["content"][0]["content"] == "rltask-trial"
+
+
+def test_a_task_may_hold_what_is_bound_to_a_thread():
+    threads: list[int] = []
+    task = Bench(
+        {
+            "work": lambda: str(threads.append(threading.get_ident())),
+            "finish": lambda: threads.append(threading.get_ident()),
+            "close": lambda: threads.append(threading.get_ident()),
+        }
+    )
+
+    play_bench(task)
+
+    assert len(threads) >= 3
+    assert len(set(threads)) == 1
+
+
+def test_what_a_grader_measured_becomes_json_whatever_it_is():
+    measured = {"loss": float("nan"), "steps": 10**5000, "path": Path("model.onnx"), ("a", 1): np.int64(3)}
+
+    record = play_bench(Bench({"grade": lambda: Grade(1.0, threshold=1.0, metrics=measured)}))
+
+    assert json.loads(json.dumps(record.metrics, allow_nan=False)) == {
+        "loss": "nan",
+        "steps": "(a number of 16610 bits)",
+        "path": "model.onnx",
+        "('a', 1)": 3,
+    }
 
 
 def test_the_episode_goes_through_its_life_once_in_order():
@@ -79,7 +109,7 @@ def test_the_record_tells_where_the_time_went():
     [
         (Grade(1.0, threshold=1.0), "passed", "", ""),
         (Grade(0.5, threshold=1.0), "failed", "score below threshold", "score 0.5 is below the threshold 1"),
-        (Grade(0.5), "failed", "score below threshold", ""),
+        (Grade(0.5), "errored", "not judged", "the grader names no threshold"),
         (Grade(0.5, threshold=1.0, label="no file", reason="model.onnx is missing"), "failed", "no file", "model.onnx"),
         (Grade(1.0, threshold=1.0, cheated=True, label="read labels"), "cheated", "read labels", "the grader proved"),
     ],

@@ -108,7 +108,7 @@ def test_a_tool_that_does_not_return_is_a_fault_of_the_task(name: str):
     assert record.fault
     assert record.fault.kind == "task"
     assert record.reason == (
-        f"tool {name} did not return within 0.05 s; a tool must bound its own time (Limits.tool_s)"
+        f"tool {name} did not return within 0.05 s; a task must bound its own time (Limits.tool_s)"
     )
     assert episode.events.count("close") == 1
 
@@ -145,20 +145,6 @@ def test_one_unknown_price_makes_the_whole_price_unknown():
     assert play_bench(Bench(), FakeModel(replies)).cost_usd is None
 
 
-def test_a_policy_that_raises_is_a_fault_of_the_task():
-    def moves(view: PolicyView) -> Any:
-        yield call("work")
-        raise LookupError("a bug of the policy")
-
-    record = play_bench(Bench(moves=moves))
-
-    assert record.fault
-    assert (record.fault.kind, record.fault.message) == (
-        "task",
-        "policy 'moves' raised LookupError: a bug of the policy",
-    )
-
-
 # ---- interrupts ----
 
 
@@ -186,3 +172,74 @@ def test_an_interrupt_closes_the_episode_exactly_once(place: str):
 
     assert asyncio.run(interrupt())
     assert task.opened[0].events.count("close") == 1
+
+
+# ---- what neither returns nor raises as it should ----
+
+
+@pytest.mark.parametrize("place", ["open", "grade", "finish", "close"])
+def test_what_does_not_return_is_a_fault_of_the_task(place: str):
+    released = threading.Event()
+
+    record = play_bench(Bench({place: lambda: released.wait(20)}), tool_s=0.05)
+    released.set()
+
+    assert record.fault
+    assert record.fault.kind == "task"
+    assert "did not return within 0.05 s; a task must bound its own time" in record.reason
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), pytest.skip.Exception("not today"), RuntimeError("a bug")])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_policy_that_raises_is_a_fault_of_the_task(error: BaseException, begun: bool):
+    def policy(view: PolicyView) -> Any:
+        if begun:
+            yield call("work")
+        raise error
+
+    record = play_bench(Bench(moves=policy))
+
+    assert record.fault
+    assert record.fault.kind == "task"
+    assert "policy 'moves' raised" in record.reason
+    assert "in policy" in record.fault.details
+
+
+@pytest.mark.parametrize("move", [None, 5, [], ["work"]])
+def test_a_policy_that_yields_what_is_no_move_is_told_what_is(move: Any):
+    def policy(view: PolicyView) -> Any:
+        yield move
+
+    record = play_bench(Bench(moves=policy))
+
+    assert record.fault
+    assert record.fault.kind == "task"
+    assert "yield call(...), a list of such calls, or a string" in record.reason
+
+
+def test_a_policy_that_is_no_generator_is_told_to_be_one():
+    record = play_bench(Bench(moves=lambda view: [call("work")]))
+
+    assert "is no generator function; use `yield call(...)` in it" in record.reason
+
+
+class Unspeakable(Exception):
+    """An error that cannot be shown."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize("place", ["open", "work", "grade"])
+def test_an_error_that_cannot_be_shown_is_a_fault_all_the_same(place: str):
+    record = play_bench(Bench({place: raises(Unspeakable())}))
+
+    assert "Unspeakable: (its message cannot be shown)" in record.reason
+
+
+def test_the_traceback_shows_the_author_only_the_authors_code():
+    record = play_bench(Bench({"work": raises(KeyError("a bug of the task"))}))
+
+    assert record.fault
+    assert "workbench.py" in record.fault.details
+    assert "conversation.py" not in record.fault.details

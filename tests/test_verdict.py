@@ -118,6 +118,13 @@ def test_the_gate(passed: int, judged: int, planned: int, gate, word: str, is_pr
     assert (verdict.word, verdict.proven, verdict.holds) == (word, is_proven, holds)
 
 
+@pytest.mark.parametrize(("passed", "band"), [(200, Band(0.9, 1.0)), (0, Band(0.0, 0.4)), (37, Band(0.0, 1.0))])
+def test_a_band_that_reaches_an_end_needs_no_proof_on_that_side(passed: int, band: Band):
+    verdict = judge(passed=passed, judged=200, planned=200, band=band, gate="strict")
+
+    assert (verdict.word, verdict.proven) == ("in band", True)
+
+
 def test_it_says_how_many_more_runs_would_prove_the_verdict():
     verdict = judge(passed=3, judged=10, planned=10, band=Band())
 

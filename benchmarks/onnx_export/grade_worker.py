@@ -27,15 +27,17 @@ def main() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()  # from here on, whatever goes wrong is the model's doing
     session = load()
-    batch, entry = expected_input(session, features.shape[1])
     try:
+        check_producer(session)
+        batch, entry = expected_input(session, features.shape[1])
         with np.errstate(over="ignore"):
             rows = features.astype(FLOATS[entry.type])
         predictions = np.concatenate(list(run(session, entry, rows, batch)))
-    except Exception as error:
+        said = {"input": f"{entry.name}: {entry.type} {entry.shape}", "output": session.get_outputs()[0].name}
+    except Exception as error:  # even its names may be no text
         reject(f"running it failed: {first_line(error)}")
     np.save("predictions.npy", predictions[: len(features)], allow_pickle=False)
-    report(input=f"{entry.name}: {entry.type} {entry.shape}", output=session.get_outputs()[0].name)
+    report(**said)
 
 
 def load() -> Any:
@@ -44,13 +46,16 @@ def load() -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:
-        session = ort.InferenceSession("model/model.onnx", options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession("model/model.onnx", options, providers=["CPUExecutionProvider"])
     except Exception as error:
         reject(f"it cannot be loaded: {first_line(error)}")
+
+
+def check_producer(session: Any) -> None:
+    """Reject a model that another exporter made."""
     producer = session.get_modelmeta().producer_name
     if producer not in (PRODUCER, ""):  # tools that edit an export may drop the name, and are welcome
         reject(f"it must be exported by torch.onnx, but it names {producer!r} as its producer")
-    return session
 
 
 def expected_input(session: Any, columns: int) -> tuple[int | None, Any]:

@@ -1,8 +1,9 @@
 """The secret that a machine mixes into every draw, so that nobody regenerates the data by guessing a seed.
 
 128 bits from ``RLTASK_SECRET`` (32 hex digits), else from a file in the user's data directory that is made on
-first use. With the same secret, the same seed gives the same data. It never enters a sandbox, a prompt, a
-record or an error text; what a record holds is its fingerprint.
+first use. With the same secret, the same seed gives the same data. It never is put into a sandbox, a
+prompt, a record or an error text; what a record holds is its fingerprint. As long as the sandbox does not isolate,
+code that looks for the file can read it.
 """
 
 from __future__ import annotations

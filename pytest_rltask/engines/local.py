@@ -7,6 +7,7 @@ thread hands trials over and waits; an interrupt there cancels the trial, which 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -43,10 +44,12 @@ class LocalEngine:
 
     def close(self) -> None:
         """Close the models' connections and end the loop."""
-        self._wait(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(CLEANUP_S)
-        self._loop.close()
+        closing = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
+        with contextlib.suppress(TimeoutError):  # a policy that never yields blocks the loop: its thread is a daemon
+            closing.result(CLEANUP_S)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(CLEANUP_S)
+            self._loop.close()
 
     async def _play(self, spec: TrialSpec) -> Record:
         if spec.model not in self._models:

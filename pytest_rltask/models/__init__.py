@@ -53,6 +53,9 @@ class Reply:
     model: str = ""
     request_id: str | None = None
     latency_s: float = 0.0
+    """Seconds from the first attempt to the answer."""
+    lost_s: float = 0.0
+    """Seconds of these that went into attempts that failed and the waits after them."""
     faults: tuple[str, ...] = ()
 
     @property

@@ -9,10 +9,12 @@ Answers are read raw: what the SDK does not know goes back as it came, and what 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_rltask.models import ModelFault, Reply, Request, Start
@@ -24,12 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["ClaudeModel"]
 
 MAX_ATTEMPTS = 8
-"""Attempts at one request. With the waits below: about two minutes of an overloaded API."""
+"""Attempts at one request. With the waits below: about a minute of an overloaded API."""
 MAX_BACKOFF_S = 30.0
 REQUEST_TIMEOUT_S = 600.0
 """Seconds one attempt may take, whatever trickles in: the SDK's own timeout is per read."""
 MAX_DEPTH = 64
 """Levels to which a reply may nest. Deeper ones, which the SDK could not send back, are left out."""
+
+TOKEN_COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+"""Fields of a reply's usage, in the order of :class:`~pytest_rltask.record.Usage`."""
 
 Message = dict[str, Any]
 """An assistant message as the API sent it, its shape checked."""
@@ -44,7 +49,7 @@ class _Malformed(Exception):
 
 
 class ClaudeModel:
-    """Plays with ``claude-*`` models. All trials of an event loop share its one client.
+    """Plays with ``claude-*`` models. All trials of an event loop that play it share its one client.
 
     Args:
         name: the model, as the API names it.
@@ -72,13 +77,17 @@ class ClaudeModel:
         begin = loop.time()
         faults: list[str] = []
         while True:
+            started = loop.time()
             try:
                 message, request_id = await self._attempt(request)
-                return self._reply(message, request_id, loop.time() - begin, tuple(faults))
+                reply = self._reply(message, request_id)
+                now = loop.time()
+                return replace(reply, faults=tuple(faults), latency_s=now - begin, lost_s=started - begin)
             except Exception as error:
                 request_id = getattr(error, "request_id", None)
                 if _is_too_long(error):
-                    return self._full(request_id, loop.time() - begin, tuple(faults))
+                    stop = "model_context_window_exceeded"  # nothing was read, so nothing is billed
+                    return Reply([], stop, model=self.name, request_id=request_id, faults=tuple(faults))
                 fault = _describe(error)
                 if fault is None:
                     raise
@@ -112,24 +121,18 @@ class ClaudeModel:
         self._client = AsyncAnthropic(max_retries=0)
         return self._client
 
-    def _reply(self, message: Message, request_id: str | None, latency_s: float, faults: tuple[str, ...]) -> Reply:
+    def _reply(self, message: Message, request_id: str | None) -> Reply:
         if self._price is None:
             self._price = _pricing()
         return Reply(
-            content=_sendable(message["content"]),
+            # The API may say nothing in a text block, but takes none back.
+            content=[_sendable(block) for block in message["content"] if block.get("text", "text").strip()],
             stop_reason=message["stop_reason"],
             usage=_usage(message["usage"]),
             cost_usd=self._price(message),
             model=str(message.get("model")),
             request_id=request_id,
-            latency_s=latency_s,
-            faults=faults,
         )
-
-    def _full(self, request_id: str | None, latency_s: float, faults: tuple[str, ...]) -> Reply:
-        """Return the reply to a conversation too long to be read: none, for which nothing is billed."""
-        stop = "model_context_window_exceeded"
-        return Reply([], stop, Usage(), 0.0, self.name, request_id, latency_s, faults)
 
     def _discreet(self, said: str) -> str:
         """Keep a fault short, and strike out the key, should a proxy quote it in its error."""
@@ -145,7 +148,7 @@ def _parsed(response: Any, request_id: str | None) -> Message:
         _Malformed: it holds none, or one that no conversation can go on with.
     """
     try:
-        message = response.json()
+        message = json.loads(response.content, parse_int=_int)
     except (ValueError, RecursionError):
         raise _Malformed("a reply that is not JSON", request_id) from None
     match message:
@@ -155,6 +158,9 @@ def _parsed(response: Any, request_id: str | None) -> Message:
             raise _Malformed("a reply without a stop reason", request_id)
         case _:
             raise _Malformed("a reply that is not a message", request_id)
+    counts = [message["usage"].get(name) for name in TOKEN_COUNTS]
+    if not all(count is None or (isinstance(count, int) and count >= 0) for count in counts):
+        raise _Malformed("a reply whose usage is not in tokens", request_id)
     if not all(map(_is_block, blocks)):
         raise _Malformed("a reply with a block that lacks its fields", request_id)
     tool_uses = [block["id"] for block in blocks if block["type"] == "tool_use"]
@@ -163,6 +169,11 @@ def _parsed(response: Any, request_id: str | None) -> Message:
     if len(set(tool_uses)) < len(tool_uses):
         raise _Malformed("a reply with two tool calls of one id", request_id)
     return dict(message)
+
+
+def _int(digits: str) -> int | float:
+    """Read a whole number; one of absurd length, which Python refuses, as the infinity that it is to a float."""
+    return int(digits) if len(digits) < 1000 else float(digits)
 
 
 def _is_block(block: Any) -> bool:
@@ -178,8 +189,7 @@ def _is_block(block: Any) -> bool:
 
 
 def _usage(usage: dict[str, Any]) -> Usage:
-    names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    return Usage(*(int(usage.get(name) or 0) for name in names))
+    return Usage(*(usage.get(name) or 0 for name in TOKEN_COUNTS))
 
 
 def _pricing() -> Callable[[Message], float | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,11 +49,21 @@ def parse_model(name: str) -> ModelName:
     raise ValueError(f"unknown model {name!r}; write claude-..., policy:NAME or replay:RUN_DIR")
 
 
-def missing_key(name: ModelName, environment: Mapping[str, str]) -> str | None:
-    """Say which key is missing and both ways out, or None if the model has what it needs."""
+def missing_key(name: ModelName, environment: Mapping[str, str], policies: Collection[str]) -> str | None:
+    """Say which key is missing and both ways out, or None if the model has what it needs.
+
+    Args:
+        name: the model.
+        environment: where the SDK looks for a key.
+        policies: names of those that the task ships, and that could play instead.
+    """
     if name.kind != "claude" or any(environment.get(variable) for variable in KEY_VARIABLES):
         return None
-    return f"--model {name.name} needs an API key: set ANTHROPIC_API_KEY, or play without one: --model policy:baseline"
+    instead = next((policy for policy in ("baseline", *policies) if policy in policies), "NAME")
+    return (
+        f"--model {name.name} needs an API key: set ANTHROPIC_API_KEY, "
+        f"or play a scripted policy without one: --model policy:{instead}"
+    )
 
 
 def load_replay(directory: str) -> dict[tuple[str, int], Record]:

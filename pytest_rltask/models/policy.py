@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from pytest_rltask.models import ModelFault, Reply, Request, Start, seeded_rng
+from pytest_rltask.record import error_text
 from pytest_rltask.task import PolicyView
 from pytest_rltask.tools import ToolCall, ToolResult
 
@@ -25,8 +27,12 @@ class PolicyModel:
         view = PolicyView(start.prompt, start.tools, start.seed, rng)
         try:
             moves = start.policies[self.policy](view)
-        except Exception as error:
+        except BaseException as error:  # sys.exit() and pytest.skip() in a policy are no way out of a trial either
             raise _fault(self.policy, error) from error
+        if not isinstance(moves, Generator):
+            raise ModelFault(
+                f"policy {self.policy!r} is no generator function; use `yield call(...)` in it", kind="task"
+            )
         return _PolicyPlayer(self.policy, moves)
 
     async def aclose(self) -> None:
@@ -46,7 +52,7 @@ class _PolicyPlayer:
             move = self._moves.send(self._heard(request.messages))
         except StopIteration:
             return Reply([], "end_turn", model=self._policy)
-        except Exception as error:
+        except BaseException as error:
             raise _fault(self._policy, error) from error
         return self._reply(move)
 
@@ -64,7 +70,10 @@ class _PolicyPlayer:
         if isinstance(move, str):
             return Reply([{"type": "text", "text": move}] if move else [], "end_turn", model=self._policy)
         self._alone = isinstance(move, ToolCall)
-        calls = [move] if isinstance(move, ToolCall) else list(move)
+        calls = [move] if isinstance(move, ToolCall) else move
+        if not (isinstance(calls, list | tuple) and calls and all(isinstance(call, ToolCall) for call in calls)):
+            said = f"policy {self._policy!r} yielded {move!r}; yield call(...), a list of such calls, or a string"
+            raise ModelFault(said, kind="task")
         return Reply(list(self._blocks(calls)), "tool_use", model=self._policy)
 
     def _blocks(self, calls: Sequence[ToolCall]) -> Iterator[dict[str, Any]]:
@@ -73,8 +82,10 @@ class _PolicyPlayer:
             yield {"type": "tool_use", "id": identity, "name": call.name, "input": dict(call.arguments)}
 
 
-def _fault(policy: str, error: Exception) -> ModelFault:
-    return ModelFault(f"policy {policy!r} raised {type(error).__name__}: {error}", kind="task")
+def _fault(policy: str, error: BaseException) -> ModelFault:
+    if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
+        raise error
+    return ModelFault(f"policy {policy!r} raised {type(error).__name__}: {error_text(error)}", kind="task")
 
 
 def _result(block: dict[str, Any]) -> ToolResult:

@@ -43,6 +43,8 @@ class _ReplayPlayer:
         if log is None:
             return Reply([], "end_turn")
         # A reply without content is not part of the history: the API would not take it back.
-        content = [] if log.empty else next(self._messages)["content"]
+        message = {"content": []} if log.empty else next(self._messages, None)
+        if message is None:
+            raise ModelFault("the recorded trial has fewer messages than replies", kind="harness")
         # Recorded tokens count, so that a token limit fires where it fired; they are not paid again.
-        return Reply(content, log.stop_reason, log.usage, 0.0, log.model, log.request_id)
+        return Reply(message["content"], log.stop_reason, log.usage, 0.0, log.model, log.request_id)

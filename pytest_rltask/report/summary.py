@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_rltask.record import Record, Usage
-from pytest_rltask.runlog import PlannedTrial, Run
+from pytest_rltask.runlog import PlannedTrial, Run, split_trial_id
 from pytest_rltask.task import Band
 from pytest_rltask.verdict import Gate, Verdict, judge
 
@@ -61,8 +61,8 @@ class Row:
     @property
     def name(self) -> str:
         """The task's name, with the test's other parameters where it has any."""
-        bracket = self.test.partition("[")[2]
-        return f"{self.task}[{bracket}" if bracket else self.task
+        inside = split_trial_id(self.test)[1]
+        return f"{self.task}[{inside}]" if inside else self.task
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON data."""
@@ -120,14 +120,14 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate) -> Row:
         paid=first.model.startswith("claude-"),
         seconds=sum(record.seconds.get("total", 0.0) for record in records),
         reasons=_counted(record.label or "assertion" for record in missed),
-        faults=_counted(_fault_line(record) for record in records if record.fault),
+        faults=_counted(_fault_line(record) for record in records if record.outcome == "errored"),
         example=next((record.trial_id for record in [*missed, *judged]), None),
     )
 
 
 def _fault_line(record: Record) -> str:
-    assert record.fault is not None
-    return f"{record.fault.kind} fault: {record.fault.message}".splitlines()[0][:200]
+    said = f"{record.fault.kind} fault: {record.fault.message}" if record.fault else record.reason
+    return said.splitlines()[0][:120]
 
 
 def _counted(words: Iterable[str]) -> dict[str, int]:

@@ -102,7 +102,9 @@ def _next_command(summary: Summary, run_dir: Path, command: str) -> str:
     if worst.verdict.word == "incomplete":
         return command
     unproven = [row for row in summary.rows if row.verdict.more_runs]
-    if unproven:
+    words = shlex.split(command)
+    selects = "-k" in words or "--lf" in words or any("::" in word for word in words)
+    if unproven and not selects:  # more runs of one selected run are none
         return _with_runs(command, max(row.judged + (row.verdict.more_runs or 0) for row in unproven))
     example = _example(summary, run_dir)
     if not summary.holds and example:

@@ -54,7 +54,7 @@ MALFORMED: Mapping[str, tuple[bytes, str]] = {
     "no JSON": (b'{"content": [', "a reply that is not JSON"),
     "no UTF-8": (b'{"content": "\xff"}', "a reply that is not JSON"),
     "nothing": (b"", "a reply that is not JSON"),
-    "a number of 5,000 digits": (b"1" * 5000, "a reply that is not JSON"),
+    "a number of 5,000 digits": (b"1" * 5000, "a reply that is not a message"),
     "nesting without end": (b"[" * 100_000, "a reply that is not JSON"),
     "null": (b"null", "a reply that is not a message"),
     "a list": (b"[]", "a reply that is not a message"),

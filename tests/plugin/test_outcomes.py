@@ -94,24 +94,113 @@ def test_the_assertion_decides_where_the_grader_names_no_threshold(suite: Suite)
     suite.run()
 
     assert suite.report()["rows"][0]["passed"] == 3
+    transcripts = suite.run_dirs[-1] / "transcripts"
+    assert "--- passed -" in (transcripts / "sum-run-01.txt").read_text()
+    assert "--- failed -" in (transcripts / "sum-run-00.txt").read_text()
 
 
-def test_an_assertion_without_a_grade_is_an_ordinary_failure(any_suite: Suite):
-    any_suite.write(test_plain="def test_plain():\n    assert 1 == 2, 'no trial here'\n")
+def test_an_assertion_before_there_is_a_grade_keeps_its_ordinary_meaning(any_suite: Suite):
+    any_suite.write(
+        test_sum="""
+        from tasks import *
+        @pytest.fixture
+        def ready():
+            assert 1 == 2, "not ready"
+        @pytest.mark.rltask(task=Sum())
+        def test_sum(ready, trial): pass
+        """
+    )
 
-    result = any_suite.run("test_plain.py", model=None)
+    result = any_suite.run("--runs", "2")
 
-    result.assert_outcomes(failed=1)
-    assert any_suite.run_dirs == []
+    result.assert_outcomes(errors=2, failed=1)
+    assert any_suite.last_run().records == {}
+    assert any_suite.report()["rows"][0]["verdict"]["word"] == "incomplete"
 
 
 def test_another_exception_in_the_test_is_an_ordinary_failure(suite: Suite):
     suite.write(test_sum="from tasks import *\n@pytest.mark.rltask(task=Sum())\ndef test_sum(trial): trial.nothing\n")
 
-    result = suite.run("--runs", "1", model="policy:solver")
+    result = suite.run("--runs", "1", "--gate", "proven", model="policy:solver")
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*AttributeError: 'Trial' object has no attribute 'nothing'*"])
+    (row,) = suite.report()["rows"]
+    assert (row["judged"], row["errored"]) == (0, 1)  # nobody has judged the trial
+    assert "did not judge the trial: AttributeError" in next(iter(row["faults"]))
+
+
+def test_a_skip_in_the_test_is_no_pass(suite: Suite):
+    suite.write(
+        test_sum="from tasks import *\n@pytest.mark.rltask(task=Sum())\ndef test_sum(trial): pytest.skip('x')\n"
+    )
+
+    suite.run("--runs", "2", model="policy:solver")
+
+    assert suite.report()["rows"][0]["judged"] == 0
+
+
+def test_a_task_that_is_skipped_is_not_gated(any_suite: Suite):
+    any_suite.write(
+        test_sum="""
+        from tasks import *
+        @pytest.mark.skip(reason="not now")
+        @pytest.mark.rltask(task=Sum())
+        def test_sum(trial): pass
+        """
+    )
+
+    result = any_suite.run("--runs", "2")
+
+    assert result.ret == pytest.ExitCode.OK
+    result.assert_outcomes(skipped=2)
+
+
+def test_a_failed_subtest_makes_the_trial_missed(any_suite: Suite):
+    any_suite.write(
+        test_sum="""
+        from tasks import *
+        @pytest.mark.rltask(task=Sum())
+        def test_sum(trial, subtests):
+            with subtests.test("score"):
+                assert trial.score >= 1.0
+        """
+    )
+
+    result = any_suite.run("--runs", "2", model="policy:null")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert any_suite.report()["rows"][0]["passed"] == 0
+
+
+def test_a_tolerable_share_of_errored_trials_does_not_fail_the_run(any_suite: Suite):
+    tasks = (any_suite.pytester.path / "tasks.py").read_text()
+    any_suite.write(tasks=tasks.replace('call("submit", number=0)', 'call("submit", number=view.seed // 5 * 5 + 1)'))
+
+    result = any_suite.run("--runs", "10", model="policy:sometimes_crash")
+
+    (row,) = any_suite.report()["rows"]
+    assert (row["passed"], row["judged"], row["errored"]) == (2, 9, 1)
+    result.stdout.re_match_lines([r".*1 error.*"])
+    assert result.ret == pytest.ExitCode.OK
+
+
+def test_an_error_that_cannot_be_shown_loses_nothing(any_suite: Suite):
+    any_suite.write(
+        test_sum="""
+        from tasks import *
+        class Unspeakable:
+            def __repr__(self):
+                raise ValueError
+        @pytest.mark.rltask(task=Sum())
+        def test_sum(trial):
+            raise AssertionError(Unspeakable())
+        """
+    )
+
+    any_suite.run("--runs", "2", "--gate", "proven")
+
+    assert any_suite.report()["rows"][0]["failed"] == 2
 
 
 def test_skipping_inside_a_task_is_no_way_out_of_a_trial(suite: Suite):

@@ -29,6 +29,9 @@ def assert_usage_error(result: pytest.RunResult, *said: str) -> None:
         (["--runs", "many"], ["--runs many is not a whole number", "write --runs 10"]),
         (["--band", "40,10"], ["--band 40,10 is not a band", "write --band 10,40"]),
         (["--band", "10"], ["--band 10 is not a band", "write --band 10,40"]),
+        (["--band", "0.1,0.4"], ["--band 0.1,0.4 is not a band LOW,HIGH in percent", "write --band 10,40"]),
+        (["--runs", ""], ["--runs '' is not a whole number", "write --runs 10"]),
+        (["--log-dir", "/dev/null/logs"], ["--log-dir /dev/null/logs: no run directory can be created in it"]),
         (["--band", "10,nan"], ["--band 10,nan is not a band"]),
         (["--seed", "-1"], ["--seed -1 is not a whole number of at least 0"]),
         (["--conv-steps", "0"], ["--conv-steps 0 is not a whole number of at least 1"]),
@@ -57,7 +60,7 @@ def test_an_ini_setting_that_cannot_be_used(suite: Suite):
 
     result = suite.run()
 
-    assert_usage_error(result, "ini setting rltask_runs: none is not a whole number", "write --runs 10")
+    assert_usage_error(result, "ini setting rltask_runs: none is not a whole number", "write rltask_runs = 10")
 
 
 def test_a_claude_model_without_a_key_names_both_ways_out(any_suite: Suite):
@@ -71,6 +74,13 @@ def test_listing_the_trials_needs_no_key(suite: Suite):
 
     assert result.ret == pytest.ExitCode.OK
     assert suite.run_dirs == []
+
+
+def test_a_claude_model_without_a_key_names_a_policy_that_there_is(suite: Suite):
+    tasks = (suite.pytester.path / "tasks.py").read_text()
+    suite.write(tasks=tasks.replace('"baseline": knows(43, 46, 49),', ""))
+
+    assert_usage_error(suite.run(model=None), "--model policy:solver")
 
 
 def test_a_policy_that_the_task_does_not_ship(any_suite: Suite):
@@ -87,6 +97,7 @@ def test_a_policy_that_the_task_does_not_ship(any_suite: Suite):
         ("Sum(), None", "trial", "takes keywords"),
         ("task=Sum", "trial", "task is the class Sum; write task=Sum()"),
         ("task=3", "trial", "task is 3, which is no Task"),
+        ("task=lambda: Sum()", "trial", "task must take the configuration; write `task=lambda config: ...`"),
         ("task=Sum(), turns=3", "trial", "knows no turns; it takes task, runs, band and name"),
         ("task=Sum(), runs=0", "trial", "runs=0 in the marker is not a whole number"),
         ("task=Sum(), band=(0.4, 0.1)", "trial", "band=(0.4, 0.1) in the marker is not a pair of shares"),
@@ -117,6 +128,12 @@ def test_a_name_in_the_marker_tells_two_tests_of_one_task_apart(suite: Suite):
     [
         ("class A(Episode):\n    prompt = 'x'", "episode A has no grader; add `def grade(self) -> Grade: ...`"),
         ("class A(SumEpisode):\n    @tool\n    def t(self, x):\n        'T.'", "parameter 'x' has no type hint"),
+        ("class A(SumEpisode):\n    def done(self): ...", "A.done is a property; write @property above"),
+        (
+            """class A(SumEpisode):\n    @tool\n    def t(self, x: 'Nowhere'):\n        'T.'
+class B(Sum):\n    def open(self, seed) -> A: ...\nSum = B""",
+            "type hints must name importable types",
+        ),
     ],
 )
 def test_a_task_that_is_written_wrongly(suite: Suite, definition: str, said: str):
