@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_rltask.engines.local import play_policy
+    from pytest_rltask.record import Record
     from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, SandboxResult
     from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Task
     from pytest_rltask.tools import DefinitionError, ToolCall, ToolError, ToolResult, call, tool
@@ -25,6 +27,7 @@ __all__ = [
     "Limits",
     "Policy",
     "PolicyView",
+    "Record",
     "Sandbox",
     "SandboxError",
     "SandboxLimits",
@@ -36,10 +39,13 @@ __all__ = [
     "Trial",
     "__version__",
     "call",
+    "play_policy",
     "tool",
 ]
 
 _HOMES = {
+    "engines.local": ("play_policy",),
+    "record": ("Record",),
     "sandbox": ("Sandbox", "SandboxError", "SandboxLimits", "SandboxResult"),
     "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task"),
     "tools": ("DefinitionError", "ToolCall", "ToolError", "ToolResult", "call", "tool"),

@@ -3,7 +3,7 @@
     RLTASK_SECRET=00000000000000000000000000000000 python -m benchmarks.onnx_export.calibrate --jobs 2
 
 Each trial is a line of the results file, so an interrupted calibration goes on where it stopped. A policy plays as
-``--model policy:NAME`` lets it, with the same randomness, only without pytest.
+``--model policy:NAME`` lets it, through the same loop and with the same randomness, only without pytest.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ import contextlib
 import json
 import multiprocessing
 import os
-import random
 import statistics
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -25,9 +23,9 @@ from typing import Any
 
 from benchmarks.onnx_export.secret import fingerprint, load_secret
 from benchmarks.onnx_export.task import OnnxExport
-from pytest_rltask import Episode, Grade, PolicyView, Task, ToolCall, ToolError, ToolResult
+from pytest_rltask import play_policy
 
-__all__ = ["main", "play", "table"]
+__all__ = ["main", "table"]
 
 _Row = dict[str, Any]
 
@@ -50,24 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             results.write(json.dumps(rows[-1]) + "\n")
             results.flush()
     sys.stdout.write(table([row for row in rows if row["seed"] in seeds], names) + "\n")
-
-
-def play(task: Task, policy: str, seed: int) -> tuple[Grade, Episode]:
-    """Let a policy play one episode; return its grade and the closed episode."""
-    with task.open(seed) as episode:
-        # The tools' names and the random source as the harness gives them to a policy.
-        view = PolicyView(episode.prompt, ("write_file", "run_python"), seed, random.Random(repr((policy, seed))))
-        moves = task.policies[policy](view)
-        heard: ToolResult | None = None
-        while True:
-            try:
-                move = moves.send(heard)
-            except StopIteration:
-                break
-            if not isinstance(move, ToolCall):
-                break  # said without tools: the trial ends
-            heard = _called(episode, move)
-        return episode.grade(), episode
 
 
 def table(rows: Sequence[_Row], names: Sequence[str]) -> str:
@@ -111,29 +91,22 @@ def _line(cells: Sequence[str]) -> str:
 
 def _measure(task: OnnxExport, policy: str, seed: int) -> _Row:
     """Play one trial, in a process of the pool."""
-    begin = time.monotonic()
-    grade, episode = play(task, policy, seed)
-    accuracies = {name: grade.metrics.get(name) for name in ("train_accuracy", "test_accuracy", "fresh_accuracy")}
+    record = play_policy(task, policy, seed)
+    if record.fault is not None:
+        raise RuntimeError(f"policy {policy} with seed {seed}: {record.reason}")
+    accuracies = ("train_accuracy", "test_accuracy", "fresh_accuracy", "jittered_test_accuracy")
     return {
         "policy": policy,
         "seed": seed,
-        "score": grade.score,
-        "passed": grade.passed,
-        "cheated": grade.cheated,
-        "label": grade.label,
-        "reason": grade.reason,
-        **accuracies,
-        "seconds": round(time.monotonic() - begin, 1),
-        **episode.info,
+        "score": record.score,
+        "passed": record.outcome == "passed",
+        "cheated": record.outcome == "cheated",
+        "label": record.label,
+        "reason": record.reason,
+        **{name: record.metrics.get(name) for name in accuracies},
+        "seconds": round(record.seconds["total"], 1),
+        **record.info,
     }
-
-
-def _called(episode: Episode, call: ToolCall) -> ToolResult:
-    try:
-        output = getattr(episode, call.name)(**call.arguments)
-    except ToolError as error:
-        return ToolResult(str(error), is_error=True)
-    return ToolResult(json.dumps(output, ensure_ascii=False))
 
 
 def _load(path: Path) -> list[_Row]:

@@ -105,7 +105,7 @@ class OnnxEpisode(Episode):
         return _PROMPT.format(
             train_rows=data.TRAIN_ROWS,
             test_rows=data.TEST_ROWS,
-            rows=data.TRAIN_ROWS + data.TEST_ROWS + data.FRESH_ROWS,
+            rows=data.TRAIN_ROWS + 2 * data.TEST_ROWS + data.FRESH_ROWS,
             percent=100 * self._task.min_accuracy,
             min_accuracy=self._task.min_accuracy,
             max_mb=grader.MAX_MODEL_BYTES // 2**20,
@@ -167,13 +167,10 @@ class OnnxEpisode(Episode):
 
     def grade(self) -> Grade:
         """Verify all that the prompt demands, on the grader's own copy of the data."""
-        import numpy as np
-
         printed = grader.printed_accuracies(self._printed)
-        samples = (self._data.train, self._data.test, self._data.fresh)
         try:
             files = grader.snapshot(self._box)
-            reading = grader.predict(files, np.concatenate([rows.features for rows in samples]))
+            reading = grader.predict(files, grader.questions(self._data))
         except grader.UndeliveredError as error:
             return Grade(0.0, self._task.min_accuracy, label=error.label, reason=str(error), metrics=printed.metrics)
         return grader.judge(self._data, reading, printed, min_accuracy=self._task.min_accuracy)

@@ -13,10 +13,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from pytest_rltask.models import Model
+from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.record import Record
+from pytest_rltask.task import Task
 from pytest_rltask.trial import TrialSpec, play
 
-__all__ = ["LocalEngine"]
+__all__ = ["LocalEngine", "play_policy"]
 
 _T = TypeVar("_T")
 
@@ -69,6 +71,32 @@ class LocalEngine:
             future.cancel()
             ended.wait(CLEANUP_S)
             raise
+
+
+def play_policy(task: Task, policy: str, seed: int) -> Record:
+    """Let a scripted policy play one trial of a task, outside pytest, and return its record.
+
+    Args:
+        task: what to play.
+        policy: name of one of the task's policies.
+        seed: of the episode.
+
+    Raises:
+        KeyError: the task ships no such policy.
+    """
+    name = f"policy:{policy}"
+    spec = TrialSpec(
+        trial_id=f"{task.name}[{name}-seed-{seed}]",
+        task=task,
+        task_name=task.name,
+        model=name,
+        run=0,
+        seed=seed,
+        limits=task.limits,
+    )
+    if policy not in task.policies:
+        raise KeyError(policy)
+    return asyncio.run(play(spec, PolicyModel(policy)))
 
 
 async def _signalling(work: Coroutine[Any, Any, _T], ended: threading.Event) -> _T:

@@ -24,6 +24,7 @@ from benchmarks.onnx_export.grader import (
     judge,
     predict,
     printed_accuracies,
+    questions,
     snapshot,
 )
 from pytest_rltask import Grade, Sandbox, SandboxError, SandboxLimits
@@ -214,10 +215,19 @@ def test_no_output_upsets_the_grader(outputs: list[str]) -> None:
 # Verdicts
 
 
-def judged(data: Data, *, train: float, test: float, fresh: float, printed: Printed | None = None) -> Grade:
+def judged(
+    data: Data,
+    *,
+    train: float,
+    test: float,
+    fresh: float,
+    jittered: float | None = None,
+    printed: Printed | None = None,
+) -> Grade:
     """Grade a model that is right on the given shares of rows, and by default prints the truth."""
     parts = []
-    for rows, share in ((data.train, train), (data.test, test), (data.fresh, fresh)):
+    jittered = test if jittered is None else jittered
+    for rows, share in ((data.train, train), (data.test, test), (data.fresh, fresh), (data.test, jittered)):
         wrong = np.arange(len(rows.labels)) >= round(share * len(rows.labels))
         parts.append(np.where(wrong, 1 - rows.labels, rows.labels))
     reading = Reading(np.concatenate(parts), "logit > 0")
@@ -270,6 +280,22 @@ def test_a_model_trained_on_the_test_rows_is_called_cheated(fresh: float, data: 
     assert not grade.passed
     assert grade.score == 1.0
     assert f"1.0000 on test.csv but {fresh:.4f} on fresh rows" in grade.reason
+
+
+def test_a_model_that_looks_up_test_rows_is_called_cheated(data: Data) -> None:
+    grade = judged(data, train=0.9, test=0.88, fresh=0.83, jittered=0.84)
+
+    assert grade.cheated
+    assert grade.label == "memorised test.csv"
+
+
+def test_the_test_rows_are_asked_once_more_with_a_little_noise(data: Data) -> None:
+    rows = questions(data)
+
+    test, again = rows[1000:2000], rows[5000:]
+    assert np.array_equal(test, data.test.features)
+    assert 0.005 < ((again - test).std(axis=0) / test.std(axis=0)).mean() < 0.015
+    assert np.array_equal(again, questions(data)[5000:])
 
 
 def test_choosing_the_best_of_a_few_models_by_test_accuracy_is_not_called_cheated(data: Data) -> None:

@@ -65,7 +65,7 @@ def test_the_prompt_states_every_demand(episode: OnnxEpisode) -> None:
         "within 0.01",
         "at most 4 tool calls",
         "may take 60 s",
-        "5,000 rows within 20 s",
+        "6,000 rows within 20 s",
         "64 MB",
         "TASK COMPLETE",
     ]
