@@ -20,7 +20,7 @@ from pytest_rltask.runlog import PlannedTrial, split_trial_id
 from pytest_rltask.task import Band, Episode, Limits, Task
 from pytest_rltask.tools import DefinitionError, check_tools
 
-__all__ = ["TrialItems", "TrialParam", "planned"]
+__all__ = ["TrialItems", "TrialParam", "is_trial", "planned"]
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,11 @@ def planned(items: Iterable[pytest.Item]) -> list[PlannedTrial]:
     """Return the trials that the items play, in their order."""
     trials = [_planned(item, param) for item in items if (param := _param(item))]
     return list({trial.trial_id: trial for trial in trials}.values())  # pytest can be told to keep duplicates
+
+
+def is_trial(item: pytest.Item) -> bool:
+    """Say whether an item plays a trial."""
+    return _param(item) is not None
 
 
 def _param(item: pytest.Item) -> TrialParam | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_rltask.items import TrialItems, TrialParam, planned
+from pytest_rltask.items import TrialItems, TrialParam, is_trial, planned
 from pytest_rltask.models.named import parse_model
 from pytest_rltask.options import Options
 from pytest_rltask.provenance import provenance
@@ -135,25 +135,31 @@ class Session:
         item.stash[IN_TEST_KEY] = False
 
     def settle(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport) -> None:
-        """Turn the outcome of a judged trial's test into the trial's outcome, and a miss into its own report."""
+        """Turn what became of an item into the outcome of its trial, and a miss into a report of its own."""
         record = item.stash.get(RECORD_KEY, None)
-        if record is None and report.skipped and self._writer is not None:
-            self._writer.skip(item.nodeid)
-        if record is not None and record.fault is not None and report.failed and call.when == "setup":
-            vars(report)["rltask_errored"] = True
-        if record is None or record.fault is not None or call.when != "call":
-            return
-        missed = call.excinfo is not None and call.excinfo.errisinstance(AssertionError)
-        if item.stash.get(IN_TEST_KEY, False):  # a subtest: its failure is pytest's own, and the trial has missed
-            item.stash[MISSED_KEY] = missed or item.stash.get(MISSED_KEY, False)
-            return
-        missed = missed or (call.excinfo is None and item.stash.get(MISSED_KEY, False))
+        if record is None:
+            if report.skipped and is_trial(item) and self._writer is not None:
+                self._writer.skip(item.nodeid)
+        elif record.fault is not None:
+            if report.failed and call.when == "setup":
+                vars(report)["rltask_errored"] = True
+        elif item.stash.get(IN_TEST_KEY, False):
+            # A subtest: its failure stays pytest's own, and its trial has missed.
+            item.stash[MISSED_KEY] = item.stash.get(MISSED_KEY, False) or _missed(call)
+        elif call.when == "call":
+            self._judge(item, call, report, record)
+
+    def _judge(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport, record: Record) -> None:
+        """Let the test decide: it held, an assertion failed, or it ended otherwise and nobody has judged the trial."""
+        held = call.excinfo is None and not item.stash.get(MISSED_KEY, False)
+        missed = _missed(call) or (call.excinfo is None and not held)
         if record.outcome == "cheated":
-            missed = missed or call.excinfo is None  # no assertion can turn cheating into a pass
-        elif missed or call.excinfo is None:
-            self._amend(record, "failed" if missed else "passed", _said(call))
-        else:  # skipped, or broken: nobody has judged the trial
-            self._amend(record, "errored", f"the test did not judge the trial: {call.excinfo.typename}: {_said(call)}")
+            missed = missed or held  # no assertion can turn cheating into a pass
+        elif held or missed:
+            self._amend(record, "passed" if held else "failed", _said(call))
+        else:
+            how = call.excinfo.typename if call.excinfo else ""
+            self._amend(record, "errored", f"the test did not judge the trial: {how}: {_said(call)}")
         item.user_properties += _properties(record)
         if missed:
             report.outcome = "skipped"
@@ -252,6 +258,10 @@ class Session:
         words = iter(self.options.command_line())
         missing = [word for pair in zip(words, words, strict=True) if pair[0] not in flags for word in pair]
         return shlex.join(["pytest", *typed, *missing])
+
+
+def _missed(call: pytest.CallInfo[Any]) -> bool:
+    return call.excinfo is not None and call.excinfo.errisinstance(AssertionError)
 
 
 def _unwritable(log_dir: str, why: str) -> str:
