@@ -131,8 +131,8 @@ def pytest_runtest_makereport(
 def pytest_report_teststatus(report: Any, config: pytest.Config) -> tuple[str, str, Any] | None:
     word = getattr(report, "rltask_gate", None)
     if word is not None:
-        # Without -v nothing is printed here: the trials' progress has reached 100 %, and the summary follows.
-        shown = (word.upper(), {"red" if report.failed else "green": True}) if config.get_verbosity() > 0 else ""
+        quiet = getattr(report, "rltask_quiet", False) and config.get_verbosity() <= 0
+        shown = "" if quiet else (word.upper(), {"red" if report.failed else "green": True})
         return "failed" if report.failed else word, "", shown
     outcome = getattr(report, "rltask_outcome", None)
     if outcome == "failed":

@@ -192,6 +192,13 @@ def test_each_record_is_on_disk_before_its_item_reports(suite: Suite):
     result.stdout.fnmatch_lines(["*on disk: 1*", "*on disk: 2*", "*on disk: 3*"])
 
 
+def test_a_failing_gate_is_named_in_the_short_summary_and_not_in_the_progress(any_suite: Suite):
+    result = any_suite.run("--runs", "4", model="policy:null")
+
+    result.stdout.fnmatch_lines(["*mmmm*[[]100%]", "*FAILURES*", "TOO HARD *::test_sum[[]policy:null-gate]*"])
+    assert "[125%]" not in result.stdout.str()
+
+
 def test_nothing_verbose_is_printed_unless_asked_for(suite: Suite):
     result = suite.run("--runs", "2")
 
