@@ -157,9 +157,7 @@ class Conversation:
             except ToolError as error:
                 return self._cut(str(error), is_error=True)
             self.record.tool_calls += 1
-            return self._cut(
-                output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, default=_json)
-            )
+            return self._cut(_text(output))
 
     async def _returned(self, name: str, invoke: Callable[[], Any]) -> Any:
         """Run a tool off the loop, or on it if it is a coroutine, and return its output."""

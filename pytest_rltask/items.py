@@ -102,13 +102,14 @@ class TrialItems:
     def _params(self, task: Task, name: str, marker: pytest.Mark, where: str) -> Iterable[TrialParam]:
         options = self.options
         runs = options.runs if "runs" in options.given else _marked_runs(marker, where) or options.runs
-        band = options.band if "band" in options.given else _marked_band(marker, where) or options.band or task.band
+        marked = None if "band" in options.given else _marked_band(marker, where)
+        band = marked or options.band or task.band
         limits = self._limits(task, where)
         seeds = [options.seed + run for run in range(runs)]
         for model in self.models:
             self._check_playable(model, task, name, seeds)
             for run, seed in enumerate(seeds):
-                yield TrialParam(task, name, model, run, seed, limits, band or Band())
+                yield TrialParam(task, name, model, run, seed, limits, band)
 
     def _limits(self, task: Task, where: str) -> Limits:
         try:

@@ -36,6 +36,7 @@ class LocalEngine:
     def __init__(self, make_model: Callable[[str], Model]) -> None:
         self._make_model = make_model
         self._models: dict[str, Model] = {}
+        self._is_stuck = False  # a policy that never yields blocks the loop
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rltask-engine", daemon=True)
         self._thread.start()
@@ -46,8 +47,10 @@ class LocalEngine:
 
     def close(self) -> None:
         """Close the models' connections and end the loop."""
+        if self._is_stuck:
+            return  # its thread is a daemon
         closing = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
-        with contextlib.suppress(TimeoutError):  # a policy that never yields blocks the loop: its thread is a daemon
+        with contextlib.suppress(TimeoutError):
             closing.result(CLEANUP_S)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(CLEANUP_S)
@@ -69,7 +72,7 @@ class LocalEngine:
         except BaseException:
             # An interrupt: the future is cancelled at once, the trial's clean-up takes a moment longer.
             future.cancel()
-            ended.wait(CLEANUP_S)
+            self._is_stuck = not ended.wait(CLEANUP_S)
             raise
 
 
