@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pytest_rltask.guard import Worker, blamed, bounded, charged, timed
@@ -19,7 +19,7 @@ from pytest_rltask.record import Record, RequestLog, clean_text
 from pytest_rltask.task import Episode, Limits, Policy
 from pytest_rltask.tools import InvalidCall, Tool, ToolError, ToolResult, tools_of
 
-__all__ = ["LIMIT_NAMES", "Conversation"]
+__all__ = ["LIMIT_NAMES", "Conversation", "shown_history"]
 
 LIMIT_NAMES = {
     "turns": "turn limit",
@@ -32,6 +32,9 @@ LIMIT_NAMES = {
 REPLY_GRACE_S = 60.0
 """Seconds past the trial's time limit that a reply under way has to arrive; at most as long as the limit itself."""
 
+HISTORY_LINES, HISTORY_CHARS = 10, 300
+"""Lines of the history that a prompt shows, and characters of each."""
+
 
 class Conversation:
     """One model and one episode, alternating.
@@ -42,16 +45,25 @@ class Conversation:
         worker: where its tools run.
         limits: where the conversation ends although the model would go on.
         policies: the scripted policies that the task ships.
+        history: what earlier runs tried, oldest first.
     """
 
     def __init__(
-        self, record: Record, episode: Episode, worker: Worker, *, limits: Limits, policies: Mapping[str, Policy]
+        self,
+        record: Record,
+        episode: Episode,
+        worker: Worker,
+        *,
+        limits: Limits,
+        policies: Mapping[str, Policy],
+        history: Iterable[str] = (),
     ) -> None:
         self.worker = worker
         self.record = record
         self.episode = episode
         self.limits = limits
         self.policies = policies
+        self.history = shown_history(history)
         self.deadline = asyncio.get_running_loop().time() + limits.wall_s
         with blamed("reading the episode's prompt and tools"):
             self.tools: dict[str, Tool] = tools_of(episode)
@@ -62,7 +74,9 @@ class Conversation:
         record.tools = [tool.param for tool in self.tools.values()]
         record.prompt_digest = _digest([record.system, self.prompt])
         record.tools_digest = _digest(record.tools)
-        record.messages.append({"role": "user", "content": _text_blocks([self.prompt])})
+        told = "\n".join(["Earlier runs of this task tried:", *(f"- {line}" for line in self.history)])
+        opening = [self.prompt, told] if self.history else [self.prompt]
+        record.messages.append({"role": "user", "content": _text_blocks(opening)})
 
     async def hold(self, model: Model) -> None:
         """Hold the conversation; the record tells why it ended.
@@ -70,7 +84,7 @@ class Conversation:
         Raises:
             Faulty: something other than the model failed.
         """
-        start = Start(self.record.task, self.record.seed, self.prompt, tuple(self.tools), self.policies)
+        start = Start(self.record.task, self.record.seed, self.prompt, tuple(self.tools), self.policies, self.history)
         with charged():
             player = model.player(start)
         for _ in range(self.limits.turns):
@@ -225,6 +239,18 @@ class Conversation:
     def _limit(self, name: str) -> str:
         self.record.stop, self.record.limit = "limit", name
         return "limit"
+
+
+def shown_history(tried: Iterable[str]) -> tuple[str, ...]:
+    """Return the lines of a history that a prompt shows: the latest that differ, each short and on one line.
+
+    Example:
+        >>> shown_history(["weights 2,  depth 3", "", "depth 5", "depth 5"])
+        ('weights 2, depth 3', 'depth 5')
+    """
+    lines = [" ".join(clean_text(text).split()) for text in tried]
+    short = [line if len(line) <= HISTORY_CHARS else f"{line[: HISTORY_CHARS - 3]}..." for line in lines if line]
+    return tuple(dict.fromkeys(short))[-HISTORY_LINES:]
 
 
 def _text(output: Any) -> str:

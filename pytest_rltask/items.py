@@ -20,7 +20,7 @@ from pytest_rltask.runlog import PlannedTrial, split_trial_id
 from pytest_rltask.task import Band, Episode, Limits, Task
 from pytest_rltask.tools import DefinitionError, check_tools
 
-__all__ = ["TrialItems", "TrialParam", "is_trial", "planned"]
+__all__ = ["TrialItems", "TrialParam", "is_trial", "planned", "put_in_order"]
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,18 @@ def planned(items: Iterable[pytest.Item]) -> list[PlannedTrial]:
     """Return the trials that the items play, in their order."""
     trials = [_planned(item, param) for item in items if (param := _param(item))]
     return list({trial.trial_id: trial for trial in trials}.values())  # pytest can be told to keep duplicates
+
+
+def put_in_order(items: list[pytest.Item]) -> None:
+    """Put the runs of each task and model into their order, in the places they hold: ``--ff`` and others shuffle."""
+    places: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for place, item in enumerate(items):
+        if param := _param(item):
+            places.setdefault((_test_id(item, param), param.model.name), []).append((param.run, place))
+    shuffled = list(items)
+    for own in places.values():
+        for place, (_, source) in zip(sorted(place for _, place in own), sorted(own), strict=True):
+            items[place] = shuffled[source]
 
 
 def is_trial(item: pytest.Item) -> bool:

@@ -34,6 +34,8 @@ class Option:
     help: str
     parse: Callable[[str], Any]
     repeatable: bool = False
+    is_switch: bool = False
+    """Whether it takes no value: on where it is given, and ``true`` or ``false`` in the ini file."""
 
     @property
     def name(self) -> str:
@@ -114,6 +116,15 @@ OPTIONS = (
     Option("--seed", "N", 42, "42", "seed of run 0; run i uses seed + i", lambda text: _whole(text, at_least=0)),
     Option("--conv-steps", "N", None, "10", "turns a trial may take (10 unless the task says otherwise)", parse_runs),
     Option("--trial-timeout", "S", None, "900", "seconds a trial may take (900 unless the task says so)", _seconds),
+    Option(
+        "--sequential",
+        "",
+        False,
+        "true",
+        "play the runs of a task one after the other, in one worker of -n, and tell each what earlier ones tried",
+        bool,
+        is_switch=True,
+    ),
     Option("--band", "LOW,HIGH", None, "10,40", "pass rates, in percent, that the gate accepts (10,40)", parse_band),
     Option(
         "--gate",
@@ -136,6 +147,7 @@ class Options:
     seed: int
     conv_steps: int | None
     trial_timeout: float | None
+    sequential: bool
     band: Band | None
     gate: Gate
     log_dir: str
@@ -157,23 +169,27 @@ class Options:
                 given.add(option.name)
             if typed is not None:
                 values[option.name] = _parsed(option, typed, option.flag)
-            elif written := config.getini(option.dest):
+            elif written := _written(option, config):
                 values[option.name] = _parsed(option, written, f"ini setting {option.dest}:")
             else:
                 values[option.name] = (option.default,) if option.repeatable else option.default
         return cls(**values, given=frozenset(given))
 
-    def command_line(self) -> list[str]:
-        """Return the options that reproduce these settings, whatever an ini file says."""
-        words: list[str] = []
+    def command_line(self) -> list[tuple[str, ...]]:
+        """Return the words of each option that reproduces these settings, whatever an ini file says."""
+        words: list[tuple[str, ...]] = []
         for option in OPTIONS:
             value = getattr(self, option.name)
             if value is None or option.name == "log_dir":
                 continue
+            if option.is_switch:
+                if value:
+                    words.append((option.flag,))
+                continue
             if option.name == "band":
                 value = f"{value.low * 100:g},{value.high * 100:g}"
-            for one in value if option.repeatable else [value]:
-                words += [option.flag, f"{one:g}" if isinstance(one, float) else str(one)]
+            ones = value if option.repeatable else [value]
+            words += [(option.flag, f"{one:g}" if isinstance(one, float) else str(one)) for one in ones]
         return words
 
 
@@ -181,17 +197,25 @@ def add_options(parser: pytest.Parser) -> None:
     """Register every option and its ini setting."""
     group = parser.getgroup("rltask", "RL tasks for language models (pytest-rltask)")
     for option in OPTIONS:
-        default = f"; default {option.default}" if option.default is not None else ""
-        group.addoption(
-            option.flag,
-            dest=option.dest,
-            metavar=option.metavar,
-            default=None,
-            action="append" if option.repeatable else "store",
-            help=f"{option.help}{default}",
-        )
-        kind: Any = "args" if option.repeatable else "string"
+        if option.is_switch:
+            default, value = "", {"action": "store_true"}
+        else:
+            default = f"; default {option.default}" if option.default is not None else ""
+            value = {"action": "append" if option.repeatable else "store", "metavar": option.metavar}
+        group.addoption(option.flag, dest=option.dest, default=None, help=f"{option.help}{default}", **value)
+        kind: Any = "bool" if option.is_switch else "args" if option.repeatable else "string"
         parser.addini(option.dest, f"{option.flag}: {option.help}", type=kind, default=None)
+
+
+def _written(option: Option, config: pytest.Config) -> Any:
+    """Return what the ini file says; None if nothing."""
+    try:
+        return config.getini(option.dest)
+    except (ValueError, TypeError, pytest.UsageError) as error:  # which of them depends on pytest's version
+        if not option.is_switch:
+            raise
+        said = f"ini setting {option.dest}: {error}; write {option.dest} = {option.example}"
+        raise pytest.UsageError(said) from None
 
 
 def _parsed(option: Option, raw: Any, where: str) -> Any:

@@ -45,6 +45,11 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["rltask"] = json.dumps(_session(node.config).header)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return _session(config).scheduler(log)
+
+
 @pytest.hookimpl(tryfirst=True)  # the run comes first in the node id
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker(MARKER)

@@ -121,6 +121,8 @@ class Record:
     metrics: dict[str, Any] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
     """Facts about the episode, see :attr:`pytest_rltask.Episode.info`."""
+    tried: str = ""
+    """What it tried, for the prompts of later runs, see :attr:`pytest_rltask.Episode.tried`."""
     stop: str = ""
     """Why the conversation ended: ``done``, a stop reason of the model, or ``limit``."""
     limit: str | None = None

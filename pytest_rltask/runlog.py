@@ -24,9 +24,11 @@ __all__ = [
     "Run",
     "RunLogError",
     "RunWriter",
+    "TriedReader",
     "amend",
     "choose_run_dir",
     "find_run_dir",
+    "load_plan",
     "load_run",
     "split_trial_id",
     "transcript_path",
@@ -180,19 +182,62 @@ def load_run(path: Path) -> Run:
     """
     if not path.is_dir():
         raise RunLogError(f"{path} is not a directory")
-    header, plan = _load_json(path / "run.json"), _load_json(path / "plan.json")
-    if not isinstance(header, dict) or not isinstance(header.get("schema"), int) or not isinstance(plan, list):
+    header = _load_json(path / "run.json")
+    if not isinstance(header, dict) or not isinstance(header.get("schema"), int):
         raise RunLogError(f"{path} is not a run directory of pytest-rltask")
     if header["schema"] > SCHEMA_VERSION:
         raise RunLogError(f"{path} was written by a later version (schema {header['schema']}); upgrade pytest-rltask")
-    try:
-        trials = [PlannedTrial(**{**known_fields(PlannedTrial, trial), "band": tuple(trial["band"])}) for trial in plan]
-    except (TypeError, KeyError) as error:
-        raise RunLogError(f"{path / 'plan.json'} is damaged: {error}") from None
-    run = Run(path, header, trials)
+    run = Run(path, header, load_plan(path))
     for file in sorted(path.glob("trials.*.jsonl")):
         _load_trials(file, run)
     return run
+
+
+def load_plan(path: Path) -> list[PlannedTrial]:
+    """Load what a run directory says was to be played.
+
+    Raises:
+        RunLogError: it has no plan, or a damaged one.
+    """
+    plan = _load_json(path / "plan.json")
+    if not isinstance(plan, list):
+        raise RunLogError(f"{path} is not a run directory of pytest-rltask")
+    try:
+        return [PlannedTrial(**{**known_fields(PlannedTrial, trial), "band": tuple(trial["band"])}) for trial in plan]
+    except (TypeError, KeyError) as error:
+        raise RunLogError(f"{path / 'plan.json'} is damaged: {error}") from None
+
+
+class TriedReader:
+    """Reads what a run's finished trials tried, while processes of the run append more.
+
+    Each reading goes on where the last one ended: conversations are long, and a run may have thousands.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: dict[Path, int] = {}
+        self._tried: dict[str, str] = {}
+
+    def read(self) -> dict[str, str]:
+        """Return what each finished trial tried, by trial id; a line still being written is left for later."""
+        for file in self._path.glob("trials.*.jsonl"):
+            with file.open("rb") as lines:
+                lines.seek(self._read.get(file, 0))
+                for line in lines:
+                    if not line.endswith(b"\n"):
+                        break
+                    self._read[file] = self._read.get(file, 0) + len(line)
+                    self._note(line)
+        return self._tried
+
+    def _note(self, line: bytes) -> None:
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            return  # half a line of a process that died
+        if isinstance(entry, dict) and entry.get("type") == "trial" and isinstance(entry.get("tried"), str):
+            self._tried[str(entry.get("trial_id"))] = entry["tried"]
 
 
 def _load_trials(file: Path, run: Run) -> None:

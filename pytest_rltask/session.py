@@ -11,24 +11,25 @@ import os
 import shlex
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_rltask.items import TrialItems, TrialParam, is_trial, planned
+from pytest_rltask.items import TrialItems, TrialParam, is_trial, planned, put_in_order
 from pytest_rltask.models.named import parse_model
 from pytest_rltask.options import Options
 from pytest_rltask.provenance import provenance
 from pytest_rltask.record import SCHEMA_VERSION, Fault, Outcome, Record, error_text
-from pytest_rltask.runlog import RunWriter, amend, choose_run_dir, find_run_dir
+from pytest_rltask.runlog import PlannedTrial, RunWriter, TriedReader, amend, choose_run_dir, find_run_dir
 
 if TYPE_CHECKING:
     from pytest_rltask.engines.local import LocalEngine
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.report.terminal import Line
+    from pytest_rltask.scheduling import SequentialScheduling
     from pytest_rltask.trial import Trial
 
 __all__ = ["Session"]
@@ -56,6 +57,8 @@ class Session:
         """Whether a task is written wrongly, so that nothing is played."""
         self._headline_shown = False  # each worker of pytest-xdist gives occasion to
         self._writer: RunWriter | None = None
+        self._plan: dict[str, PlannedTrial] = {}
+        self._tried: TriedReader | None = None
         self._engine: LocalEngine | None = None
         handed = getattr(config, "workerinput", {}).get("rltask")
         self.header: dict[str, Any] = json.loads(handed) if handed else self._new_header()
@@ -75,14 +78,17 @@ class Session:
         """The command line that reproduces the run."""
         return str(self.header["command"])
 
-    def plan(self, items: Iterable[pytest.Item]) -> None:
+    def plan(self, items: list[pytest.Item]) -> None:
         """Write down what is going to be played, before the first trial."""
+        if self.options.sequential:
+            put_in_order(items)
         trials = planned(items)
         if trials and not self.broken and not self.config.option.collectonly and not self.config.option.setupplan:
             header = self.header | provenance(self.config.rootpath)
             try:
                 self._writer = RunWriter(Path(self.header["path"]), self._writer_name, header)
                 self._writer.plan(trials)
+                self._plan = {trial.trial_id: trial for trial in trials}
             except OSError as error:
                 raise pytest.UsageError(_unwritable(self.options.log_dir, str(error))) from None
 
@@ -112,6 +118,7 @@ class Session:
             run=param.run,
             seed=param.seed,
             limits=param.limits,
+            history=self._history(item.nodeid),
         )
         writer = self._writer
         assert writer is not None, "items were planned"
@@ -125,6 +132,28 @@ class Session:
                 item.session.shouldstop = f"no trial can be played by {record.model}: {record.fault.message}"
             pytest.fail(_explained(record.fault), pytrace=False)
         return Trial(param.task, record)
+
+    def _history(self, trial_id: str) -> tuple[str, ...]:
+        """Return what earlier runs of a trial's task by its model tried, in their order; nothing unless sequential.
+
+        It is read from disk: the process that played them may have died.
+        """
+        if not self.options.sequential:
+            return ()
+        assert self._writer is not None, "items were planned"
+        self._tried = self._tried or TriedReader(self._writer.path)
+        tried, this = self._tried.read(), self._plan[trial_id]
+        runs = [trial for trial in self._plan.values() if (trial.test, trial.model) == (this.test, this.model)]
+        earlier = [tried.get(trial.trial_id, "") for trial in runs if trial.run < this.run]
+        return tuple(line for line in earlier if line)
+
+    def scheduler(self, log: Any) -> SequentialScheduling | None:
+        """Return what gives workers of pytest-xdist their items; None leaves it to pytest-xdist."""
+        if not self.options.sequential:
+            return None
+        from pytest_rltask.scheduling import make_scheduler
+
+        return make_scheduler(self.config, log, lambda: self.run_dir)
 
     def enter_test(self, item: pytest.Item) -> None:
         """Note that the item's test function runs."""
@@ -255,8 +284,7 @@ class Session:
         """Return the command as typed, with every setting that it left to a default."""
         typed = [str(argument) for argument in self.config.invocation_params.args]
         flags = {word.partition("=")[0] for word in typed}
-        words = iter(self.options.command_line())
-        missing = [word for pair in zip(words, words, strict=True) if pair[0] not in flags for word in pair]
+        missing = [word for words in self.options.command_line() if words[0] not in flags for word in words]
         return shlex.join(["pytest", *typed, *missing])
 
 

@@ -132,6 +132,8 @@ class PolicyView:
     """The trial's seed."""
     rng: random.Random
     """Seeded from the policy's name and the trial's seed."""
+    history: tuple[str, ...] = ()
+    """What earlier runs tried, a line each, as the first message shows it under ``--sequential``."""
 
 
 Policy = Callable[[PolicyView], Generator["ToolCall | Sequence[ToolCall] | str", Any, None]]
@@ -202,8 +204,8 @@ class Episode:
 
     Subclass it, write the ``prompt`` property and :meth:`grade`, and mark each method that the model may call
     with :func:`pytest_rltask.tool`. No two of its methods run at the same time, save :meth:`close`, which an
-    interrupted trial calls while a tool is still at work. Tools, :meth:`finish`, :meth:`grade` and :meth:`close`
-    may block: the harness runs them off its event loop. The properties and the other hooks must be quick.
+    interrupted trial calls while a tool is still at work. Tools, `tried`, :meth:`finish`, :meth:`grade` and
+    :meth:`close` may block: the harness runs them off its event loop. The other properties and hooks must be quick.
     """
 
     @property
@@ -229,6 +231,14 @@ class Episode:
     def info(self) -> Mapping[str, float | int | str | bool | None]:
         """Facts about this instance for the record (difficulty, sizes); never a secret or a label."""
         return {}
+
+    @property
+    def tried(self) -> str:
+        """What this run has tried, in one line for the prompts of later runs under ``--sequential``; empty for nothing.
+
+        Never a score or anything hidden: it is read when the conversation has ended, before anything is graded.
+        """
+        return ""
 
     def observe(self, reply: str) -> None:
         """See the text of each reply of the model, before its tools run."""
@@ -263,7 +273,7 @@ class Episode:
             return
         if cls.grade is Episode.grade:
             raise DefinitionError(f"episode {cls.__name__} has no grader; add `def grade(self) -> Grade: ...` to it")
-        for name in ("prompt", "system", "done", "info"):
+        for name in ("prompt", "system", "done", "info", "tried"):
             if inspect.isfunction(getattr(cls, name)):
                 raise DefinitionError(f"{cls.__name__}.{name} is a property; write @property above `def {name}(self)`")
         if cls.prompt is Episode.prompt:

@@ -42,6 +42,8 @@ class TrialSpec:
     run: int
     seed: int
     limits: Limits
+    history: tuple[str, ...] = ()
+    """What earlier runs of the task tried, oldest first (``--sequential``)."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ async def play(spec: TrialSpec, model: Model) -> Record:
     worker = Worker()
     try:
         async with _opened(spec, record, worker) as episode:
-            await _conversation(spec, record, episode, worker).hold(model)
+            await _converse(spec, record, episode, worker, model)
             await _judge(record, episode, worker, spec.limits)
     except Faulty as error:
         _mark_errored(record, error.fault)
@@ -163,8 +165,27 @@ def _close_late(opening: asyncio.Future[Episode]) -> None:
         opening.result().close()
 
 
-def _conversation(spec: TrialSpec, record: Record, episode: Episode, worker: Worker) -> Conversation:
-    return Conversation(record, episode, worker, limits=spec.limits, policies=spec.task.policies)
+async def _converse(spec: TrialSpec, record: Record, episode: Episode, worker: Worker, model: Model) -> None:
+    """Hold the conversation; what was tried is noted even if it breaks off."""
+    conversation = Conversation(
+        record, episode, worker, limits=spec.limits, policies=spec.task.policies, history=spec.history
+    )
+    try:
+        await conversation.hold(model)
+    except Faulty:
+        if not worker.busy:  # an interrupted tool may leave the episode in any state
+            with contextlib.suppress(Faulty):  # what ended the conversation is told, not what came of asking on
+                await _note_tried(record, episode, worker, spec.limits)
+        raise
+    await _note_tried(record, episode, worker, spec.limits)
+
+
+async def _note_tried(record: Record, episode: Episode, worker: Worker, limits: Limits) -> None:
+    with blamed("what the episode tried"):
+        tried = await bounded(worker.run(lambda: episode.tried), "what the episode tried", within_s=limits.tool_s)
+        if not isinstance(tried, str):
+            raise TypeError(f"tried is {tried!r}; it must be a string")
+        record.tried = clean_text(tried)
 
 
 async def _judge(record: Record, episode: Episode, worker: Worker, limits: Limits) -> None:

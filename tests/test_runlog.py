@@ -23,6 +23,7 @@ from pytest_rltask.runlog import (
     PlannedTrial,
     RunLogError,
     RunWriter,
+    TriedReader,
     choose_run_dir,
     find_run_dir,
     load_run,
@@ -183,6 +184,53 @@ def test_what_is_appended_after_a_torn_line_is_not_lost(writer: RunWriter):
     run = load_run(writer.path)
     assert run.records.keys() == {"a", "b"}
     assert run.damaged_lines == 1
+
+
+# ---- what was tried, while the run goes on ----
+
+
+def test_what_trials_tried_is_read_from_all_writers_as_they_append(writer: RunWriter):
+    reader = TriedReader(writer.path)
+    assert reader.read() == {}
+
+    writer.append(record_of("a", tried="depth 3"))
+    RunWriter(writer.path, "gw1", HEADER).append(record_of("b", outcome="errored", tried="depth 5"))
+    assert reader.read() == {"a": "depth 3", "b": "depth 5"}
+
+    writer.amend("a", "passed", "")
+    writer.append(record_of("c"))
+    assert reader.read() == {"a": "depth 3", "b": "depth 5", "c": ""}
+
+
+def test_each_reading_of_what_was_tried_goes_on_where_the_last_one_ended(writer: RunWriter):
+    reader, lines = TriedReader(writer.path), []
+    reader._note = lines.append  # type: ignore[method-assign]
+
+    for trial_id in "abc":
+        writer.append(record_of(trial_id))
+        reader.read()
+
+    assert len(lines) == 3
+
+
+def test_half_a_line_of_what_was_tried_waits_for_its_other_half(writer: RunWriter):
+    writer.append(record_of("a", tried="depth 3"))
+    file = writer.path / "trials.main.jsonl"
+    whole, reader = file.read_bytes(), TriedReader(writer.path)
+
+    file.write_bytes(whole + whole[:30])
+    assert reader.read() == {"a": "depth 3"}
+
+    file.write_bytes(whole + whole.replace(b'"a"', b'"b"'))
+    assert reader.read() == {"a": "depth 3", "b": "depth 3"}
+
+
+@pytest.mark.parametrize("damage", [b"{\n", b"[]\n", b"\xff\n", b'{"type": "trial"}\n', b"[" * 100_000 + b"\n"])
+def test_a_damaged_line_hides_nothing_that_was_tried_after_it(writer: RunWriter, damage: bytes):
+    (writer.path / "trials.main.jsonl").write_bytes(damage)
+    writer.append(record_of("a", tried="depth 3"))
+
+    assert TriedReader(writer.path).read() == {"a": "depth 3"}
 
 
 WRITE_FOR_EVER = """

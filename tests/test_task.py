@@ -207,6 +207,12 @@ def test_an_episode_must_have_a_prompt():
                 return Grade(1.0)
 
 
+@pytest.mark.parametrize("name", ["prompt", "system", "done", "info", "tried"])
+def test_what_must_be_a_property_is_none_by_mistake(name: str):
+    with pytest.raises(DefinitionError, match=rf"Broken.{name} is a property; write @property above `def {name}"):
+        type("Broken", (Episode,), {"grade": lambda self: Grade(1.0), name: lambda self: ""})
+
+
 def test_an_abstract_base_may_leave_things_open():
     class Base(Episode, abstract=True):
         pass

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_rltask import Grade, PolicyView, call
+from pytest_rltask.conversation import shown_history
 from pytest_rltask.models import Reply, Request
 from tests.request_validator import RequestValidator
 from tests.workbench import Bench, FakeModel, Hook, play_bench, plays
@@ -88,6 +89,7 @@ def test_the_episode_goes_through_its_life_once_in_order():
         "work",
         "remind",
         "nudge",
+        "tried",
         "finish",
         "grade",
         "close",
@@ -151,6 +153,60 @@ def test_a_grade_that_cannot_be_used_is_a_fault_of_the_task(grade: Hook, told: s
 
     assert (record.outcome, record.score, record.fault and record.fault.kind) == ("errored", None, "task")
     assert told in record.reason
+
+
+# ---- what earlier runs tried ----
+
+
+def test_the_first_message_tells_what_earlier_runs_tried():
+    alone, told = play_bench(Bench()), play_bench(Bench(), history=("depth 3", "depth 5"))
+
+    assert alone.messages[0]["content"] == [{"type": "text", "text": "Work."}]
+    assert told.messages[0]["content"] == [
+        {"type": "text", "text": "Work."},
+        {"type": "text", "text": "Earlier runs of this task tried:\n- depth 3\n- depth 5"},
+    ]
+    assert told.prompt_digest == alone.prompt_digest
+
+
+def test_a_policy_sees_the_history_apart_from_the_prompt():
+    views: list[PolicyView] = []
+
+    def moves(view: PolicyView) -> Any:
+        views.append(view)
+        yield call("work")
+
+    play_bench(Bench(moves=moves), history=("depth\n3", " "))
+
+    assert (views[0].prompt, views[0].history) == ("Work.", ("depth 3",))
+
+
+def test_what_was_tried_is_noted_before_anything_is_graded():
+    task = Bench({"tried": lambda: "depth 3 \ud800"})
+
+    record = play_bench(task)
+
+    assert record.tried == "depth 3 ?"
+    events = task.opened[0].events
+    assert events.index("work") < events.index("tried") < events.index("finish")
+
+
+@pytest.mark.parametrize(
+    ("history", "shown"),
+    [
+        ([], ()),
+        (["", " \n "], ()),
+        (["weights 2,\n\tdepth 3 "], ("weights 2, depth 3",)),
+        (["b", "a", "b", "a\n"], ("b", "a")),
+        ([str(number) for number in range(12)], tuple(str(number) for number in range(2, 12))),
+        ([*"abcdefghij", *"bcdefghij"], tuple("abcdefghij")),
+        (["x" * 300], ("x" * 300,)),
+        (["x" * 301], ("x" * 297 + "...",)),
+        (["\ud800"], ("?",)),
+    ],
+)
+def test_a_history_shows_the_latest_lines_that_differ(history: list[str], shown: tuple[str, ...]):
+    assert shown_history(history) == shown
 
 
 # ---- whatever a model does ----

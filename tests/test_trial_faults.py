@@ -16,7 +16,7 @@ from tests.workbench import Bench, BenchEpisode, FakeModel, play_bench, plays, r
 
 # ---- faults of the task's code ----
 
-PLACES = ["open", "info", "prompt", "observe", "work", "remind", "done", "nudge", "finish", "grade", "close"]
+PLACES = ["open", "info", "prompt", "observe", "work", "remind", "done", "nudge", "tried", "finish", "grade", "close"]
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -66,6 +66,25 @@ def test_the_first_fault_is_told_not_that_of_the_clean_up(first: str):
     assert record.fault
     assert "the first" in record.fault.message
     assert task.opened[0].events.count("close") == 1
+
+
+def test_what_a_faulty_trial_tried_is_noted_all_the_same():
+    record = play_bench(Bench({"tried": lambda: "depth 3", "work": raises(ValueError("a bug"))}))
+
+    assert (record.outcome, record.tried) == ("errored", "depth 3")
+
+
+def test_the_first_fault_is_told_not_that_of_asking_what_was_tried():
+    record = play_bench(Bench({"work": raises(ValueError("the first")), "tried": raises(OSError("the second"))}))
+
+    assert "the first" in record.reason
+
+
+@pytest.mark.parametrize("tried", [None, 5, ["depth 3"]])
+def test_what_was_tried_is_told_in_a_string(tried: Any):
+    record = play_bench(Bench({"tried": lambda: tried}))
+
+    assert record.reason == f"what the episode tried: TypeError: tried is {tried!r}; it must be a string"
 
 
 def test_open_that_returns_no_episode_is_told_so():
@@ -177,7 +196,7 @@ def test_an_interrupt_closes_the_episode_exactly_once(place: str):
 # ---- what neither returns nor raises as it should ----
 
 
-@pytest.mark.parametrize("place", ["open", "grade", "finish", "close"])
+@pytest.mark.parametrize("place", ["open", "tried", "grade", "finish", "close"])
 def test_what_does_not_return_is_a_fault_of_the_task(place: str):
     released = threading.Event()
 

@@ -40,6 +40,10 @@ class BenchEpisode(Episode):
     def info(self) -> Mapping[str, Any]:
         return self._at("info", {})
 
+    @property
+    def tried(self) -> str:
+        return self._at("tried", "")
+
     def observe(self, reply: str) -> None:
         self._at("observe", None)
 
@@ -111,12 +115,12 @@ def raises(error: BaseException) -> Hook:
     return hook
 
 
-def spec_of(task: Task, **limits: Any) -> TrialSpec:
-    return TrialSpec("bench[run-00]", task, "bench", "policy:moves", run=0, seed=42, limits=Limits(**limits))
+def spec_of(task: Task, history: tuple[str, ...] = (), **limits: Any) -> TrialSpec:
+    return TrialSpec("bench[run-00]", task, "bench", "policy:moves", 0, 42, Limits(**limits), history)
 
 
-def play_bench(task: Task, model: Model | None = None, **limits: Any) -> Record:
-    record = asyncio.run(play(spec_of(task, **limits), model or PolicyModel("moves")))
+def play_bench(task: Task, model: Model | None = None, history: tuple[str, ...] = (), **limits: Any) -> Record:
+    record = asyncio.run(play(spec_of(task, history, **limits), model or PolicyModel("moves")))
     assert Record.from_json(json.loads(json.dumps(record.to_json()))).outcome == record.outcome
     return record
 

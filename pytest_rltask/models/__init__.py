@@ -26,6 +26,8 @@ class Start:
     prompt: str
     tools: tuple[str, ...]
     policies: Mapping[str, Policy]
+    history: tuple[str, ...] = ()
+    """What earlier runs tried, as the first message shows it."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class PolicyModel:
     def player(self, start: Start) -> _PolicyPlayer:
         """Start the policy's generator for a trial."""
         rng = seeded_rng(self.policy, start.seed)
-        view = PolicyView(start.prompt, start.tools, start.seed, rng)
+        view = PolicyView(start.prompt, start.tools, start.seed, rng, start.history)
         try:
             moves = start.policies[self.policy](view)
         except BaseException as error:  # sys.exit() and pytest.skip() in a policy are no way out of a trial either

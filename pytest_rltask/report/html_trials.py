@@ -120,6 +120,7 @@ def _all_facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "seconds", ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in record.seconds.items())
     yield "started", record.started
     yield "metrics", ", ".join(f"{name} {_plain(value)}" for name, value in record.metrics.items())
+    yield "tried", record.tried
     yield "episode", ", ".join(f"{name} {_plain(value)}" for name, value in record.info.items())
 
 

@@ -56,6 +56,8 @@ def _foot(record: Record) -> Iterator[str]:
     yield f"score: {score}{threshold}"
     for name, value in record.metrics.items():
         yield f"  {name}: {value}"
+    if record.tried:
+        yield f"tried: {record.tried}"
     yield f"ended by: {record.limit or record.stop or 'fault'}"
     yield f"turns: {record.turns} · tool calls: {record.tool_calls} · " + _paid(record)
     yield "seconds: " + ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in record.seconds.items())
