@@ -1,0 +1,1 @@
+"""Find out how to train a classifier on imbalanced data: see ``task.py`` and the README."""
