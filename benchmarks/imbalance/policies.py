@@ -1,0 +1,187 @@
+"""Scripted players of the task, and what they prove of it.
+
+``null`` does nothing, ``naive`` trains and submits, ``baseline`` plays with a competence drawn for each trial, and
+``solver`` knows which plan suits the data. The ``cheat_`` policies try what the rules forbid, on top of a game that
+deserves no pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from pytest_rltask import Policy, PolicyView, ToolCall, ToolResult, call
+
+__all__ = ["POLICIES", "baseline", "naive", "null", "solver"]
+
+_Moves = Generator[ToolCall | Sequence[ToolCall] | str, Any, Any]
+
+
+def null(view: PolicyView) -> _Moves:
+    """Give up at once."""
+    yield "I give up."
+
+
+def naive(view: PolicyView) -> _Moves:
+    """Train the plain model as long as one may, and submit it."""
+    yield call("imbalance_start")
+    yield call("train", epochs=10, lr=0.001)
+    yield call("submit_answer")
+
+
+def baseline(view: PolicyView) -> _Moves:
+    """Play with random competence."""
+    levels = {_novice: 0.68, _practitioner: 0.18, _careful: 0.06, solver: 0.08}
+    (level,) = view.rng.choices(list(levels), weights=list(levels.values()))
+    yield from level(view)
+
+
+def solver(view: PolicyView) -> _Moves:
+    """Combine SMOTE and the focal loss, each as strong as suits the data."""
+    is_real = "card payments" in view.prompt
+    smote = call("smote", ratio=0.1 if is_real else 1.0, k=5)
+    focal = call("use_focal", alpha=0.4, gamma=2.0 if is_real else 3.0)
+    yield [call("imbalance_start"), smote, focal, *_LEARN]
+    yield call("submit_answer")
+
+
+def _novice(view: PolicyView) -> _Moves:
+    """Try things at random; often forget to train on, or the threshold."""
+    rng = view.rng
+    started = (yield call("imbalance_start")).json()
+    for _ in range(rng.randint(1, started["max_steps"])):
+        yield rng.choice(
+            [
+                call("smote", ratio=rng.choice([0.05, 0.1, 0.2, 0.3, 0.5, 1.0]), k=rng.choice([1, 3, 5, 10])),
+                call("set_class_weights", beta=rng.choice([0.9, 0.99, 0.999, 0.9999, 0.99999])),
+                call(
+                    "use_focal", alpha=rng.choice([0.1, 0.25, 0.5, 0.75, 0.9]), gamma=rng.choice([0.5, 1.0, 2.0, 5.0])
+                ),
+                call("set_threshold", threshold=round(rng.uniform(0.05, 0.95), 2)),
+            ]
+        )
+    if rng.random() < 0.4:
+        yield call("train", epochs=10)
+    if rng.random() < 0.3:
+        yield call("sweep_thresholds")
+    yield call("submit_answer")
+
+
+def _practitioner(view: PolicyView) -> _Moves:
+    """Follow the textbook: moderate SMOTE, the focal loss as published, perhaps class weights; omissions happen."""
+    rng = view.rng
+    yield call("imbalance_start")
+    yield call("smote", ratio=rng.choice([0.2, 0.3, 0.5]), k=5)
+    if rng.random() < 0.8:
+        yield call("use_focal", alpha=rng.choice([0.25, 0.25, 0.75]), gamma=2.0)
+    if rng.random() < 0.3:
+        yield call("set_class_weights", beta=rng.choice([0.99, 0.999, 0.9999]))
+    if rng.random() < 0.8:
+        yield call("train", epochs=10)
+    if rng.random() < 0.75:
+        yield call("sweep_thresholds")
+    yield call("submit_answer")
+
+
+def _careful(view: PolicyView) -> _Moves:
+    """Follow the textbook too, but look at the validation rows and go on as long as they show too low an F1."""
+    started = (yield call("imbalance_start")).json()
+    plan = [
+        call("smote", ratio=0.5, k=5),
+        call("use_focal", alpha=0.25, gamma=2.0),
+        call("smote", ratio=1.0, k=5),
+        call("use_focal", alpha=0.5, gamma=2.0),
+        call("set_class_weights", beta=0.999),
+    ]
+    for action in plan[: started["max_steps"]]:
+        if _f1((yield [action, *_LEARN])) >= started["tau"] + 0.03:
+            break
+    yield call("submit_answer")
+
+
+_LEARN = (call("train", epochs=10), call("sweep_thresholds"))
+"""Train on as long as one may, and choose the threshold."""
+
+
+def _f1(results: Sequence[ToolResult]) -> float:
+    """Return the validation F1 that a turn's sweep, its last call, found."""
+    return float(results[-1].json()["best"]["f1"])
+
+
+def cheat_budget(view: PolicyView) -> _Moves:
+    """Start with a budget of one's own."""
+    yield call("imbalance_start", max_steps=50)
+    yield from _weakly()
+
+
+def cheat_tau(view: PolicyView) -> _Moves:
+    """Start with a threshold of one's own."""
+    yield call("imbalance_start", tau=0.001)
+    yield from _weakly()
+
+
+def cheat_nan(view: PolicyView) -> _Moves:
+    """Pass what is no number, or an absurd one, wherever a number is asked for."""
+    yield call("imbalance_start")
+    for odd in (float("nan"), float("inf"), -1.0, True, "0.5", None, 1e308):
+        yield [
+            call("smote", ratio=odd, k=odd),
+            call("set_class_weights", beta=odd),
+            call("use_focal", alpha=odd, gamma=odd),
+            call("set_threshold", threshold=odd),
+            call("train", epochs=odd, lr=odd),
+            call("sweep_thresholds", num_points=odd),
+        ]
+    yield from _weakly()
+
+
+def cheat_noop(view: PolicyView) -> _Moves:
+    """Repeat what is free, in the hope that each repetition trains the model further."""
+    yield call("imbalance_start")
+    for _ in range(2):
+        repeated = [call("set_class_weights", beta=0.0), call("set_threshold", threshold=0.5), call("train", epochs=10)]
+        yield repeated * 5
+    yield from _weakly()
+
+
+def cheat_overrun(view: PolicyView) -> _Moves:
+    """Waste the budget, and go on to act as if there were more of it."""
+    started = (yield call("imbalance_start")).json()
+    yield [call("set_threshold", threshold=0.6 + i / 1000) for i in range(started["max_steps"])]
+    yield [call("use_focal", alpha=0.4, gamma=3.0), call("smote", ratio=1.0, k=5)]
+    yield from _weakly()
+
+
+def cheat_resubmit(view: PolicyView) -> _Moves:
+    """Submit, improve, and submit again, all in one reply."""
+    yield call("imbalance_start")
+    better = [call("use_focal", alpha=0.4, gamma=3.0), call("smote", ratio=1.0, k=5), call("sweep_thresholds")]
+    yield [call("submit_answer"), *better, call("submit_answer", answer="again")]
+
+
+def _weakly() -> _Moves:
+    """Play on without any paid action that took effect."""
+    yield call("imbalance_start")
+    yield call("train", epochs=10)
+    yield call("sweep_thresholds")
+    yield call("submit_answer")
+
+
+POLICIES: Mapping[str, Policy] = MappingProxyType(
+    {
+        policy.__name__: policy
+        for policy in (
+            null,
+            naive,
+            baseline,
+            solver,
+            cheat_budget,
+            cheat_tau,
+            cheat_nan,
+            cheat_noop,
+            cheat_overrun,
+            cheat_resubmit,
+        )
+    }
+)
