@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.calibration import table
 from benchmarks.onnx_export import calibrate, policies
-from benchmarks.onnx_export.calibrate import table
 from benchmarks.onnx_export.grader import JITTER_GAP, predict, snapshot
 from benchmarks.onnx_export.secret import fingerprint
 from benchmarks.onnx_export.task import OnnxExport
@@ -139,7 +139,8 @@ def test_the_table_counts_reasons_and_gives_an_exact_interval() -> None:
     }
     lost = row | {"passed": False, "label": "accuracy below threshold"}
 
-    lines = table([row | {"passed": True, "label": "score"}, lost, lost, lost], ["naive"]).splitlines()
+    means = {"mean test": "test_accuracy", "mean fresh": "fresh_accuracy"}
+    lines = table([row | {"passed": True, "label": "score"}, lost, lost, lost], ["naive"], means).splitlines()
 
     assert lines[2] == (
         "| `naive` | 4 | 1 | 25% | 0.6% - 80.6% | 0 | 0.800 | 0.700 | 2.0 | accuracy below threshold 3 |"
