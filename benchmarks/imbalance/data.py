@@ -100,11 +100,11 @@ def _stratified(
     group_labels = np.zeros(len(group_rows), dtype=np.int8)
     group_labels[groups[labels == 1]] = 1
     part_of_group = np.full(len(group_rows), 2, dtype=np.int8)
-    for label in (0, 1):
+    ends = np.cumsum(sizes)
+    positive_ends = np.rint(ends * group_rows[group_labels == 1].sum() / len(labels))
+    for label, wanted in ((0, ends - positive_ends), (1, positive_ends)):
         members = rng.permutation(np.flatnonzero(group_labels == label))
-        rows = np.cumsum(group_rows[members])
-        share = rows[-1] / len(labels)
-        first, second = np.searchsorted(rows, [sizes[0] * share, (sizes[0] + sizes[1]) * share], side="right")
+        first, second = np.searchsorted(np.cumsum(group_rows[members]), wanted, side="right")
         part_of_group[members[:first]] = 0
         part_of_group[members[first:second]] = 1
     part_of_row = part_of_group[groups]

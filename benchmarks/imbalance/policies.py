@@ -162,10 +162,7 @@ def cheat_resubmit(view: PolicyView) -> _Moves:
 
 def _weakly() -> _Moves:
     """Play on without any paid action that took effect."""
-    yield call("imbalance_start")
-    yield call("train", epochs=10)
-    yield call("sweep_thresholds")
-    yield call("submit_answer")
+    yield [call("imbalance_start"), *_LEARN, call("submit_answer")]
 
 
 POLICIES: Mapping[str, Policy] = MappingProxyType(

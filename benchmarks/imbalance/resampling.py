@@ -22,8 +22,8 @@ __all__ = ["Resampler", "Smote"]
 class Smote:
     """Arguments of SMOTE."""
 
-    ratio: float
-    """Minority over majority rows afterwards."""
+    minority_rows: int
+    """Minority rows afterwards."""
     k: int
     """Neighbours of a minority row among which synthetic rows are placed."""
     seed: int
@@ -57,12 +57,12 @@ class Resampler:
         """Return the training set with synthetic minority rows, always made from the original ones.
 
         Args:
-            smote: its ratio must add a row, and k be below the number of minority rows.
+            smote: it must add a row, and k be below the number of minority rows.
         """
         from imblearn.over_sampling import SMOTE
 
         sampler = SMOTE(
-            sampling_strategy={1: self.minority_after(smote.ratio)},
+            sampling_strategy={1: smote.minority_rows},
             k_neighbors=self._searched(smote.k),
             random_state=smote.seed,
         )

@@ -67,7 +67,10 @@ def best_threshold(logits: NDArray[np.float64], labels: NDArray[np.int8]) -> tup
     best = len(scores) - 1 - int(np.argmax(scores[::-1]))
     lowest = float(positives[best])
     below = logits[logits < lowest]
-    threshold = lowest if not len(below) else (lowest + float(below.max())) / 2
+    if not len(below):
+        return lowest, float(scores[best])
+    middle = lowest / 2 + float(below.max()) / 2  # halved first, as the sum may be infinite
+    threshold = middle if below.max() < middle else lowest  # between neighbouring numbers there is none
     return threshold, float(scores[best])
 
 

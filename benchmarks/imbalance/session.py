@@ -49,12 +49,8 @@ class _ModelKey:
     """All that a model depends on, besides data and seed."""
 
     configuration: Configuration
-    free_training: tuple[tuple[int, float], ...] = ()
-    """Epochs and learning rate of each call of ``train`` since the configuration changed."""
-
-    @property
-    def free_epochs(self) -> int:
-        return sum(epochs for epochs, _ in self.free_training)
+    free_training: tuple[float, ...] = ()
+    """Learning rate of each epoch of ``train`` since the configuration changed."""
 
 
 class Session:
@@ -93,9 +89,9 @@ class Session:
             )
         if not 1 <= k < resampler.minority:
             raise ToolError(f"smote: k {k} is not within 1 to {resampler.minority - 1}, the other minority rows.")
-        smote = Smote(ratio, k, self._seed if seed is None else seed)
+        smote = Smote(resampler.minority_after(ratio), k, self._seed % 2**32 if seed is None else seed)  # of more bits than it takes
         own = "" if seed is None else f", seed={seed}"
-        return self._configure(f"smote(ratio={ratio:g}, k={k}{own})", smote=smote)
+        return self._configure(f"smote(ratio={ratio:.12g}, k={k}{own})", smote=smote)
 
     def set_class_weights(self, beta: float) -> dict[str, Any]:
         """Weigh classes by their effective number of original training rows."""
@@ -103,13 +99,13 @@ class Session:
             raise ToolError(f"set_class_weights: beta {beta:g} is not within 0 <= beta < 1.")
         negative, positive = class_weights(beta, (self._resampler.majority, self._resampler.minority))
         weights = (round(negative, 6), round(positive, 6))  # so that what differs by rounding alone is the same
-        return self._configure(f"set_class_weights(beta={beta:g})", weights=weights)
+        return self._configure(f"set_class_weights(beta={beta:.12g})", weights=weights)
 
     def use_focal(self, alpha: float, gamma: float) -> dict[str, Any]:
         """Use the focal loss."""
         if not (0.0 < alpha < 1.0 and 0.0 <= gamma <= 10.0):
             raise ToolError(f"use_focal: alpha {alpha:g}, gamma {gamma:g}; it takes 0 < alpha < 1, 0 <= gamma <= 10.")
-        return self._configure(f"use_focal(alpha={alpha:g}, gamma={gamma:g})", focal=Focal(alpha, gamma))
+        return self._configure(f"use_focal(alpha={alpha:.12g}, gamma={gamma:.12g})", focal=Focal(alpha, gamma))
 
     def set_threshold(self, threshold: float) -> dict[str, Any]:
         """Choose the probability from which on a row counts as positive. The model stays as it is."""
@@ -117,7 +113,7 @@ class Session:
             raise ToolError(f"set_threshold: {threshold:g} is not within 0 < threshold < 1.")
         if round(threshold, 6) == round(probability(self._threshold), 6):
             return self._unchanged("this is the threshold already")
-        self._pay(f"set_threshold({threshold:g})")
+        self._pay(f"set_threshold({threshold:.12g})")
         self._choose(logit(threshold))
         return {"changed": True, **self.state()}
 
@@ -126,13 +122,13 @@ class Session:
     def train(self, epochs: int, lr: float) -> dict[str, Any]:
         """Train the current model on."""
         self._check_open()
-        left = FREE_EPOCHS - self._key.free_epochs
+        left = FREE_EPOCHS - len(self._key.free_training)
         if not 0.0 < lr <= MAX_LR:
             raise ToolError(f"train: lr {lr:g} is not within 0 < lr <= {MAX_LR:g}.")
         if not 1 <= epochs <= left:
             has = f"give 1 to {left}" if left else "another configuration has its own"
             raise ToolError(f"train: {left} of {FREE_EPOCHS} free epochs are left for this configuration; {has}.")
-        self._key = replace(self._key, free_training=(*self._key.free_training, (epochs, lr)))
+        self._key = replace(self._key, free_training=(*self._key.free_training, *[lr] * epochs))
         return self.state()
 
     def eval_on_val(self) -> dict[str, Any]:
@@ -176,17 +172,17 @@ class Session:
     @property
     def epochs(self) -> int:
         """Epochs that the current model is trained for."""
-        return AUTO_EPOCHS + self._key.free_epochs
+        return AUTO_EPOCHS + len(self._key.free_training)
 
     def state(self) -> dict[str, Any]:
         """Say what the model, the threshold and the budget are now; nothing of how good they are."""
         smote = self._key.configuration.smote
-        minority = self._resampler.minority_after(smote.ratio) if smote else self._resampler.minority
+        minority = smote.minority_rows if smote else self._resampler.minority
         return {
             "training_rows": self._resampler.majority + minority,
             "minority_rows": minority,
             "epochs_trained": self.epochs,
-            "free_epochs_left": FREE_EPOCHS - self._key.free_epochs,
+            "free_epochs_left": FREE_EPOCHS - len(self._key.free_training),
             "threshold": round(probability(self._threshold), 6),
             "threshold_stale": self.is_threshold_stale,
             **self.budget(),
@@ -245,8 +241,8 @@ class Session:
             self._train(learner, key.configuration, AUTO_EPOCHS, MAX_LR)
         else:
             done, learner = self._model
-        for epochs, lr in key.free_training[len(done.free_training) :]:
-            self._train(learner, key.configuration, epochs, lr)
+        for lr in key.free_training[len(done.free_training) :]:
+            self._train(learner, key.configuration, 1, lr)
         self._model = (key, learner)
         return learner
 

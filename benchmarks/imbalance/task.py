@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from benchmarks.imbalance import synthetic
 from benchmarks.imbalance.data import credit_card, gaussian_blobs
-from benchmarks.imbalance.difficulty import SAMPLE_SIZES, check_tau
+from benchmarks.imbalance.difficulty import SAMPLE_SIZES, Source, check_tau
 from benchmarks.imbalance.policies import POLICIES
 from benchmarks.imbalance.scores import probability
 from benchmarks.imbalance.session import AUTO_EPOCHS, FREE_EPOCHS, MAX_LR, Session
 from pytest_rltask import Episode, Grade, Limits, Policy, Task, ToolError, tool
 
-__all__ = ["Imbalance", "ImbalanceEpisode"]
+__all__ = ["AutoSubmit", "Imbalance", "ImbalanceEpisode"]
+
+AutoSubmit = Literal["end", "sweep"]
 
 _PROMPT = """\
 Train a classifier for a rare class: reach an F1 of at least {tau:g} on a hidden test set, with at most {max_steps} \
@@ -60,7 +62,7 @@ class Imbalance(Task):
         ValueError: a field is out of range, or no classifier could or every one would reach tau.
     """
 
-    source: Literal["synthetic", "kaggle"] = "synthetic"
+    source: Source = "synthetic"
     """Gaussian blobs, or Kaggle's creditcardfraud."""
     sample_n: int | None = None
     """Rows of the kaggle data for training and validation; None for 70 % of all. The rest is the test set."""
@@ -70,12 +72,16 @@ class Imbalance(Task):
     """Paid actions."""
     tau: float = 0.3
     """Test F1 that passes."""
-    auto_submit: Literal["end", "sweep"] = "end"
+    auto_submit: AutoSubmit = "end"
     """Whether a sweep of thresholds submits, or only the end of the conversation."""
 
     policies: ClassVar[Mapping[str, Policy]] = POLICIES
 
     def __post_init__(self) -> None:
+        if self.source not in get_args(Source):
+            raise ValueError(f"source {self.source!r} is not {' or '.join(get_args(Source))}")
+        if self.auto_submit not in get_args(AutoSubmit):
+            raise ValueError(f"auto_submit {self.auto_submit!r} is not {' or '.join(get_args(AutoSubmit))}")
         low, high = synthetic.MINORITY_FRACS
         if not low <= self.minority_frac <= high:
             raise ValueError(f"minority_frac {self.minority_frac:g} is not within {low:g} to {high:g}")
