@@ -304,11 +304,17 @@ def _said(call: pytest.CallInfo[Any]) -> str:
 
 def _explained(fault: Fault) -> str:
     request = f" [request {fault.request_id}]" if fault.request_id else ""
-    details = f"\n{fault.details}" if fault.details else ""
+    details = fault.details.rstrip()
+    told = fault.message.split("\n", 1)
+    if len(told) > 1 and details.endswith(told[1].rstrip()):  # a long message, which its traceback repeats
+        details = details.removesuffix(told[1].rstrip()).rstrip()
+    details = f"\n{details}" if details else ""
     return f"errored trial, {fault.kind} fault: {fault.message}{request}{details}"
 
 
 def _oneline(record: Record) -> str:
+    if record.fault is not None:
+        return str(record.outcome)  # the error itself says why
     score = "no grade" if record.score is None else f"score {record.score:g}"
     return f"{record.outcome}: {score}" + (f"; {record.reason}" if record.reason else "")
 

@@ -143,10 +143,23 @@ class Tool:
         for detail in error.errors(include_url=False, include_input=False)[:5]:
             place = ".".join(str(part) for part in detail["loc"]) or "arguments"
             problems.append(f"{place}: {detail['msg']}")
-        takes = ", ".join(
-            f"{name}: {spec.get('type', 'value')}" for name, spec in self.input_schema["properties"].items()
-        )
+        takes = ", ".join(f"{name}: {_kind(spec)}" for name, spec in self.input_schema["properties"].items())
         return f"{self.name} was not run. {'; '.join(problems)}. It takes {takes or 'no arguments'}."
+
+
+def _kind(spec: Mapping[str, Any]) -> str:
+    """Return what an argument's schema takes, in words: its type and its range.
+
+    Example:
+        >>> _kind({"type": "number", "exclusiveMinimum": 0, "maximum": 1})
+        'number > 0 and <= 1'
+    """
+    specs = [one for one in spec.get("anyOf", [spec]) if one.get("type") != "null"]
+    if len(specs) != 1:
+        return "value"
+    signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+    ends = [f"{sign} {specs[0][key]}" for key, sign in signs.items() if key in specs[0]]
+    return " ".join([str(specs[0].get("type", "value")), " and ".join(ends)]).strip()
 
 
 def tools_of(episode: object) -> dict[str, Tool]:
