@@ -282,7 +282,7 @@ class Session:
 
     def _reproduction(self) -> str:
         """Return the command as typed, with every setting that it left to a default."""
-        typed = [str(argument) for argument in self.config.invocation_params.args]
+        typed = _joined([str(argument) for argument in self.config.invocation_params.args], "--log-dir")
         flags = {word.partition("=")[0] for word in typed}
         missing = [word for words in self.options.command_line() if words[0] not in flags for word in words]
         return shlex.join(["pytest", *typed, *missing])
@@ -292,8 +292,16 @@ def _missed(call: pytest.CallInfo[Any]) -> bool:
     return call.excinfo is not None and call.excinfo.errisinstance(AssertionError)
 
 
+def _joined(words: list[str], flag: str) -> list[str]:
+    """Write an option and its value as one word: of a folder as a word of its own, pytest takes its configuration."""
+    if flag not in words[:-1]:
+        return words
+    place = words.index(flag)
+    return [*words[:place], f"{flag}={words[place + 1]}", *words[place + 2 :]]
+
+
 def _unwritable(log_dir: str, why: str) -> str:
-    return f"--log-dir {log_dir}: no run directory can be created in it ({why}); write --log-dir DIR"
+    return f"--log-dir {log_dir}: no run directory can be created in it ({why}); write --log-dir=DIR"
 
 
 def _said(call: pytest.CallInfo[Any]) -> str:

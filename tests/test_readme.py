@@ -10,10 +10,12 @@ import pytest
 
 from pytest_rltask.options import OPTIONS
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 COMMANDS = [
     line.removeprefix("$ ").partition("#")[0].strip()
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    for page in (README, *(path.read_text() for path in sorted(ROOT.glob("benchmarks/*/README.md"))))
+    for block in re.findall(r"```console\n(.*?)```", page, re.DOTALL)
     for line in block.splitlines()
 ]
 PYTEST_COMMANDS = [command for command in COMMANDS if "pytest " in command and "pip" not in command]
@@ -44,11 +46,12 @@ def test_the_shown_task_is_not_solved_by_doing_nothing(pytester: pytest.Pytester
 
 @pytest.mark.parametrize("command", PYTEST_COMMANDS)
 def test_the_options_of_each_shown_command_exist(pytester: pytest.Pytester, command: str):
+    pytester.makeconftest("from benchmarks.imbalance.options import add_options as pytest_addoption")
     words = shlex.split(command)
 
     config = pytester.parseconfig(*words[1:])
 
-    assert config.getoption("rltask_runs") in (None, "20", "5")
+    assert config.getoption("rltask_runs") in (None, "20", "10", "5", "3")
 
 
 def test_the_table_of_options_is_complete():
@@ -58,7 +61,7 @@ def test_the_table_of_options_is_complete():
 
 
 def test_each_shown_make_target_exists():
-    makefile = (Path(__file__).parents[1] / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
 
     for target in set(re.findall(r"(?:`|\$ )make ([a-z-]+)", README)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

@@ -89,7 +89,8 @@ class Session:
             )
         if not 1 <= k < resampler.minority:
             raise ToolError(f"smote: k {k} is not within 1 to {resampler.minority - 1}, the other minority rows.")
-        smote = Smote(resampler.minority_after(ratio), k, self._seed % 2**32 if seed is None else seed)  # of more bits than it takes
+        # A session's seed may have more bits than SMOTE takes.
+        smote = Smote(resampler.minority_after(ratio), k, self._seed % 2**32 if seed is None else seed)
         own = "" if seed is None else f", seed={seed}"
         return self._configure(f"smote(ratio={ratio:.12g}, k={k}{own})", smote=smote)
 

@@ -1,11 +1,13 @@
-"""What the tests of the ONNX task share: a secret of their own, one draw, and directories with a model in them."""
+"""What the tests of the tasks share: a secret of their own, one draw, directories with a model in them, tiny blobs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
+from benchmarks.imbalance.data import Dataset, Part
 from benchmarks.onnx_export.data import Data, draw
 from pytest_rltask import Sandbox
 
@@ -30,3 +32,17 @@ def box() -> Iterator[Sandbox]:
     """An agent's working directory."""
     with Sandbox() as box:
         yield box
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Dataset:
+    """Two overlapping blobs: 240 rows to train on, of which 40 are of the rare class; an epoch takes a millisecond."""
+    rng = np.random.default_rng(0)
+
+    def part(rows: int, positives: int) -> Part:
+        labels = rng.permutation(np.arange(rows) < positives).astype(np.int8)
+        features = rng.standard_normal((rows, 4)).astype(np.float32)
+        features[labels == 1] += np.float32(1.0)
+        return Part(features, labels)
+
+    return Dataset(part(240, 40), part(150, 30), part(150, 30), "tiny blobs")

@@ -271,3 +271,10 @@ def test_a_crashed_worker_loses_only_the_trial_in_flight(pytester: pytest.Pytest
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     (row,) = suite.report()["rows"]
     assert (row["planned"], row["judged"], row["lost"]) == (8, 7, 1)
+
+
+def test_the_command_that_reproduces_names_the_log_dir_as_one_word(suite: Suite):
+    result = suite.run("--runs", "2", "--log-dir", "elsewhere", model="policy:null")
+
+    result.stdout.re_match_lines([r"rltask: pytest .*--log-dir=elsewhere .*"])
+    assert "--log-dir elsewhere" not in result.stdout.str()
