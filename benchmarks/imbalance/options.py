@@ -99,25 +99,12 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        wanted = f"a whole number from {least} to {most}"
-        try:
-            value = int(text)
-        except ValueError:
-            raise ValueError(wanted) from None
-        if not least <= value <= most:
-            raise ValueError(wanted)
-        return value
+def _within(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], float]:
+    wanted = f"{'a whole number' if kind is int else 'a number'} from {least:g} to {most:g}"
 
-    return parse
-
-
-def _share(least: float, most: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
-        wanted = f"a number from {least:g} to {most:g}"
         try:
-            value = float(text)
+            value = kind(text)
         except ValueError:
             raise ValueError(wanted) from None
         if not least <= value <= most:
@@ -140,22 +127,22 @@ _OPTIONS = (
         "N",
         "50000",
         "rows of the kaggle data for training and validation, 20000 to 200000; default 70 %% of all",
-        _whole(*SAMPLE_SIZES),
+        _within(int, *SAMPLE_SIZES),
     ),
     _Option(
         "--minority-frac",
         "SHARE",
         "0.03",
         "share of the minority in the synthetic data, 0.003 to 0.4; default 0.03",
-        _share(*MINORITY_FRACS),
+        _within(float, *MINORITY_FRACS),
     ),
-    _Option("--max-steps", "N", "5", "paid actions of a trial; default 5", _whole(1, 100)),
+    _Option("--max-steps", "N", "5", "paid actions of a trial; default 5", _within(int, 1, 100)),
     _Option(
         "--tau",
         "F1",
         "0.3",
         "test F1 that passes; default: the calibrated one, 0.3 for synthetic at 0.03, 0.75 for kaggle",
-        _share(0.001, 0.999),
+        _within(float, 0.001, 0.999),
     ),
     _Option(
         "--auto-submit",
