@@ -64,7 +64,9 @@ class Conversation:
         self.limits = limits
         self.policies = policies
         self.history = shown_history(history)
-        self.deadline = asyncio.get_running_loop().time() + limits.wall_s
+        self._begin = asyncio.get_running_loop().time()
+        self._lost_s = 0.0  # to faults of the API
+        self._waited_s = worker.waited_s
         with blamed("reading the episode's prompt and tools"):
             self.tools: dict[str, Tool] = tools_of(episode)
             self.prompt = clean_text(episode.prompt)
@@ -84,7 +86,15 @@ class Conversation:
         Raises:
             Faulty: something other than the model failed.
         """
-        start = Start(self.record.task, self.record.seed, self.prompt, tuple(self.tools), self.policies, self.history)
+        start = Start(
+            task=self.record.task,
+            seed=self.record.seed,
+            prompt=self.prompt,
+            tools=tuple(self.tools),
+            policies=self.policies,
+            history=self.history,
+            run=self.worker.run,
+        )
         with charged():
             player = model.player(start)
         for _ in range(self.limits.turns):
@@ -95,15 +105,21 @@ class Conversation:
                 return
         self._limit("turns")
 
+    @property
+    def _deadline(self) -> float:
+        """When the trial's time is up; what it lost to faults of the API or waiting for other trials does not count."""
+        waited_s = self.worker.waited_s - self._waited_s
+        return self._begin + self.limits.wall_s + self._lost_s + waited_s
+
     async def _ask(self, player: Player) -> Reply:
         record = self.record
         # A reply under way at the deadline may arrive, and the limit then fires: only an API that stays silent is
         # at fault. Time lost to faults of the API is not the model's.
-        deadline = self.deadline + min(self.limits.wall_s, REPLY_GRACE_S)
+        deadline = self._deadline + min(self.limits.wall_s, REPLY_GRACE_S)
         request = Request(record.system, record.tools, record.messages, self.limits.reply_tokens, deadline)
         with timed(record, "model"), charged():
             reply = await player.reply(request)
-        self.deadline += reply.lost_s
+        self._lost_s += reply.lost_s
         record.turns += 1
         record.requests.append(
             RequestLog(
@@ -175,12 +191,9 @@ class Conversation:
 
     async def _returned(self, name: str, invoke: Callable[[], Any]) -> Any:
         """Run a tool off the loop, or on it if it is a coroutine, and return its output."""
-
-        async def run() -> Any:
-            output = await self.worker.run(invoke)
-            return await output if asyncio.iscoroutine(output) else output
-
-        return await bounded(run(), f"tool {name}", within_s=self.limits.tool_s)
+        what, within_s = f"tool {name}", self.limits.tool_s
+        output = await self.worker.call(invoke, what, within_s=within_s)
+        return await bounded(output, what, within_s=within_s) if asyncio.iscoroutine(output) else output
 
     def _cut(self, text: str, *, is_error: bool = False) -> ToolResult:
         """Keep the head and the tail of a long output; what went wrong stands at its end."""
@@ -232,7 +245,7 @@ class Conversation:
             return self._limit("tool_calls")
         if self.limits.total_tokens is not None and self.record.usage.total >= self.limits.total_tokens:
             return self._limit("total_tokens")
-        if asyncio.get_running_loop().time() >= self.deadline:
+        if asyncio.get_running_loop().time() >= self._deadline:
             return self._limit("wall")
         return None
 

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -86,9 +86,15 @@ class Worker:
     """The one thread in which a trial's blocking code runs, call after call: a task may hold what is bound to it.
 
     A daemon thread, not the loop's executor: a tool that never returns must not keep the process alive.
+
+    Args:
+        slots: as many calls may compute at once as it lets in; None for any number.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, slots: asyncio.Semaphore | None = None) -> None:
+        self.waited_s = 0.0
+        """Seconds that the trial waited for others to stop computing."""
+        self._slots = slots
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._pending = 0
         threading.Thread(target=self._work, name="rltask-trial", daemon=True).start()
@@ -97,6 +103,26 @@ class Worker:
     def busy(self) -> bool:
         """Whether a call has not returned."""
         return self._pending > 0
+
+    @contextlib.asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Hold one of the places in which trials compute, once one is free."""
+        if self._slots is None:
+            yield
+            return
+        begin = time.monotonic()
+        async with self._slots:
+            self.waited_s += time.monotonic() - begin
+            yield
+
+    async def call(self, function: Callable[[], _T], what: str, *, within_s: float) -> _T:
+        """Run a function of the task's own code in the thread, once there is a place to compute.
+
+        Raises:
+            Faulty: it took longer than it may; waiting for a place does not count.
+        """
+        async with self.slot():
+            return await bounded(self.run(function), what, within_s=within_s)
 
     async def run(self, function: Callable[[], _T]) -> _T:
         """Run a function in the thread and wait for it."""

@@ -20,7 +20,7 @@ from pytest_rltask.runlog import PlannedTrial, split_trial_id
 from pytest_rltask.task import Band, Episode, Limits, Task
 from pytest_rltask.tools import DefinitionError, check_tools
 
-__all__ = ["TrialItems", "TrialParam", "is_trial", "planned", "put_in_order"]
+__all__ = ["TrialItems", "TrialParam", "is_trial", "may_start_ahead", "planned", "put_in_order"]
 
 
 @dataclass(frozen=True)
@@ -215,6 +215,22 @@ def put_in_order(items: list[pytest.Item]) -> None:
 def is_trial(item: pytest.Item) -> bool:
     """Say whether an item plays a trial."""
     return _param(item) is not None
+
+
+def may_start_ahead(item: pytest.Item) -> TrialParam | None:
+    """Return an item's trial if nothing keeps it from starting before the item's turn.
+
+    A mark may skip the item, and a fixture that is set up for it alone may be what its trial needs; fixtures of the
+    session are there once the first trial is due.
+    """
+    if any(item.get_closest_marker(mark) for mark in ("skip", "skipif")):
+        return None
+    info = getattr(item, "_fixtureinfo", None)  # pytest has no public name for an item's fixtures
+    definitions = {name: found[-1] for name, found in getattr(info, "name2fixturedefs", {}).items() if found}
+    callspec = getattr(item, "callspec", None)
+    own = {"trial", "request", *(callspec.params if callspec else ())}
+    alone = [name for name, fixture in definitions.items() if name not in own and fixture.scope != "session"]
+    return None if alone else _param(item)
 
 
 def _param(item: pytest.Item) -> TrialParam | None:

@@ -117,6 +117,14 @@ OPTIONS = (
     Option("--conv-steps", "N", None, "10", "turns a trial may take (10 unless the task says otherwise)", parse_runs),
     Option("--trial-timeout", "S", None, "900", "seconds a trial may take (900 unless the task says so)", _seconds),
     Option(
+        "--concurrency",
+        "N",
+        None,
+        "10",
+        "trials in flight at once, in each worker of -n (10 for models of an API, one for each core for others)",
+        parse_runs,
+    ),
+    Option(
         "--sequential",
         "",
         False,
@@ -147,6 +155,7 @@ class Options:
     seed: int
     conv_steps: int | None
     trial_timeout: float | None
+    concurrency: int | None
     sequential: bool
     band: Band | None
     gate: Gate

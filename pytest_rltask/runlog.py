@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -119,7 +120,7 @@ def transcript_path(run_dir: Path, task: str, trial_id: str) -> Path:
 
 
 class RunWriter:
-    """Appends the trials that one process finishes.
+    """Appends the trials that one process finishes, from whichever of its threads.
 
     Args:
         path: the run directory; created with its header by whichever process of the run comes first.
@@ -130,6 +131,7 @@ class RunWriter:
     def __init__(self, path: Path, writer: str, header: dict[str, Any]) -> None:
         self.path = _created(path, header)
         self._trials = self.path / f"trials.{writer}.jsonl"
+        self._lock = threading.Lock()
 
     def plan(self, trials: list[PlannedTrial]) -> None:
         """Write what is going to be played; every process of a run writes the same."""
@@ -158,7 +160,7 @@ class RunWriter:
         # ASCII escapes make any string of a model safe to write.
         line = json.dumps(data, default=str) + "\n"
         is_new = not self._trials.exists()
-        with self._trials.open("ab") as file:
+        with self._lock, self._trials.open("ab") as file:
             # Behind the half line of a process that died, this one would be read as part of it.
             file.write(b"\n" * self._is_torn() + line.encode())
             file.flush()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_rltask.items import TrialItems, TrialParam, is_trial, planned, put_in_order
+from pytest_rltask.items import TrialItems, TrialParam, is_trial, may_start_ahead, planned, put_in_order
 from pytest_rltask.models.named import parse_model
 from pytest_rltask.options import Options
 from pytest_rltask.provenance import provenance
@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.report.terminal import Line
     from pytest_rltask.scheduling import SequentialScheduling
-    from pytest_rltask.trial import Trial
+    from pytest_rltask.trial import Trial, TrialSpec
 
 __all__ = ["Session"]
+
+API_CONCURRENCY = 10
+"""Trials of an API's model that are in flight at once, unless ``--concurrency`` says otherwise."""
 
 RECORD_KEY = pytest.StashKey[Record]()
 IN_TEST_KEY = pytest.StashKey[bool]()
@@ -59,6 +62,7 @@ class Session:
         self._writer: RunWriter | None = None
         self._plan: dict[str, PlannedTrial] = {}
         self._tried: TriedReader | None = None
+        self._later: list[pytest.Item] = []  # until the first trial is due
         self._engine: LocalEngine | None = None
         handed = getattr(config, "workerinput", {}).get("rltask")
         self.header: dict[str, Any] = json.loads(handed) if handed else self._new_header()
@@ -89,6 +93,7 @@ class Session:
                 self._writer = RunWriter(Path(self.header["path"]), self._writer_name, header)
                 self._writer.plan(trials)
                 self._plan = {trial.trial_id: trial for trial in trials}
+                self._later = list(items)
             except OSError as error:
                 raise pytest.UsageError(_unwritable(self.options.log_dir, str(error))) from None
 
@@ -105,12 +110,27 @@ class Session:
         return f"rltask: {self.command}\nrltask: records in {run_dir}"
 
     def play(self, item: pytest.Item, param: object) -> Trial:
-        """Play an item's trial, put it on disk, and return it; an errored one errors the item."""
-        from pytest_rltask.trial import Trial, TrialSpec
+        """Wait for an item's trial, which is on disk then, and return it; an errored one errors the item."""
+        from pytest_rltask.trial import Trial
 
         if not isinstance(param, TrialParam):
             pytest.fail("the fixture trial needs a task: @pytest.mark.rltask(task=MyTask())", pytrace=False)
-        spec = TrialSpec(
+        engine = self._local_engine()
+        engine.submit([self._spec(item, param), *self._ahead(item)])
+        record = engine.result(item.nodeid)
+        transcript = self._write_transcript(record)
+        item.stash[RECORD_KEY] = record
+        item.add_report_section("setup", "trial", f"{_oneline(record)}\ntranscript: {transcript}")
+        if record.fault is not None:
+            if record.fault.fatal:
+                item.session.shouldstop = f"no trial can be played by {record.model}: {record.fault.message}"
+            pytest.fail(_explained(record.fault), pytrace=False)
+        return Trial(param.task, record)
+
+    def _spec(self, item: pytest.Item, param: TrialParam) -> TrialSpec:
+        from pytest_rltask.trial import TrialSpec
+
+        return TrialSpec(
             trial_id=item.nodeid,
             task=param.task,
             task_name=param.task_name,
@@ -120,18 +140,15 @@ class Session:
             limits=param.limits,
             history=self._history(item.nodeid),
         )
-        writer = self._writer
-        assert writer is not None, "items were planned"
-        record = self._local_engine().play(spec)
-        writer.append(record)
-        transcript = self._write_transcript(record)
-        item.stash[RECORD_KEY] = record
-        item.add_report_section("setup", "trial", f"{_oneline(record)}\ntranscript: {transcript}")
-        if record.fault is not None:
-            if record.fault.fatal:
-                item.session.shouldstop = f"no trial can be played by {record.model}: {record.fault.message}"
-            pytest.fail(_explained(record.fault), pytrace=False)
-        return Trial(param.task, record)
+
+    def _ahead(self, item: pytest.Item) -> Iterator[TrialSpec]:
+        """Yield the trials of later items that may start before their item's turn, the first time that one is due."""
+        if self.options.sequential or self.is_worker:
+            return
+        later, self._later = self._later, []
+        for other in later[later.index(item) + 1 :] if item in later else []:
+            if param := may_start_ahead(other):
+                yield self._spec(other, param)
 
     def _history(self, trial_id: str) -> tuple[str, ...]:
         """Return what earlier runs of a trial's task by its model tried, in their order; nothing unless sequential.
@@ -225,8 +242,26 @@ class Session:
             from pytest_rltask.engines.local import LocalEngine
             from pytest_rltask.models.named import make_model
 
-            self._engine = LocalEngine(lambda name: make_model(parse_model(name)))
+            assert self._writer is not None, "items were planned"
+            self._engine = LocalEngine(
+                lambda name: make_model(parse_model(name)),
+                concurrency=self._concurrency,
+                cores=self._cores,
+                finished=self._writer.append,
+            )
         return self._engine
+
+    def _concurrency(self, model: str) -> int:
+        """Return how many trials of a model this process has in flight at once."""
+        if self.options.concurrency is not None:
+            return self.options.concurrency
+        return API_CONCURRENCY if parse_model(model).kind == "claude" else self._cores
+
+    @property
+    def _cores(self) -> int:
+        """How many cores this process has to itself: those of the machine, shared with the workers of -n."""
+        workers = int(getattr(self.config, "workerinput", {}).get("workercount", 1))
+        return max(1, usable_cores() // workers)
 
     def summarise(self) -> Summary | None:
         """Summarise what is on disk and write the report files; None if no trial was planned."""
@@ -298,6 +333,11 @@ def _joined(words: list[str], flag: str) -> list[str]:
         return words
     place = words.index(flag)
     return [*words[:place], f"{flag}={words[place + 1]}", *words[place + 2 :]]
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _unwritable(log_dir: str, why: str) -> str:

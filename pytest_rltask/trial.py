@@ -23,7 +23,7 @@ from pytest_rltask.models import Model
 from pytest_rltask.record import Fault, Record, clean_text, error_text
 from pytest_rltask.task import Episode, Grade, Limits, Task
 
-__all__ = ["Trial", "TrialSpec", "play"]
+__all__ = ["Trial", "TrialSpec", "play", "unplayed"]
 
 STOP_LABELS = {
     "refusal": "refusal",
@@ -77,27 +77,20 @@ class Trial:
         return self.record.metrics
 
 
-async def play(spec: TrialSpec, model: Model) -> Record:
+async def play(spec: TrialSpec, model: Model, slots: asyncio.Semaphore | None = None) -> Record:
     """Play a trial to its grade.
 
     Args:
         spec: what to play.
         model: who plays it; must belong to the running event loop.
+        slots: shared by the trials of the loop: how many of them may compute at once.
 
     Returns:
         The trial's record, with outcome ``errored`` if anything but the model was at fault.
     """
-    record = Record(
-        trial_id=spec.trial_id,
-        task=spec.task_name,
-        task_digest=spec.task.digest(),
-        model=spec.model,
-        run=spec.run,
-        seed=spec.seed,
-        started=datetime.now(UTC).isoformat(timespec="milliseconds"),
-    )
+    record = _new_record(spec)
     begin = time.monotonic()
-    worker = Worker()
+    worker = Worker(slots)
     try:
         async with _opened(spec, record, worker) as episode:
             await _converse(spec, record, episode, worker, model)
@@ -112,6 +105,25 @@ async def play(spec: TrialSpec, model: Model) -> Record:
     record.seconds["total"] = time.monotonic() - begin
     record.seconds = {phase: round(seconds, 4) for phase, seconds in record.seconds.items()}
     return record
+
+
+def unplayed(spec: TrialSpec, fault: Fault) -> Record:
+    """Return the record of a trial that is not played, since a fault leaves it no chance."""
+    record = _new_record(spec)
+    _mark_errored(record, fault)
+    return record
+
+
+def _new_record(spec: TrialSpec) -> Record:
+    return Record(
+        trial_id=spec.trial_id,
+        task=spec.task_name,
+        task_digest=spec.task.digest(),
+        model=spec.model,
+        run=spec.run,
+        seed=spec.seed,
+        started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
 
 
 def _mark_errored(record: Record, fault: Fault) -> None:
@@ -147,6 +159,11 @@ async def _close(episode: Episode, worker: Worker, limits: Limits) -> None:
 
 
 async def _open(spec: TrialSpec, worker: Worker) -> Episode:
+    async with worker.slot():
+        return await _open_now(spec, worker)
+
+
+async def _open_now(spec: TrialSpec, worker: Worker) -> Episode:
     opening = asyncio.ensure_future(worker.run(lambda: spec.task.open(spec.seed)))
     try:
         return await bounded(asyncio.shield(opening), "opening the episode", within_s=spec.limits.tool_s)
@@ -182,7 +199,7 @@ async def _converse(spec: TrialSpec, record: Record, episode: Episode, worker: W
 
 async def _note_tried(record: Record, episode: Episode, worker: Worker, limits: Limits) -> None:
     with blamed("what the episode tried"):
-        tried = await bounded(worker.run(lambda: episode.tried), "what the episode tried", within_s=limits.tool_s)
+        tried = await worker.call(lambda: episode.tried, "what the episode tried", within_s=limits.tool_s)
         if not isinstance(tried, str):
             raise TypeError(f"tried is {tried!r}; it must be a string")
         record.tried = clean_text(tried)
@@ -191,7 +208,7 @@ async def _note_tried(record: Record, episode: Episode, worker: Worker, limits: 
 async def _judge(record: Record, episode: Episode, worker: Worker, limits: Limits) -> None:
     """Grade the episode and write outcome, label and reason into the record."""
     with timed(record, "grade"), blamed("the grader"):
-        grade = await bounded(worker.run(lambda: _graded(episode)), "the grader", within_s=limits.tool_s)
+        grade = await worker.call(lambda: _graded(episode), "the grader", within_s=limits.tool_s)
         if not isinstance(grade, Grade):
             raise TypeError(f"grade() returned {grade!r}; it must return a Grade")
         if problem := grade.problem():

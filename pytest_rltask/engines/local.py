@@ -1,79 +1,120 @@
-"""Plays trials in this process, on one asyncio loop in a thread of its own.
+"""Plays trials in this process, many at a time, on one asyncio loop in a thread of its own.
 
-The loop outlives the trials, so that all of them share one client, its connections and its limits. pytest's
-thread hands trials over and waits; an interrupt there cancels the trial, which closes its episode.
+Trials start in the order in which they are submitted, as many at once as their model takes; each is put on disk
+the moment it ends. Code of tasks runs in threads, and as many of these compute at once as there are cores for them.
+pytest's thread waits for one trial after the other; an interrupt there cancels them all, which closes their episodes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
 
 from pytest_rltask.models import Model
 from pytest_rltask.models.policy import PolicyModel
-from pytest_rltask.record import Record
+from pytest_rltask.record import Fault, Record
 from pytest_rltask.task import Task
-from pytest_rltask.trial import TrialSpec, play
+from pytest_rltask.trial import TrialSpec, play, unplayed
 
 __all__ = ["LocalEngine", "play_policy"]
 
-_T = TypeVar("_T")
-
-CLEANUP_S = 10.0
-"""Seconds that an interrupted trial has to kill its processes and remove its files."""
+CLEANUP_S = 1.5
+"""Seconds that interrupted trials have to kill their processes and remove their files."""
 
 
 class LocalEngine:
-    """One event loop and the models that play on it.
+    """One event loop, the models that play on it, and the trials that they play.
 
     Args:
         make_model: called once a model name, on first use.
+        concurrency: of a model's name: how many of its trials are in flight at once.
+        cores: how many trials may compute at once, whoever plays them.
+        finished: called with each record as soon as its trial has ended, one at a time; until it returns, nobody
+            hears of the trial. Once a fault leaves a model's trials no chance, it is called for the first of them
+            alone: the others count as not played.
     """
 
-    def __init__(self, make_model: Callable[[str], Model]) -> None:
+    def __init__(
+        self,
+        make_model: Callable[[str], Model],
+        *,
+        concurrency: Callable[[str], int],
+        cores: int,
+        finished: Callable[[Record], None],
+    ) -> None:
         self._make_model = make_model
+        self._concurrency = concurrency
+        self._finished = finished
         self._models: dict[str, Model] = {}
-        self._is_stuck = False  # a policy that never yields blocks the loop
+        self._places: dict[str, asyncio.Semaphore] = {}
+        self._slots = asyncio.Semaphore(cores)
+        self._trials: dict[str, concurrent.futures.Future[Record]] = {}
+        self._hopeless: dict[str, Fault] = {}
+        self._writer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="rltask-writer")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rltask-engine", daemon=True)
         self._thread.start()
 
-    def play(self, spec: TrialSpec) -> Record:
-        """Play a trial and wait for its record."""
-        return self._wait(self._play(spec))
+    def submit(self, specs: Iterable[TrialSpec]) -> None:
+        """Have trials played, in this order; those that were submitted before stay as they are."""
+        for spec in specs:
+            if spec.trial_id not in self._trials:
+                self._trials[spec.trial_id] = asyncio.run_coroutine_threadsafe(self._play(spec), self._loop)
+
+    def result(self, trial_id: str) -> Record:
+        """Wait for a trial that was submitted, and return its record."""
+        try:
+            return self._trials[trial_id].result()
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Cancel what is not finished, and give it a moment to clean up."""
+        waiting = [trial for trial in self._trials.values() if trial.cancel()]
+        if waiting:
+            ending = asyncio.run_coroutine_threadsafe(self._all_ended(), self._loop)
+            with contextlib.suppress(TimeoutError):
+                ending.result(CLEANUP_S)
 
     def close(self) -> None:
-        """Close the models' connections and end the loop."""
-        if self._is_stuck:
-            return  # its thread is a daemon
+        """Cancel what is not finished, close the models' connections and end the loop."""
+        self.abort()
         closing = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError):  # then the thread, a daemon, dies with the process
             closing.result(CLEANUP_S)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(CLEANUP_S)
             self._loop.close()
+        self._writer.shutdown(wait=False)
 
     async def _play(self, spec: TrialSpec) -> Record:
-        if spec.model not in self._models:
-            self._models[spec.model] = self._make_model(spec.model)
-        return await play(spec, self._models[spec.model])
+        name = spec.model
+        if name not in self._models:
+            self._models[name] = self._make_model(name)
+            self._places[name] = asyncio.Semaphore(self._concurrency(name))
+        async with self._places[name]:
+            if fault := self._hopeless.get(name):
+                return unplayed(spec, fault)
+            record = await play(spec, self._models[name], self._slots)
+            if record.fault is not None and record.fault.fatal:
+                if name in self._hopeless:
+                    return record  # of the same fault as another trial that was in flight: told once
+                self._hopeless[name] = record.fault
+            # Shielded: what is finished, and maybe paid, is not lost to an interrupt.
+            await asyncio.shield(self._loop.run_in_executor(self._writer, self._finished, record))
+        return record
+
+    async def _all_ended(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _close(self) -> None:
         for model in self._models.values():
             await model.aclose()
-
-    def _wait(self, work: Coroutine[Any, Any, _T]) -> _T:
-        future = asyncio.run_coroutine_threadsafe(_signalling(work, ended := threading.Event()), self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            # An interrupt: the future is cancelled at once, the trial's clean-up takes a moment longer.
-            future.cancel()
-            self._is_stuck = not ended.wait(CLEANUP_S)
-            raise
 
 
 def play_policy(task: Task, policy: str, seed: int) -> Record:
@@ -100,10 +141,3 @@ def play_policy(task: Task, policy: str, seed: int) -> Record:
     if policy not in task.policies:
         raise KeyError(policy)
     return asyncio.run(play(spec, PolicyModel(policy)))
-
-
-async def _signalling(work: Coroutine[Any, Any, _T], ended: threading.Event) -> _T:
-    try:
-        return await work
-    finally:
-        ended.set()

@@ -7,7 +7,7 @@ reason), so that the trial loop cannot tell them apart.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,8 +26,10 @@ class Start:
     prompt: str
     tools: tuple[str, ...]
     policies: Mapping[str, Policy]
-    history: tuple[str, ...] = ()
+    history: tuple[str, ...]
     """What earlier runs tried, as the first message shows it."""
+    run: Callable[[Callable[[], Any]], Awaitable[Any]]
+    """Runs a function that may block in the trial's own thread."""
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,9 @@ class ClaudeModel:
         self.name = name
         self._client = client
         self._price: Callable[[Message], float | None] | None = None
+        self._first = asyncio.Lock()
+        self._is_answering = False
+        self._fatal: ModelFault | None = None  # no request has a chance any more
 
     def player(self, start: Start) -> ClaudeModel:
         """Return itself: a conversation is all the state a trial has."""
@@ -72,11 +75,36 @@ class ClaudeModel:
             self._client = None
 
     async def reply(self, request: Request) -> Reply:
-        """Send the conversation, retrying faults of the API until the request's deadline."""
+        """Send the conversation, retrying faults of the API until the request's deadline.
+
+        Until the first answer has arrived, one request at a time: a wrong key is told once, and what trials have in
+        common is in the API's cache when the others read it, instead of being written to it by each.
+        """
+        begin = asyncio.get_running_loop().time()
+        if not self._is_answering:
+            await self._acquire_first(request.deadline)
+            try:
+                if not self._is_answering:
+                    reply = await self._answer(request, begin)
+                    self._is_answering = True
+                    return reply
+            finally:
+                self._first.release()
+        return await self._answer(request, begin)
+
+    async def _acquire_first(self, deadline: float) -> None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._first.acquire()
+        except TimeoutError:
+            raise ModelFault("no answer yet to the first request of the run") from None
+
+    async def _answer(self, request: Request, begin: float) -> Reply:
         loop = asyncio.get_running_loop()
-        begin = loop.time()
         faults: list[str] = []
         while True:
+            if self._fatal is not None:
+                raise self._fatal
             started = loop.time()
             try:
                 message, request_id = await self._attempt(request)
@@ -94,7 +122,9 @@ class ClaudeModel:
                 faults.append(self._discreet(fault))
                 wait = _backoff(error, attempts=len(faults))
                 if problem := _gives_up(error, faults, seconds_left=request.deadline - loop.time() - wait):
-                    raise ModelFault(problem, request_id=request_id, fatal=_is_fatal(error)) from None
+                    given_up = ModelFault(problem, request_id=request_id, fatal=_is_fatal(error))
+                    self._fatal = given_up if given_up.fatal else None
+                    raise given_up from None
             await asyncio.sleep(wait)
 
     async def _attempt(self, request: Request) -> tuple[Message, str | None]:

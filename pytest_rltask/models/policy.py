@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from pytest_rltask.models import ModelFault, Reply, Request, Start, seeded_rng
@@ -13,6 +13,8 @@ from pytest_rltask.task import PolicyView
 from pytest_rltask.tools import ToolCall, ToolResult
 
 __all__ = ["PolicyModel"]
+
+_Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 class PolicyModel:
@@ -33,28 +35,40 @@ class PolicyModel:
             raise ModelFault(
                 f"policy {self.policy!r} is no generator function; use `yield call(...)` in it", kind="task"
             )
-        return _PolicyPlayer(self.policy, moves)
+        return _PolicyPlayer(self.policy, moves, start.run)
 
     async def aclose(self) -> None:
         """Do nothing: a policy holds nothing."""
 
 
 class _PolicyPlayer:
-    def __init__(self, policy: str, moves: Generator[Any, Any, None]) -> None:
+    def __init__(self, policy: str, moves: Generator[Any, Any, None], run: _Run) -> None:
         self._policy = policy
         self._moves = moves
+        self._run = run
         self._ids = itertools.count()
         self._alone = False  # the last move was a single call, which wants a single result
 
     async def reply(self, request: Request) -> Reply:
-        """Advance the generator by one move."""
+        """Advance the generator by one move, in the trial's thread: a policy may think for long."""
+        heard = self._heard(request.messages)
         try:
-            move = self._moves.send(self._heard(request.messages))
-        except StopIteration:
+            async with asyncio.timeout_at(request.deadline):
+                move, error = await self._run(lambda: self._advance(heard))
+        except TimeoutError:
+            raise ModelFault(f"policy {self._policy!r} made no move in the trial's time", kind="task") from None
+        if isinstance(error, StopIteration):
             return Reply([], "end_turn", model=self._policy)
-        except BaseException as error:
+        if error is not None:
             raise _fault(self._policy, error) from error
         return self._reply(move)
+
+    def _advance(self, heard: object) -> tuple[Any, BaseException | None]:
+        """Return the next move, or what the generator raised: not everything that one raises can cross threads."""
+        try:
+            return self._moves.send(heard), None
+        except BaseException as error:
+            return None, error
 
     def _heard(self, messages: list[dict[str, Any]]) -> ToolResult | list[ToolResult] | str | None:
         """Return what answers the last move: results of its calls, or what the harness said; None at first."""

@@ -239,8 +239,10 @@ def test_trials_of_one_engine_share_one_client_and_its_connection(monkeypatch: p
     with MessagesAPI([reply(ECHO), submit()]) as api:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", api.base_url)
         monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-        engine = LocalEngine(make)
-        records = [engine.play(spec_of(Desk(), run=run)) for run in range(3)]
+        engine = LocalEngine(make, concurrency=lambda name: 1, cores=1, finished=lambda record: None)
+        specs = [spec_of(Desk(), run=run) for run in range(3)]
+        engine.submit(specs)
+        records = [engine.result(spec.trial_id) for spec in specs]
         connections = len(api._connections)
         engine.close()
 

@@ -179,17 +179,18 @@ def test_the_run_directory_holds_what_is_needed_to_understand_the_run(any_suite:
 def test_each_record_is_on_disk_before_its_item_reports(suite: Suite):
     suite.pytester.makeconftest(
         """
-        import pathlib
+        import json, pathlib
         def pytest_runtest_logreport(report):
             if report.when == "call":
-                lines = sum(len(f.read_text().splitlines()) for f in pathlib.Path("logs").glob("*/trials.*.jsonl"))
-                print(f"on disk: {lines}")
+                lines = [f.read_text().splitlines() for f in pathlib.Path("logs").glob("*/trials.*.jsonl")]
+                ids = [json.loads(line)["trial_id"] for line in sum(lines, [])]
+                print(f"{report.nodeid} on disk: {ids.count(report.nodeid)}")
         """
     )
 
     result = suite.run("--runs", "3", "-s")
 
-    result.stdout.fnmatch_lines(["*on disk: 1*", "*on disk: 2*", "*on disk: 3*"])
+    result.stdout.fnmatch_lines([f"*run-{run:02d}[]] on disk: 1" for run in range(3)])
 
 
 def test_a_failing_gate_is_named_in_the_short_summary_and_not_in_the_progress(any_suite: Suite):
