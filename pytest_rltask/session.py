@@ -63,6 +63,8 @@ class Session:
         self._plan: dict[str, PlannedTrial] = {}
         self._tried: TriedReader | None = None
         self._later: list[pytest.Item] = []  # until the first trial is due
+        self._recorded: dict[str, Record] = {}
+        """Trials that are on disk already, by id: their items take these and play nothing."""
         self._engine: LocalEngine | None = None
         handed = getattr(config, "workerinput", {}).get("rltask")
         self.header: dict[str, Any] = json.loads(handed) if handed else self._new_header()
@@ -115,9 +117,7 @@ class Session:
 
         if not isinstance(param, TrialParam):
             pytest.fail("the fixture trial needs a task: @pytest.mark.rltask(task=MyTask())", pytrace=False)
-        engine = self._local_engine()
-        engine.submit([self._spec(item, param), *self._ahead(item)])
-        record = engine.result(item.nodeid)
+        record = self._recorded.get(item.nodeid) or self._played(item, param)
         transcript = self._write_transcript(record)
         item.stash[RECORD_KEY] = record
         item.add_report_section("setup", "trial", f"{_oneline(record)}\ntranscript: {transcript}")
@@ -126,6 +126,11 @@ class Session:
                 item.session.shouldstop = f"no trial can be played by {record.model}: {record.fault.message}"
             pytest.fail(_explained(record.fault), pytrace=False)
         return Trial(param.task, record)
+
+    def _played(self, item: pytest.Item, param: TrialParam) -> Record:
+        engine = self._local_engine()
+        engine.submit([self._spec(item, param), *self._ahead(item)])
+        return engine.result(item.nodeid)
 
     def _spec(self, item: pytest.Item, param: TrialParam) -> TrialSpec:
         from pytest_rltask.trial import TrialSpec
@@ -147,7 +152,7 @@ class Session:
             return
         later, self._later = self._later, []
         for other in later[later.index(item) + 1 :] if item in later else []:
-            if param := may_start_ahead(other):
+            if other.nodeid not in self._recorded and (param := may_start_ahead(other)):
                 yield self._spec(other, param)
 
     def _history(self, trial_id: str) -> tuple[str, ...]:
