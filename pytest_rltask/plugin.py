@@ -43,11 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     node.workerinput["rltask"] = json.dumps(_session(node.config).header)
+    node.workerinput["rltask_dist"] = node.config.getoption("dist")
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    return _session(config).scheduler(log)
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Generator[None, Any, Any]:
+    return _session(config).scheduler(log, (yield))
 
 
 @pytest.hookimpl(tryfirst=True)  # the run comes first in the node id

@@ -2,7 +2,8 @@
 
 `run.json` says how the run was started, `plan.json` what was to be played; each process appends its finished
 trials to a file of its own, `trials.<writer>.jsonl`, one JSON object a line, on disk before the trial's item
-reports. A line that a dying process left half-written is skipped on reading; nothing else can be damaged.
+reports. A line that a dying process left half-written is skipped on reading; nothing else can be damaged. What
+processes of a run that goes on tell each other through it, `live` reads.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ __all__ = [
     "Run",
     "RunLogError",
     "RunWriter",
-    "TriedReader",
     "amend",
     "choose_run_dir",
     "find_run_dir",
@@ -137,6 +137,14 @@ class RunWriter:
         """Write what is going to be played; every process of a run writes the same."""
         _write_whole(self.path / "plan.json", [asdict(trial) for trial in trials])
 
+    def deal(self, shares: int) -> None:
+        """Write into how many shares the trials are dealt: trial i of the plan belongs to share i % shares."""
+        self._append_line({"type": "dealt", "shares": shares})
+
+    def start(self, trial_id: str) -> None:
+        """Write that a trial begins, for whoever takes over if this process dies of it."""
+        self._append_line({"type": "started", "trial_id": trial_id}, durable=False)
+
     def append(self, record: Record) -> None:
         """Put a finished trial on disk; returns once it would survive a power cut."""
         self._append_line({"type": "trial", "schema": SCHEMA_VERSION, **record.to_json()})
@@ -156,7 +164,7 @@ class RunWriter:
         path.write_text(text, encoding="utf-8", errors="replace")
         return path
 
-    def _append_line(self, data: dict[str, Any]) -> None:
+    def _append_line(self, data: dict[str, Any], *, durable: bool = True) -> None:
         # ASCII escapes make any string of a model safe to write.
         line = json.dumps(data, default=str) + "\n"
         is_new = not self._trials.exists()
@@ -164,7 +172,8 @@ class RunWriter:
             # Behind the half line of a process that died, this one would be read as part of it.
             file.write(b"\n" * self._is_torn() + line.encode())
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         if is_new:
             _sync_dir(self.path)
 
@@ -190,8 +199,12 @@ def load_run(path: Path) -> Run:
     if header["schema"] > SCHEMA_VERSION:
         raise RunLogError(f"{path} was written by a later version (schema {header['schema']}); upgrade pytest-rltask")
     run = Run(path, header, load_plan(path))
-    for file in sorted(path.glob("trials.*.jsonl")):
-        _load_trials(file, run)
+    files = sorted(path.glob("trials.*.jsonl"))
+    entries = [(file, entry) for file in files for entry in _entries(file, run)]
+    for file, entry in entries:
+        _load_trial(file, entry, run)
+    for file, entry in entries:  # another process than that which played a trial may have judged it
+        _load_assertion(file, entry, run)
     return run
 
 
@@ -210,56 +223,27 @@ def load_plan(path: Path) -> list[PlannedTrial]:
         raise RunLogError(f"{path / 'plan.json'} is damaged: {error}") from None
 
 
-class TriedReader:
-    """Reads what a run's finished trials tried, while processes of the run append more.
-
-    Each reading goes on where the last one ended: conversations are long, and a run may have thousands.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read: dict[Path, int] = {}
-        self._tried: dict[str, str] = {}
-
-    def read(self) -> dict[str, str]:
-        """Return what each finished trial tried, by trial id; a line still being written is left for later."""
-        for file in self._path.glob("trials.*.jsonl"):
-            with file.open("rb") as lines:
-                lines.seek(self._read.get(file, 0))
-                for line in lines:
-                    if not line.endswith(b"\n"):
-                        break
-                    self._read[file] = self._read.get(file, 0) + len(line)
-                    self._note(line)
-        return self._tried
-
-    def _note(self, line: bytes) -> None:
+def _load_trial(file: Path, entry: dict[str, Any], run: Run) -> None:
+    if entry.get("type") == "trial":
         try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            return  # half a line of a process that died
-        if isinstance(entry, dict) and entry.get("type") == "trial" and isinstance(entry.get("tried"), str):
-            self._tried[str(entry.get("trial_id"))] = entry["tried"]
+            record = Record.from_json(entry)
+        except ValueError as error:
+            raise RunLogError(f"{file}: {error}") from None
+        run.records[record.trial_id] = record
+    elif entry.get("type") == "skipped":
+        run.plan = [trial for trial in run.plan if trial.trial_id != entry.get("trial_id")]
 
 
-def _load_trials(file: Path, run: Run) -> None:
-    for entry in _entries(file, run):
-        if entry.get("type") == "trial":
-            try:
-                record = Record.from_json(entry)
-            except ValueError as error:
-                raise RunLogError(f"{file}: {error}") from None
-            run.records[record.trial_id] = record
-        elif entry.get("type") == "skipped":
-            run.plan = [trial for trial in run.plan if trial.trial_id != entry.get("trial_id")]
-        elif entry.get("type") == "assertion":
-            try:
-                if entry["trial_id"] in run.records:
-                    if entry["outcome"] not in get_args(Outcome):
-                        raise RunLogError(f"{file}: unknown outcome {entry['outcome']!r}")
-                    amend(run.records[entry["trial_id"]], entry["outcome"], entry["why"])
-            except KeyError as error:
-                raise RunLogError(f"{file}: not a test's assertion: it has no {error}") from None
+def _load_assertion(file: Path, entry: dict[str, Any], run: Run) -> None:
+    if entry.get("type") != "assertion":
+        return
+    try:
+        if entry["trial_id"] in run.records:
+            if entry["outcome"] not in get_args(Outcome):
+                raise RunLogError(f"{file}: unknown outcome {entry['outcome']!r}")
+            amend(run.records[entry["trial_id"]], entry["outcome"], entry["why"])
+    except KeyError as error:
+        raise RunLogError(f"{file}: not a test's assertion: it has no {error}") from None
 
 
 def _entries(file: Path, run: Run) -> Iterator[dict[str, Any]]:

@@ -18,18 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_rltask.ahead import Ahead
 from pytest_rltask.items import TrialItems, TrialParam, is_trial, may_start_ahead, planned, put_in_order
+from pytest_rltask.live import LiveRun
 from pytest_rltask.models.named import parse_model
 from pytest_rltask.options import Options
 from pytest_rltask.provenance import provenance
 from pytest_rltask.record import SCHEMA_VERSION, Fault, Outcome, Record, error_text
-from pytest_rltask.runlog import PlannedTrial, RunWriter, TriedReader, amend, choose_run_dir, find_run_dir
+from pytest_rltask.runlog import PlannedTrial, RunWriter, amend, choose_run_dir, find_run_dir
 
 if TYPE_CHECKING:
     from pytest_rltask.engines.local import LocalEngine
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.report.terminal import Line
-    from pytest_rltask.scheduling import SequentialScheduling
     from pytest_rltask.trial import Trial, TrialSpec
 
 __all__ = ["Session"]
@@ -61,8 +62,8 @@ class Session:
         self._headline_shown = False  # each worker of pytest-xdist gives occasion to
         self._writer: RunWriter | None = None
         self._plan: dict[str, PlannedTrial] = {}
-        self._tried: TriedReader | None = None
-        self._later: list[pytest.Item] = []  # until the first trial is due
+        self._live: LiveRun | None = None
+        self._later = Ahead(())
         self._recorded: dict[str, Record] = {}
         """Trials that are on disk already, by id: their items take these and play nothing."""
         self._engine: LocalEngine | None = None
@@ -95,7 +96,8 @@ class Session:
                 self._writer = RunWriter(Path(self.header["path"]), self._writer_name, header)
                 self._writer.plan(trials)
                 self._plan = {trial.trial_id: trial for trial in trials}
-                self._later = list(items)
+                self._later = Ahead(items)
+                self._live = LiveRun(self._writer.path)
             except OSError as error:
                 raise pytest.UsageError(_unwritable(self.options.log_dir, str(error))) from None
 
@@ -129,8 +131,16 @@ class Session:
 
     def _played(self, item: pytest.Item, param: TrialParam) -> Record:
         engine = self._local_engine()
-        engine.submit([self._spec(item, param), *self._ahead(item)])
+        if not engine.knows(item.nodeid):
+            if record := self._taken_over(item.nodeid):
+                return record
+            engine.submit([self._spec(item, param), *self._ahead(item)])
         return engine.result(item.nodeid)
+
+    def _taken_over(self, trial_id: str) -> Record | None:
+        """Return the record of a trial that another worker finished before it died, which could not report it."""
+        is_for_any = getattr(self.config, "workerinput", {}).get("rltask_dist", "each") != "each"
+        return self._live_run.read().record(trial_id) if is_for_any else None
 
     def _spec(self, item: pytest.Item, param: TrialParam) -> TrialSpec:
         from pytest_rltask.trial import TrialSpec
@@ -147,13 +157,20 @@ class Session:
         )
 
     def _ahead(self, item: pytest.Item) -> Iterator[TrialSpec]:
-        """Yield the trials of later items that may start before their item's turn, the first time that one is due."""
-        if self.options.sequential or self.is_worker:
-            return
-        later, self._later = self._later, []
-        for other in later[later.index(item) + 1 :] if item in later else []:
-            if other.nodeid not in self._recorded and (param := may_start_ahead(other)):
+        """Yield the trials of later items that may start before their item's turn."""
+        live = self._live_run
+        shares = live.shares if self.is_worker else 1
+        if self.options.sequential or not shares:
+            return  # or a worker that cannot know what it will be given
+        for other in self._later.of(item.nodeid, shares=shares, is_suspect=live.is_suspect):
+            is_there = other.nodeid in self._recorded or live.is_finished(other.nodeid)
+            if not is_there and (param := may_start_ahead(other)):
                 yield self._spec(other, param)
+
+    @property
+    def _live_run(self) -> LiveRun:
+        assert self._live is not None, "items were planned"
+        return self._live
 
     def _history(self, trial_id: str) -> tuple[str, ...]:
         """Return what earlier runs of a trial's task by its model tried, in their order; nothing unless sequential.
@@ -162,20 +179,26 @@ class Session:
         """
         if not self.options.sequential:
             return ()
-        assert self._writer is not None, "items were planned"
-        self._tried = self._tried or TriedReader(self._writer.path)
-        tried, this = self._tried.read(), self._plan[trial_id]
+        tried, this = self._live_run.read().tried, self._plan[trial_id]
         runs = [trial for trial in self._plan.values() if (trial.test, trial.model) == (this.test, this.model)]
         earlier = [tried.get(trial.trial_id, "") for trial in runs if trial.run < this.run]
         return tuple(line for line in earlier if line)
 
-    def scheduler(self, log: Any) -> SequentialScheduling | None:
-        """Return what gives workers of pytest-xdist their items; None leaves it to pytest-xdist."""
-        if not self.options.sequential:
-            return None
-        from pytest_rltask.scheduling import make_scheduler
+    def scheduler(self, log: Any, own: Any) -> Any:
+        """Return what gives workers of pytest-xdist their items, in place of or around its own."""
+        if self.options.sequential:
+            from pytest_rltask.scheduling import make_scheduler
 
-        return make_scheduler(self.config, log, lambda: self.run_dir)
+            return make_scheduler(self.config, log, lambda: self.run_dir) or own
+        from pytest_rltask.shares import deal_out
+
+        return deal_out(self.config, log, own, self._join)
+
+    def _join(self) -> RunWriter | None:
+        """Return the run directory that workers have created; None if they planned no trial."""
+        if self._writer is None and (path := self.run_dir):
+            self._writer = RunWriter(path, self._writer_name, self.header)
+        return self._writer
 
     def enter_test(self, item: pytest.Item) -> None:
         """Note that the item's test function runs."""
@@ -252,6 +275,7 @@ class Session:
                 lambda name: make_model(parse_model(name)),
                 concurrency=self._concurrency,
                 cores=self._cores,
+                started=self._writer.start,
                 finished=self._writer.append,
             )
         return self._engine

@@ -18,12 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_rltask.live import LiveRun
 from pytest_rltask.record import SCHEMA_VERSION, Fault, Record, RequestLog, Usage
 from pytest_rltask.runlog import (
     PlannedTrial,
     RunLogError,
     RunWriter,
-    TriedReader,
     choose_run_dir,
     find_run_dir,
     load_run,
@@ -190,21 +190,21 @@ def test_what_is_appended_after_a_torn_line_is_not_lost(writer: RunWriter):
 
 
 def test_what_trials_tried_is_read_from_all_writers_as_they_append(writer: RunWriter):
-    reader = TriedReader(writer.path)
-    assert reader.read() == {}
+    reader = LiveRun(writer.path)
+    assert reader.read().tried == {}
 
     writer.append(record_of("a", tried="depth 3"))
     RunWriter(writer.path, "gw1", HEADER).append(record_of("b", outcome="errored", tried="depth 5"))
-    assert reader.read() == {"a": "depth 3", "b": "depth 5"}
+    assert reader.read().tried == {"a": "depth 3", "b": "depth 5"}
 
     writer.amend("a", "passed", "")
     writer.append(record_of("c"))
-    assert reader.read() == {"a": "depth 3", "b": "depth 5", "c": ""}
+    assert reader.read().tried == {"a": "depth 3", "b": "depth 5", "c": ""}
 
 
 def test_each_reading_of_what_was_tried_goes_on_where_the_last_one_ended(writer: RunWriter):
-    reader, lines = TriedReader(writer.path), []
-    reader._note = lines.append  # type: ignore[method-assign]
+    reader, lines = LiveRun(writer.path), []
+    reader._note = lambda line, file: lines.append(line)  # type: ignore[method-assign]
 
     for trial_id in "abc":
         writer.append(record_of(trial_id))
@@ -216,13 +216,13 @@ def test_each_reading_of_what_was_tried_goes_on_where_the_last_one_ended(writer:
 def test_half_a_line_of_what_was_tried_waits_for_its_other_half(writer: RunWriter):
     writer.append(record_of("a", tried="depth 3"))
     file = writer.path / "trials.main.jsonl"
-    whole, reader = file.read_bytes(), TriedReader(writer.path)
+    whole, reader = file.read_bytes(), LiveRun(writer.path)
 
     file.write_bytes(whole + whole[:30])
-    assert reader.read() == {"a": "depth 3"}
+    assert reader.read().tried == {"a": "depth 3"}
 
     file.write_bytes(whole + whole.replace(b'"a"', b'"b"'))
-    assert reader.read() == {"a": "depth 3", "b": "depth 3"}
+    assert reader.read().tried == {"a": "depth 3", "b": "depth 3"}
 
 
 @pytest.mark.parametrize("damage", [b"{\n", b"[]\n", b"\xff\n", b'{"type": "trial"}\n', b"[" * 100_000 + b"\n"])
@@ -230,7 +230,34 @@ def test_a_damaged_line_hides_nothing_that_was_tried_after_it(writer: RunWriter,
     (writer.path / "trials.main.jsonl").write_bytes(damage)
     writer.append(record_of("a", tried="depth 3"))
 
-    assert TriedReader(writer.path).read() == {"a": "depth 3"}
+    assert LiveRun(writer.path).read().tried == {"a": "depth 3"}
+
+
+def test_a_live_run_tells_what_began_ended_and_was_dealt(writer: RunWriter):
+    live = LiveRun(writer.path)
+    writer.deal(3)
+    writer.start("a")
+    writer.start("b")
+    writer.append(record_of("b", score=0.5))
+    other = RunWriter(writer.path, "gw1", HEADER)
+    other.start("a")
+    live.read()
+
+    assert live.shares == 3
+    assert live.starts == {"a": 2, "b": 1}
+    assert [live.is_suspect(trial) for trial in "abc"] == [True, False, False]
+    assert (live.record("a"), live.record("b")) == (None, load_run(writer.path).records["b"])
+
+    other.append(record_of("a", score=0.25))
+    assert live.read().record("a") == load_run(writer.path).records["a"]
+    assert not live.is_suspect("a")
+
+
+def test_an_assertion_is_loaded_whoever_wrote_it(writer: RunWriter):
+    RunWriter(writer.path, "gw9", HEADER).append(record_of("a", outcome="failed"))
+    RunWriter(writer.path, "gw10", HEADER).amend("a", "passed", "it held")  # sorts before
+
+    assert load_run(writer.path).records["a"].outcome == "passed"
 
 
 WRITE_FOR_EVER = """

@@ -32,6 +32,7 @@ class LocalEngine:
         make_model: called once a model name, on first use.
         concurrency: of a model's name: how many of its trials are in flight at once.
         cores: how many trials may compute at once, whoever plays them.
+        started: called with a trial's id before it begins.
         finished: called with each record as soon as its trial has ended, one at a time; until it returns, nobody
             hears of the trial. Once a fault leaves a model's trials no chance, it is called for the first of them
             alone: the others count as not played.
@@ -44,9 +45,11 @@ class LocalEngine:
         concurrency: Callable[[str], int],
         cores: int,
         finished: Callable[[Record], None],
+        started: Callable[[str], None] = lambda trial_id: None,
     ) -> None:
         self._make_model = make_model
         self._concurrency = concurrency
+        self._started = started
         self._finished = finished
         self._models: dict[str, Model] = {}
         self._places: dict[str, asyncio.Semaphore] = {}
@@ -57,6 +60,10 @@ class LocalEngine:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rltask-engine", daemon=True)
         self._thread.start()
+
+    def knows(self, trial_id: str) -> bool:
+        """Say whether a trial was submitted."""
+        return trial_id in self._trials
 
     def submit(self, specs: Iterable[TrialSpec]) -> None:
         """Have trials played, in this order; those that were submitted before stay as they are."""
@@ -99,6 +106,7 @@ class LocalEngine:
         async with self._places[name]:
             if fault := self._hopeless.get(name):
                 return unplayed(spec, fault)
+            await self._loop.run_in_executor(self._writer, self._started, spec.trial_id)
             record = await play(spec, self._models[name], self._slots)
             if record.fault is not None and record.fault.fatal:
                 if name in self._hopeless:

@@ -183,7 +183,8 @@ def test_each_record_is_on_disk_before_its_item_reports(suite: Suite):
         def pytest_runtest_logreport(report):
             if report.when == "call":
                 lines = [f.read_text().splitlines() for f in pathlib.Path("logs").glob("*/trials.*.jsonl")]
-                ids = [json.loads(line)["trial_id"] for line in sum(lines, [])]
+                lines = [json.loads(line) for line in sum(lines, [])]
+                ids = [line["trial_id"] for line in lines if line["type"] == "trial"]
                 print(f"{report.nodeid} on disk: {ids.count(report.nodeid)}")
         """
     )

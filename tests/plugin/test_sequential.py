@@ -480,10 +480,10 @@ def test_the_command_that_reproduces_the_run_says_it_once(any_suite: Suite):
     assert any_suite.last_run().header["command"].split().count("--sequential") == 1
 
 
-def test_a_distributed_run_without_the_option_is_left_to_xdist(pytester: pytest.Pytester):
+def test_a_distributed_run_without_the_option_is_dealt_in_shares(pytester: pytest.Pytester):
     result = Tries(pytester, ("-n", "2")).run("--runs", "2", "-v", model="policy:own")
 
-    result.stdout.fnmatch_lines(["scheduling tests via LoadScheduling"])
+    result.stdout.fnmatch_lines(["scheduling tests via SharesScheduling"])
 
 
 def test_a_suite_without_tasks_is_distributed_all_the_same(pytester: pytest.Pytester):

@@ -1,0 +1,82 @@
+"""Reads a run directory while processes of the run append to it: what other workers finished, began, or died of."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pytest_rltask.record import Record
+
+__all__ = ["LiveRun"]
+
+
+class LiveRun:
+    """What the processes of a run have written so far.
+
+    Each reading goes on where the last one ended: conversations are long, and a run may have thousands.
+
+    Args:
+        path: the run directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.tried: dict[str, str] = {}
+        """What each finished trial tried, by its id."""
+        self.starts: Counter[str] = Counter()
+        """How often each trial was begun."""
+        self.shares = 0
+        """In how many shares the trials are dealt to workers of pytest-xdist; 0: they are not."""
+        self._path = path
+        self._read: dict[Path, int] = {}
+        self._finished: dict[str, tuple[Path, int]] = {}
+
+    def read(self) -> LiveRun:
+        """Take in what was written since the last reading; a line still being written is left for later."""
+        for file in self._path.glob("trials.*.jsonl"):
+            with file.open("rb") as lines:
+                lines.seek(self._read.get(file, 0))
+                for line in lines:
+                    if not line.endswith(b"\n"):
+                        break
+                    self._note(line, file)
+                    self._read[file] = self._read.get(file, 0) + len(line)
+        return self
+
+    def is_finished(self, trial_id: str) -> bool:
+        """Say whether a trial's record is on disk."""
+        return trial_id in self._finished
+
+    def is_suspect(self, trial_id: str) -> bool:
+        """Say whether a trial began and has no record: one whose process died may have died of it."""
+        return trial_id in self.starts and trial_id not in self._finished
+
+    def record(self, trial_id: str) -> Record | None:
+        """Load the record of a trial; None if it is not finished."""
+        if trial_id not in self._finished:
+            return None
+        file, offset = self._finished[trial_id]
+        with file.open("rb") as lines:
+            lines.seek(offset)
+            return Record.from_json(json.loads(lines.readline()))
+
+    def _note(self, line: bytes, file: Path) -> None:
+        entry = _entry(line)
+        trial_id = str(entry.get("trial_id"))
+        match entry.get("type"):
+            case "started":
+                self.starts[trial_id] += 1
+            case "dealt" if isinstance(entry.get("shares"), int):
+                self.shares = entry["shares"]
+            case "trial" if isinstance(entry.get("tried"), str):
+                self.tried[trial_id] = entry["tried"]
+                self._finished[trial_id] = file, self._read.get(file, 0)
+
+
+def _entry(line: bytes) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}  # half a line of a process that died
+    return entry if isinstance(entry, dict) else {}
