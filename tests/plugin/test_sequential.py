@@ -392,7 +392,7 @@ def test_runs_are_played_in_order_however_items_are_shuffled(tries: Tries):
 def test_items_keep_an_order_that_they_were_given_without_the_option(plain: Tries):
     plain.pytester.makeconftest("def pytest_collection_modifyitems(items): items.reverse()\n")
 
-    plain.run("--runs", "3", model="policy:own")
+    plain.run("--runs", "3", "--concurrency", "1", model="policy:own")
 
     assert list(plain.told()) == [2, 1, 0]
 
