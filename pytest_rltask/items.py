@@ -9,7 +9,7 @@ import inspect
 import os
 import typing
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import pytest
 
@@ -20,7 +20,7 @@ from pytest_rltask.runlog import PlannedTrial, split_trial_id
 from pytest_rltask.task import Band, Episode, Limits, Task
 from pytest_rltask.tools import DefinitionError, check_tools
 
-__all__ = ["TrialItems", "TrialParam", "is_trial", "may_start_ahead", "planned", "put_in_order"]
+__all__ = ["TrialItems", "TrialParam", "is_trial", "may_start_ahead", "params_by_id", "planned", "put_in_order"]
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,11 @@ def planned(items: Iterable[pytest.Item]) -> list[PlannedTrial]:
     return list({trial.trial_id: trial for trial in trials}.values())  # pytest can be told to keep duplicates
 
 
+def params_by_id(items: Iterable[pytest.Item]) -> dict[str, TrialParam]:
+    """Return what the items play, by trial id."""
+    return {item.nodeid: param for item in items if (param := _param(item))}
+
+
 def put_in_order(items: list[pytest.Item]) -> None:
     """Put the runs of each task and model into their order, in the places they hold: ``--ff`` and others shuffle."""
     places: dict[tuple[str, str], list[tuple[int, int]]] = {}
@@ -249,6 +254,7 @@ def _planned(item: pytest.Item, param: TrialParam) -> PlannedTrial:
         run=param.run,
         seed=param.seed,
         band=(param.band.low, param.band.high),
+        limits=asdict(param.limits),
     )
 
 

@@ -19,9 +19,11 @@ class LiveRun:
 
     Args:
         path: the run directory.
+        since: UTC time, ISO 8601: what began or ended before belongs to an invocation that this one resumes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, since: str = "") -> None:
+        self._since = since
         self.tried: dict[str, str] = {}
         """What each finished trial tried, by its id."""
         self.starts: Counter[str] = Counter()
@@ -65,13 +67,14 @@ class LiveRun:
         entry = _entry(line)
         trial_id = str(entry.get("trial_id"))
         match entry.get("type"):
-            case "started":
+            case "started" if str(entry.get("at", "")) >= self._since:
                 self.starts[trial_id] += 1
-            case "dealt" if isinstance(entry.get("shares"), int):
+            case "dealt" if isinstance(entry.get("shares"), int) and str(entry.get("at", "")) >= self._since:
                 self.shares = entry["shares"]
             case "trial" if isinstance(entry.get("tried"), str):
                 self.tried[trial_id] = entry["tried"]
-                self._finished[trial_id] = file, self._read.get(file, 0)
+                if str(entry.get("started", "")) >= self._since:
+                    self._finished[trial_id] = file, self._read.get(file, 0)
 
 
 def _entry(line: bytes) -> dict[str, Any]:

@@ -7,7 +7,7 @@ task's own value or the default. A value that cannot be used is a usage error th
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # loaded with the first task, not with pytest
     from pytest_rltask.task import Band
     from pytest_rltask.verdict import Gate
 
-__all__ = ["OPTIONS", "Option", "Options", "add_options", "parse_band", "parse_runs"]
+__all__ = ["OPTIONS", "Option", "Options", "add_options", "joined", "parse_band", "parse_runs", "without"]
 
 DEFAULT_MODEL = "claude-haiku-4-5-20251001"
 
@@ -143,6 +143,14 @@ OPTIONS = (
         _gate,
     ),
     Option("--log-dir", "DIR", "logs", "logs", "where run directories are created", str),
+    Option(
+        "--resume",
+        "DIR",
+        None,
+        "last",
+        "go on with the run in DIR, or the last one of --log-dir: play what is missing or errored, keep the rest",
+        str,
+    ),
 )
 
 
@@ -160,6 +168,7 @@ class Options:
     band: Band | None
     gate: Gate
     log_dir: str
+    resume: str | None
     given: frozenset[str]
     """Names of the settings that the command line gave, and so override the marker."""
 
@@ -189,7 +198,7 @@ class Options:
         words: list[tuple[str, ...]] = []
         for option in OPTIONS:
             value = getattr(self, option.name)
-            if value is None or option.name == "log_dir":
+            if value is None or option.name in ("log_dir", "resume"):
                 continue
             if option.is_switch:
                 if value:
@@ -214,6 +223,37 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(option.flag, dest=option.dest, default=None, help=f"{option.help}{default}", **value)
         kind: Any = "bool" if option.is_switch else "args" if option.repeatable else "string"
         parser.addini(option.dest, f"{option.flag}: {option.help}", type=kind, default=None)
+
+
+def joined(words: Iterable[str], flag: str) -> list[str]:
+    """Write an option and its value as one word: of a folder as a word of its own, pytest takes its configuration.
+
+    Example:
+        >>> joined(["-q", "--log-dir", "runs"], "--log-dir")
+        ['-q', '--log-dir=runs']
+    """
+    words = list(words)
+    if flag not in words[:-1]:
+        return words
+    place = words.index(flag)
+    return [*words[:place], f"{flag}={words[place + 1]}", *words[place + 2 :]]
+
+
+def without(words: Iterable[str], flag: str) -> list[str]:
+    """Return the words of a command line without an option and its value.
+
+    Example:
+        >>> without(["pytest", "--runs", "3", "-x", "--runs=4"], "--runs")
+        ['pytest', '-x']
+    """
+    rest = iter(words)
+    kept: list[str] = []
+    for word in rest:
+        if word == flag:
+            next(rest, None)
+        elif not word.startswith(f"{flag}="):
+            kept.append(word)
+    return kept
 
 
 def _written(option: Option, config: pytest.Config) -> Any:

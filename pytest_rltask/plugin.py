@@ -42,8 +42,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    node.workerinput["rltask"] = json.dumps(_session(node.config).header)
-    node.workerinput["rltask_dist"] = node.config.getoption("dist")
+    state = _session(node.config)
+    state.checker = state.checker or node.gateway.id
+    node.workerinput |= {
+        "rltask": json.dumps(state.header),
+        "rltask_checker": state.checker,
+        "rltask_dist": node.config.getoption("dist"),
+        "rltask_since": state.since,
+    }
 
 
 @pytest.hookimpl(optionalhook=True, wrapper=True)
@@ -87,19 +93,27 @@ class Controller:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     if state := session.config.stash.get(SESSION, None):
-        state.plan(session.items)
+        try:
+            state.plan(session.items)
+        except pytest.UsageError as error:
+            if not state.is_worker:
+                raise
+            # Raised in a worker it would be a crash; the controller hears of failed collections.
+            report = pytest.CollectReport("", "failed", str(error), [])
+            vars(report)["rltask_usage_error"] = str(error)
+            session.config.hook.pytest_collectreport(report=report)
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> str:
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str:
     state = config.stash.get(SESSION, None)
-    return state.headline() if state else ""
+    return state.headline(item.nodeid for item in items) if state else ""
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_node_collection_finished(node: Any) -> None:
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     config = node.config
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    headline = _session(config).headline()
+    headline = _session(config).headline(ids, node.gateway.id)
     if headline and reporter:
         reporter.ensure_newline()
         reporter.write_line(headline)

@@ -144,6 +144,11 @@ class Record:
     """UTC time of the start, ISO 8601."""
 
     @property
+    def graded(self) -> bool:
+        """Whether it was played to its grade; all that can be missing then is the judgement of the test's assertion."""
+        return self.outcome != "errored" or (self.fault is None and self.score is not None)
+
+    @property
     def usage(self) -> Usage:
         """Tokens of all requests."""
         return sum((request.usage for request in self.requests), Usage())

@@ -15,9 +15,9 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from pytest_rltask.record import SCHEMA_VERSION, Outcome, Record, known_fields
 
@@ -29,10 +29,13 @@ __all__ = [
     "amend",
     "choose_run_dir",
     "find_run_dir",
+    "load_header",
     "load_plan",
+    "load_records",
     "load_run",
     "split_trial_id",
     "transcript_path",
+    "utc_now",
 ]
 
 
@@ -53,6 +56,8 @@ class PlannedTrial:
     run: int
     seed: int
     band: tuple[float, float]
+    limits: dict[str, Any] = field(default_factory=dict)
+    """Limits of the trial by name; empty if an earlier version planned it."""
 
 
 @dataclass
@@ -66,6 +71,11 @@ class Run:
     """Finished trials by id."""
     damaged_lines: int = 0
     """Half-written lines that were skipped."""
+
+
+def utc_now() -> str:
+    """Return the time in UTC, ISO 8601 with milliseconds: as text, earlier sorts before later."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def choose_run_dir(log_dir: Path, now: datetime) -> Path:
@@ -139,11 +149,11 @@ class RunWriter:
 
     def deal(self, shares: int) -> None:
         """Write into how many shares the trials are dealt: trial i of the plan belongs to share i % shares."""
-        self._append_line({"type": "dealt", "shares": shares})
+        self._append_line({"type": "dealt", "shares": shares, "at": utc_now()})
 
     def start(self, trial_id: str) -> None:
         """Write that a trial begins, for whoever takes over if this process dies of it."""
-        self._append_line({"type": "started", "trial_id": trial_id}, durable=False)
+        self._append_line({"type": "started", "trial_id": trial_id, "at": utc_now()}, durable=False)
 
     def append(self, record: Record) -> None:
         """Put a finished trial on disk; returns once it would survive a power cut."""
@@ -151,7 +161,8 @@ class RunWriter:
 
     def amend(self, trial_id: str, outcome: Outcome, why: str) -> None:
         """Put on disk that the test's assertion judged a trial otherwise than its grader."""
-        self._append_line({"type": "assertion", "trial_id": trial_id, "outcome": outcome, "why": why})
+        at = datetime.now(UTC).isoformat()  # a later process may judge the trial again, in a file of its own
+        self._append_line({"type": "assertion", "trial_id": trial_id, "outcome": outcome, "why": why, "at": at})
 
     def skip(self, trial_id: str) -> None:
         """Put on disk that a planned trial was skipped before it began: it is no longer part of the plan."""
@@ -191,6 +202,17 @@ def load_run(path: Path) -> Run:
     Raises:
         RunLogError: it is none, or was written by a later version.
     """
+    run = Run(path, load_header(path), load_plan(path))
+    load_records(run)
+    return run
+
+
+def load_header(path: Path) -> dict[str, Any]:
+    """Load what says how a run was started.
+
+    Raises:
+        RunLogError: the path is no run directory, or one of a later version.
+    """
     if not path.is_dir():
         raise RunLogError(f"{path} is not a directory")
     header = _load_json(path / "run.json")
@@ -198,14 +220,26 @@ def load_run(path: Path) -> Run:
         raise RunLogError(f"{path} is not a run directory of pytest-rltask")
     if header["schema"] > SCHEMA_VERSION:
         raise RunLogError(f"{path} was written by a later version (schema {header['schema']}); upgrade pytest-rltask")
-    run = Run(path, header, load_plan(path))
-    files = sorted(path.glob("trials.*.jsonl"))
-    entries = [(file, entry) for file in files for entry in _entries(file, run)]
-    for file, entry in entries:
-        _load_trial(file, entry, run)
-    for file, entry in entries:  # another process than that which played a trial may have judged it
-        _load_assertion(file, entry, run)
-    return run
+    return header
+
+
+def load_records(run: Run) -> None:
+    """Load the trials that a run's processes finished; of a trial that was played more than once, one record counts.
+
+    That is the first to reach a grade, so that nothing can be played until it passes; if none did, the last one.
+
+    Raises:
+        RunLogError: a file cannot be read.
+    """
+    found = _Found({}, [], set())
+    for file in sorted(run.path.glob("trials.*.jsonl")):
+        _load_trials(file, run, found)
+    # Whoever asserted on a trial may have another file than whoever played it.
+    for _, trial_id, outcome, why in sorted(found.assertions, key=lambda assertion: assertion[0]):
+        if trial_id in found.records:
+            amend(found.records[trial_id], outcome, why)
+    run.records = found.records
+    run.plan = [trial for trial in run.plan if trial.trial_id in run.records or trial.trial_id not in found.skipped]
 
 
 def load_plan(path: Path) -> list[PlannedTrial]:
@@ -234,16 +268,41 @@ def _load_trial(file: Path, entry: dict[str, Any], run: Run) -> None:
         run.plan = [trial for trial in run.plan if trial.trial_id != entry.get("trial_id")]
 
 
-def _load_assertion(file: Path, entry: dict[str, Any], run: Run) -> None:
-    if entry.get("type") != "assertion":
-        return
-    try:
-        if entry["trial_id"] in run.records:
-            if entry["outcome"] not in get_args(Outcome):
-                raise RunLogError(f"{file}: unknown outcome {entry['outcome']!r}")
-            amend(run.records[entry["trial_id"]], entry["outcome"], entry["why"])
-    except KeyError as error:
-        raise RunLogError(f"{file}: not a test's assertion: it has no {error}") from None
+class _Found(NamedTuple):
+    """What the files of a run say, while they are read."""
+
+    records: dict[str, Record]
+    assertions: list[tuple[str, str, Outcome, str]]
+    """When, which trial, its outcome, and why."""
+    skipped: set[str]
+
+
+def _load_trials(file: Path, run: Run, found: _Found) -> None:
+    for entry in _entries(file, run):
+        if entry.get("type") == "trial":
+            try:
+                record = Record.from_json(entry)
+            except ValueError as error:
+                raise RunLogError(f"{file}: {error}") from None
+            other = found.records.get(record.trial_id)
+            found.records[record.trial_id] = record if other is None else _counting(other, record)
+        elif entry.get("type") == "skipped":
+            found.skipped.add(str(entry.get("trial_id")))
+        elif entry.get("type") == "assertion":
+            try:
+                if entry["outcome"] not in get_args(Outcome):
+                    raise RunLogError(f"{file}: unknown outcome {entry['outcome']!r}")
+                found.assertions.append((str(entry.get("at", "")), entry["trial_id"], entry["outcome"], entry["why"]))
+            except KeyError as error:
+                raise RunLogError(f"{file}: not a test's assertion: it has no {error}") from None
+
+
+def _counting(one: Record, other: Record) -> Record:
+    """Return which of two records of a trial counts: the first with a grade, else the last."""
+    if one.graded != other.graded:
+        return one if one.graded else other
+    earlier, later = (one, other) if one.started <= other.started else (other, one)
+    return earlier if one.graded else later
 
 
 def _entries(file: Path, run: Run) -> Iterator[dict[str, Any]]:

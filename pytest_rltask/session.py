@@ -11,7 +11,7 @@ import os
 import shlex
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,18 +19,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rltask.ahead import Ahead
-from pytest_rltask.items import TrialItems, TrialParam, is_trial, may_start_ahead, planned, put_in_order
+from pytest_rltask.items import TrialItems, TrialParam, is_trial, may_start_ahead, params_by_id, planned, put_in_order
 from pytest_rltask.live import LiveRun
 from pytest_rltask.models.named import parse_model
-from pytest_rltask.options import Options
+from pytest_rltask.options import Options, joined, without
 from pytest_rltask.provenance import provenance
-from pytest_rltask.record import SCHEMA_VERSION, Fault, Outcome, Record, error_text
-from pytest_rltask.runlog import PlannedTrial, RunWriter, amend, choose_run_dir, find_run_dir
+from pytest_rltask.record import SCHEMA_VERSION, Outcome, Record
+from pytest_rltask.runlog import PlannedTrial, RunWriter, amend, choose_run_dir, find_run_dir, utc_now
+from pytest_rltask.wording import assertion_text, explained, explained_amendment, oneline, properties
 
 if TYPE_CHECKING:
     from pytest_rltask.engines.local import LocalEngine
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.report.terminal import Line
+    from pytest_rltask.resume import Resumption
     from pytest_rltask.trial import Trial, TrialSpec
 
 __all__ = ["Session"]
@@ -67,8 +69,15 @@ class Session:
         self._recorded: dict[str, Record] = {}
         """Trials that are on disk already, by id: their items take these and play nothing."""
         self._engine: LocalEngine | None = None
-        handed = getattr(config, "workerinput", {}).get("rltask")
-        self.header: dict[str, Any] = json.loads(handed) if handed else self._new_header()
+        self._resumption: Resumption | None = None
+        self.checker = str(self._worker.get("rltask_checker", ""))
+        """The worker of pytest-xdist that compares a resumed run with what it was, and writes its plan."""
+        self._checked = False
+        """Whether the plan that a run is resumed with has been accepted and written."""
+        self.since = str(self._worker.get("rltask_since") or utc_now())
+        """When this invocation began: a run that it resumes has older trials."""
+        handed = self._worker.get("rltask")
+        self.header: dict[str, Any] = json.loads(handed) if handed else self._old_header() or self._new_header()
 
     @property
     def is_worker(self) -> bool:
@@ -76,8 +85,14 @@ class Session:
         return hasattr(self.config, "workerinput")
 
     @property
+    def _worker(self) -> dict[str, Any]:
+        return getattr(self.config, "workerinput", {})
+
+    @property
     def run_dir(self) -> Path | None:
         """The run directory; None as long as no process of the run planned a trial."""
+        if self._resumption and not self._checked:
+            return None
         return self._writer.path if self._writer else find_run_dir(Path(self.header["path"]), self.header["id"])
 
     @property
@@ -90,28 +105,63 @@ class Session:
         if self.options.sequential:
             put_in_order(items)
         trials = planned(items)
-        if trials and not self.broken and not self.config.option.collectonly and not self.config.option.setupplan:
+        if trials and not self._plays_nothing:
             header = self.header | provenance(self.config.rootpath)
             try:
+                trials = self._joined(items, trials)
                 self._writer = RunWriter(Path(self.header["path"]), self._writer_name, header)
-                self._writer.plan(trials)
+                if self._resumption is None or self._is_checker:
+                    self._writer.plan(trials)
                 self._plan = {trial.trial_id: trial for trial in trials}
                 self._later = Ahead(items)
-                self._live = LiveRun(self._writer.path)
+                self._live = LiveRun(self._writer.path, since=self.since)
+                self._checked = True
             except OSError as error:
+                if self._resumption is not None:
+                    raise pytest.UsageError(f"--resume {self._resumption.shown}: {error}") from None
                 raise pytest.UsageError(_unwritable(self.options.log_dir, str(error))) from None
 
     @property
-    def _writer_name(self) -> str:
-        return str(getattr(self.config, "workerinput", {}).get("workerid", "main"))
+    def _plays_nothing(self) -> bool:
+        return self.broken or self.config.option.collectonly or self.config.option.setupplan
 
-    def headline(self) -> str:
-        """Return, the first time, the lines that reproduce the run; empty if there are no trials."""
+    def _joined(self, items: list[pytest.Item], trials: list[PlannedTrial]) -> list[PlannedTrial]:
+        """Return what is planned with the trials of the run that is resumed, and note those that count already."""
+        if self.options.resume is None:
+            return trials
+        from pytest_rltask.resume import Resumption, united
+
+        self._resumption = resumption = self._resumption or Resumption(Path(self.header["path"]))
+        if self._is_checker:
+            refusal = resumption.refusal(trials, params_by_id(items), sequential=self.options.sequential)
+            if refusal:
+                raise pytest.UsageError(refusal)
+        self._recorded = resumption.reused(trials)
+        return united(resumption.run.plan, trials)
+
+    @property
+    def _is_checker(self) -> bool:
+        return self._writer_name == (self.checker or "main")
+
+    @property
+    def _writer_name(self) -> str:
+        return str(self._worker.get("workerid", "main"))
+
+    def headline(self, collected: Iterable[str], worker: str = "") -> str:
+        """Return, the first time, the lines that reproduce the run; empty if there are no trials.
+
+        Args:
+            collected: node ids of the items.
+            worker: of pytest-xdist that collected them; what is resumed is known once it has been compared.
+        """
+        going_on = self._resumption.headline(collected) if self._resumption else ""
+        if going_on and worker and worker == self.checker and not self._plays_nothing:
+            self._checked = True
         run_dir = self.run_dir
         if run_dir is None or self._headline_shown:
             return ""
         self._headline_shown = True
-        return f"rltask: {self.command}\nrltask: records in {run_dir}"
+        return f"rltask: {self.command}\nrltask: records in {run_dir}" + (going_on and f"\n{going_on}")
 
     def play(self, item: pytest.Item, param: object) -> Trial:
         """Wait for an item's trial, which is on disk then, and return it; an errored one errors the item."""
@@ -122,11 +172,11 @@ class Session:
         record = self._recorded.get(item.nodeid) or self._played(item, param)
         transcript = self._write_transcript(record)
         item.stash[RECORD_KEY] = record
-        item.add_report_section("setup", "trial", f"{_oneline(record)}\ntranscript: {transcript}")
+        item.add_report_section("setup", "trial", f"{oneline(record)}\ntranscript: {transcript}")
         if record.fault is not None:
             if record.fault.fatal:
                 item.session.shouldstop = f"no trial can be played by {record.model}: {record.fault.message}"
-            pytest.fail(_explained(record.fault), pytrace=False)
+            pytest.fail(explained(record.fault), pytrace=False)
         return Trial(param.task, record)
 
     def _played(self, item: pytest.Item, param: TrialParam) -> Record:
@@ -230,14 +280,14 @@ class Session:
         if record.outcome == "cheated":
             missed = missed or held  # no assertion can turn cheating into a pass
         elif held or missed:
-            self._amend(record, "passed" if held else "failed", _said(call))
+            self._amend(record, "passed" if held else "failed", assertion_text(call))
         else:
             how = call.excinfo.typename if call.excinfo else ""
-            self._amend(record, "errored", f"the test did not judge the trial: {how}: {_said(call)}")
-        item.user_properties += _properties(record)
+            self._amend(record, "errored", f"the test did not judge the trial: {how}: {assertion_text(call)}")
+        item.user_properties += properties(record)
         if missed:
             report.outcome = "skipped"
-            report.wasxfail = record.reason or _said(call)
+            report.wasxfail = record.reason or assertion_text(call)
             report.longrepr = (str(item.path), item.location[1] or 0, report.wasxfail)
         if missed or report.passed:
             # One plain string: whatever else crosses to the controller may not be serialisable.
@@ -247,10 +297,7 @@ class Session:
         """Let the test's assertion overrule the grader, and say so on disk."""
         if record.outcome == outcome:
             return
-        if record.grade_passed is None or outcome == "errored":
-            why = said
-        else:
-            why = f"the test's assertion overruled the grader, which said {record.outcome}" + (said and f": {said}")
+        why = explained_amendment(record, outcome, said)
         amend(record, outcome, why)
         assert self._writer is not None
         self._writer.amend(record.trial_id, outcome, why)
@@ -289,7 +336,7 @@ class Session:
     @property
     def _cores(self) -> int:
         """How many cores this process has to itself: those of the machine, shared with the workers of -n."""
-        workers = int(getattr(self.config, "workerinput", {}).get("workercount", 1))
+        workers = int(self._worker.get("workercount", 1))
         return max(1, usable_cores() // workers)
 
     def summarise(self) -> Summary | None:
@@ -318,7 +365,7 @@ class Session:
         return summary_lines(
             summary,
             run_dir=self.run_dir,
-            command=self.command,
+            command=self._reproduction(),
             width=width,
             unicode=unicode,
             interrupted=interrupted,
@@ -329,6 +376,15 @@ class Session:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+    def _old_header(self) -> dict[str, Any] | None:
+        """Return the header of the run that is to be resumed."""
+        if self.options.resume is None:
+            return None
+        from pytest_rltask.resume import resumption
+
+        self._resumption = resumption(self.options.resume, self.options.log_dir, self.config.invocation_params.dir)
+        return self._resumption.header
 
     def _new_header(self) -> dict[str, Any]:
         log_dir = Path(self.config.invocation_params.dir, self.options.log_dir)
@@ -342,11 +398,12 @@ class Session:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": self._reproduction(),
             "gate": self.options.gate,
+            "sequential": self.options.sequential,
         }
 
     def _reproduction(self) -> str:
         """Return the command as typed, with every setting that it left to a default."""
-        typed = _joined([str(argument) for argument in self.config.invocation_params.args], "--log-dir")
+        typed = joined(without(map(str, self.config.invocation_params.args), "--resume"), "--log-dir")
         flags = {word.partition("=")[0] for word in typed}
         missing = [word for words in self.options.command_line() if words[0] not in flags for word in words]
         return shlex.join(["pytest", *typed, *missing])
@@ -371,38 +428,3 @@ def usable_cores() -> int:
 
 def _unwritable(log_dir: str, why: str) -> str:
     return f"--log-dir {log_dir}: no run directory can be created in it ({why}); write --log-dir=DIR"
-
-
-def _said(call: pytest.CallInfo[Any]) -> str:
-    """Return the first line of what the test's assertion said."""
-    lines = error_text(call.excinfo.value).splitlines() if call.excinfo else []
-    return lines[0] if lines else ""
-
-
-def _explained(fault: Fault) -> str:
-    request = f" [request {fault.request_id}]" if fault.request_id else ""
-    details = fault.details.rstrip()
-    told = fault.message.split("\n", 1)
-    if len(told) > 1 and details.endswith(told[1].rstrip()):  # a long message, which its traceback repeats
-        details = details.removesuffix(told[1].rstrip()).rstrip()
-    details = f"\n{details}" if details else ""
-    return f"errored trial, {fault.kind} fault: {fault.message}{request}{details}"
-
-
-def _oneline(record: Record) -> str:
-    if record.fault is not None:
-        return str(record.outcome)  # the error itself says why
-    score = "no grade" if record.score is None else f"score {record.score:g}"
-    return f"{record.outcome}: {score}" + (f"; {record.reason}" if record.reason else "")
-
-
-def _properties(record: Record) -> list[tuple[str, object]]:
-    """Return what JUnit shall say of a trial: flat, plain values."""
-    cost = record.cost_usd
-    return [
-        ("task", record.task),
-        ("outcome", record.outcome),
-        ("score", record.score),
-        ("turns", record.turns),
-        ("cost_usd", "unknown" if cost is None else round(cost, 6)),
-    ]

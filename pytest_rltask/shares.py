@@ -20,7 +20,7 @@ from xdist.scheduler import (  # type: ignore[import-untyped]
 )
 
 from pytest_rltask.live import LiveRun
-from pytest_rltask.runlog import RunWriter, load_plan
+from pytest_rltask.runlog import RunWriter, load_plan, utc_now
 
 __all__ = ["SharesScheduling", "deal_out"]
 
@@ -115,7 +115,7 @@ class SharesScheduling(LoadScheduling):  # type: ignore[misc]
         self._group = own._split_scope if type(own) is LoadGroupScheduling else lambda nodeid: nodeid
         self._deaths = deaths
         self._run = run
-        self._live = LiveRun(run.path)
+        self._live = LiveRun(run.path, since=utc_now())
         self._share = {trial.trial_id: n % self.numnodes for n, trial in enumerate(load_plan(run.path))}
         self._died_of: Counter[str] = Counter()
         self._units: OrderedDict[object, deque[int]] = OrderedDict()

@@ -23,7 +23,7 @@ from pytest_rltask.models import Model
 from pytest_rltask.record import Fault, Record, clean_text, error_text
 from pytest_rltask.task import Episode, Grade, Limits, Task
 
-__all__ = ["Trial", "TrialSpec", "play", "unplayed"]
+__all__ = ["Trial", "TrialSpec", "play", "probe", "unplayed"]
 
 STOP_LABELS = {
     "refusal": "refusal",
@@ -107,6 +107,23 @@ async def play(spec: TrialSpec, model: Model, slots: asyncio.Semaphore | None = 
     return record
 
 
+async def probe(spec: TrialSpec) -> Record:
+    """Open a trial's episode and close it again.
+
+    Returns:
+        The trial's record as far as it got: with the prompt's digest and the tools, or with the fault.
+    """
+    record, worker = _new_record(spec), Worker()
+    try:
+        async with _opened(spec, record, worker) as episode:
+            _conversation(spec, record, episode, worker)
+    except Faulty as error:
+        _mark_errored(record, error.fault)
+    finally:
+        worker.end()
+    return record
+
+
 def unplayed(spec: TrialSpec, fault: Fault) -> Record:
     """Return the record of a trial that is not played, since a fault leaves it no chance."""
     record = _new_record(spec)
@@ -182,11 +199,13 @@ def _close_late(opening: asyncio.Future[Episode]) -> None:
         opening.result().close()
 
 
+def _conversation(spec: TrialSpec, record: Record, episode: Episode, worker: Worker) -> Conversation:
+    return Conversation(record, episode, worker, limits=spec.limits, policies=spec.task.policies, history=spec.history)
+
+
 async def _converse(spec: TrialSpec, record: Record, episode: Episode, worker: Worker, model: Model) -> None:
     """Hold the conversation; what was tried is noted even if it breaks off."""
-    conversation = Conversation(
-        record, episode, worker, limits=spec.limits, policies=spec.task.policies, history=spec.history
-    )
+    conversation = _conversation(spec, record, episode, worker)
     try:
         await conversation.hold(model)
     except Faulty:

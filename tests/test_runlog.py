@@ -138,6 +138,50 @@ def test_an_assertion_amends_the_outcome(writer: RunWriter):
     assert amended == [("failed", "assertion", "too slow"), ("failed", "turn limit", "ran out of turns")]
 
 
+# ---- trials that were played more than once ----
+
+ERRORED = {"outcome": "errored", "fault": Fault("api", "overloaded")}
+
+
+@pytest.mark.parametrize("order", [("main", "gw0", "a"), ("a", "gw0", "main")])
+@pytest.mark.parametrize(
+    ("played", "counts"),
+    [
+        ([("1", ERRORED), ("2", {"score": 0.0})], "2"),
+        ([("1", {"score": 0.0}), ("2", ERRORED)], "1"),
+        ([("1", ERRORED), ("2", {"score": 0.0}), ("3", {"score": 1.0, "outcome": "passed"})], "2"),
+        ([("1", ERRORED), ("2", ERRORED)], "2"),
+        ([("1", ERRORED), ("2", {"score": 0.0, "outcome": "errored"}), ("3", {"score": 0.0})], "2"),  # not judged yet
+    ],
+)
+def test_the_first_grade_counts_whoever_wrote_it(
+    writer: RunWriter, played: list[tuple[str, dict[str, Any]]], counts: str, order: tuple[str, ...]
+):
+    for name, (started, fields) in zip(order, played, strict=False):
+        RunWriter(writer.path, name, HEADER).append(record_of("a", started=started, **fields))
+
+    assert [record.started for record in load_run(writer.path).records.values()] == [counts]
+
+
+def test_the_last_assertion_counts_whoever_wrote_it(writer: RunWriter):
+    writer.append(record_of("a", score=0.0))
+    writer.amend("a", "errored", "broken")
+    RunWriter(writer.path, "gw0", HEADER).amend("a", "passed", "mended")  # in a file that is read earlier
+
+    (record,) = load_run(writer.path).records.values()
+
+    assert (record.outcome, record.reason) == ("passed", "mended")
+
+
+def test_a_trial_that_was_skipped_once_and_played_later_is_part_of_the_plan(writer: RunWriter):
+    writer.skip("test_sum[run-00]")
+    assert load_run(writer.path).plan == []
+
+    writer.append(record_of())
+
+    assert load_run(writer.path).plan == [planned()]
+
+
 def test_the_file_is_readable_by_others_and_leaves_no_draft(writer: RunWriter):
     writer.append(record_of())
 

@@ -7,11 +7,12 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytest_rltask.options import without
 from pytest_rltask.report.summary import Row, Summary
 from pytest_rltask.report.table import COLUMNS, cells
 from pytest_rltask.runlog import transcript_path
 
-__all__ = ["Line", "summary_lines"]
+__all__ = ["Line", "short_path", "summary_lines"]
 
 Line = tuple[str, dict[str, bool]]
 """A line and the markup pytest's terminal writer takes for it."""
@@ -30,7 +31,7 @@ def summary_lines(
     Args:
         summary: what to show.
         run_dir: where the run's files are.
-        command: the command line of the run, to build the next one from.
+        command: the command line of this invocation without ``--resume``, to build the next one from.
         width: of the terminal, in characters; a wider table is shown in parts.
         unicode: whether the terminal can show more than ASCII.
         interrupted: whether the run ended early, so that no gate was checked.
@@ -46,10 +47,10 @@ def summary_lines(
     yield "", {}
     if interrupted:
         yield "interrupted: the gate was not checked", {"yellow": True}
-    yield f"run directory: {_short(run_dir)}, to be read as report.html", {}
+    yield f"run directory: {short_path(run_dir)}, to be read as report.html", {}
     example = _example(summary, run_dir)
     if example:
-        yield f"a trial to read: {shlex.quote(_short(example))}", {}
+        yield f"a trial to read: {shlex.quote(short_path(example))}", {}
     yield f"next: {_next_command(summary, run_dir, command)}", {"bold": True}
 
 
@@ -97,33 +98,24 @@ def _example(summary: Summary, run_dir: Path) -> Path | None:
 
 
 def _next_command(summary: Summary, run_dir: Path, command: str) -> str:
-    """Return what most likely helps next: mend faults and play again, play enough to prove, or read."""
+    """Return what most likely helps next: mend faults and go on, play enough more to prove, or read."""
     worst = summary.rows[0]
-    if worst.verdict.word == "incomplete":
-        return command
+    goes_on = ["--resume", short_path(run_dir)]
+    if worst.verdict.word == "incomplete" or any(row.lost for row in summary.rows):
+        return shlex.join([*shlex.split(command), *goes_on])
     unproven = [row for row in summary.rows if row.verdict.more_runs]
     words = shlex.split(command)
     selects = "-k" in words or "--lf" in words or any("::" in word for word in words)
     if unproven and not selects:  # more runs of one selected run are none
-        return _with_runs(command, max(row.judged + (row.verdict.more_runs or 0) for row in unproven))
+        runs = max(row.judged + (row.verdict.more_runs or 0) for row in unproven)
+        return shlex.join([*without(words, "--runs"), "--runs", str(runs), *goes_on])
     example = _example(summary, run_dir)
     if not summary.holds and example:
-        return f"less {shlex.quote(_short(example))}"
-    return f"less {shlex.quote(_short(run_dir / 'summary.md'))}"
+        return f"less {shlex.quote(short_path(example))}"
+    return f"less {shlex.quote(short_path(run_dir / 'summary.md'))}"
 
 
-def _with_runs(command: str, runs: int) -> str:
-    words = iter(shlex.split(command))
-    kept: list[str] = []
-    for word in words:
-        if word == "--runs":
-            next(words, None)
-        elif not word.startswith("--runs="):
-            kept.append(word)
-    return shlex.join([*kept, "--runs", str(runs)])
-
-
-def _short(path: Path) -> str:
+def short_path(path: Path) -> str:
     """Return a path as a person would type it from here."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
