@@ -189,7 +189,7 @@ class Session:
 
     def _taken_over(self, trial_id: str) -> Record | None:
         """Return the record of a trial that another worker finished before it died, which could not report it."""
-        is_for_any = getattr(self.config, "workerinput", {}).get("rltask_dist", "each") != "each"
+        is_for_any = self._worker.get("rltask_dist", "each") != "each"
         return self._live_run.read().record(trial_id) if is_for_any else None
 
     def _spec(self, item: pytest.Item, param: TrialParam) -> TrialSpec:
@@ -411,14 +411,6 @@ class Session:
 
 def _missed(call: pytest.CallInfo[Any]) -> bool:
     return call.excinfo is not None and call.excinfo.errisinstance(AssertionError)
-
-
-def _joined(words: list[str], flag: str) -> list[str]:
-    """Write an option and its value as one word: of a folder as a word of its own, pytest takes its configuration."""
-    if flag not in words[:-1]:
-        return words
-    place = words.index(flag)
-    return [*words[:place], f"{flag}={words[place + 1]}", *words[place + 2 :]]
 
 
 def usable_cores() -> int:
