@@ -65,3 +65,10 @@ def test_each_shown_make_target_exists():
 
     for target in set(re.findall(r"(?:`|\$ )make ([a-z-]+)", README)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_code_block_ends_on_a_line_of_its_own():
+    for page in (ROOT / "README.md", *ROOT.glob("benchmarks/*/README.md")):
+        fences = [line for line in page.read_text().splitlines() if "```" in line]
+        assert len(fences) % 2 == 0, page
+        assert all(line.startswith("```") for line in fences), page
