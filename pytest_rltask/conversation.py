@@ -65,7 +65,7 @@ class Conversation:
         self.policies = policies
         self.history = shown_history(history)
         self._begin = asyncio.get_running_loop().time()
-        self._lost_s = 0.0  # to faults of the API
+        self._lost_s = 0.0  # to faults and limits of the API
         self._waited_s = worker.waited_s
         with blamed("reading the episode's prompt and tools"):
             self.tools: dict[str, Tool] = tools_of(episode)
@@ -107,14 +107,14 @@ class Conversation:
 
     @property
     def _deadline(self) -> float:
-        """When the trial's time is up; what it lost to faults of the API or waiting for other trials does not count."""
+        """When the trial's time is up; neither what the API lost it nor its waits for other trials count."""
         waited_s = self.worker.waited_s - self._waited_s
         return self._begin + self.limits.wall_s + self._lost_s + waited_s
 
     async def _ask(self, player: Player) -> Reply:
         record = self.record
         # A reply under way at the deadline may arrive, and the limit then fires: only an API that stays silent is
-        # at fault. Time lost to faults of the API is not the model's.
+        # at fault. Time lost to faults and limits of the API is not the model's.
         deadline = self._deadline + min(self.limits.wall_s, REPLY_GRACE_S)
         request = Request(record.system, record.tools, record.messages, self.limits.reply_tokens, deadline)
         with timed(record, "model"), charged():
@@ -129,6 +129,7 @@ class Conversation:
                 usage=reply.usage,
                 cost_usd=reply.cost_usd,
                 latency_s=round(reply.latency_s, 4),
+                lost_s=round(reply.lost_s, 4),
                 faults=reply.faults,
                 empty=not reply.content,
             )

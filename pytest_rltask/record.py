@@ -72,7 +72,9 @@ class RequestLog:
     cost_usd: float | None
     """Price in US dollars; None when the model's price is unknown."""
     latency_s: float
-    """Seconds from the first attempt to the answer."""
+    """Seconds from the moment at which the trial asked to the answer."""
+    lost_s: float = 0.0
+    """Seconds of these that went into attempts that failed and into waits for the API's limits."""
     faults: tuple[str, ...] = ()
     """What went wrong in earlier attempts at this request, in order."""
     empty: bool = False

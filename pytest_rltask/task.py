@@ -59,7 +59,7 @@ class Limits:
     wall_s: float = 900.0
     """Seconds a conversation may take (``--trial-timeout``), checked after each reply and each tool call.
 
-    Time lost to faults of the API does not count.
+    Time lost to faults and limits of the API does not count.
     """
     reply_tokens: int = 16_000
     """Tokens of one reply: the ``max_tokens`` of each request."""

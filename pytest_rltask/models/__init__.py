@@ -57,9 +57,9 @@ class Reply:
     model: str = ""
     request_id: str | None = None
     latency_s: float = 0.0
-    """Seconds from the first attempt to the answer."""
+    """Seconds from the moment at which the trial asked to the answer."""
     lost_s: float = 0.0
-    """Seconds of these that went into attempts that failed and the waits after them."""
+    """Seconds of these that went into attempts that failed and into waits for the API's limits."""
     faults: tuple[str, ...] = ()
 
     @property

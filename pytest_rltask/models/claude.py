@@ -1,9 +1,10 @@
 """Claude through the Messages API: one request in, one assistant message out, or a fault that names itself.
 
-The SDK's own retries are switched off: it obeys a `retry-after` of any length and knows no total deadline. Here
-every attempt, wait and retry of a request ends at the trial's deadline, what went wrong on the way is kept for
-the record, and an answer that is no message (malformed JSON, HTML, missing fields) is a fault like any other.
-Answers are read raw: what the SDK does not know goes back as it came, and what is malformed stays visible.
+The SDK's own retries are switched off: it obeys a `retry-after` of any length, knows no total deadline, and lets each
+request find the API's limits by itself. Here all requests go through one limiter; every attempt, wait and retry of a
+request ends at the trial's deadline; what went wrong on the way is kept for the record, and an answer that is no
+message (malformed JSON, HTML, missing fields) is a fault like any other. Answers are read raw: what the SDK does not
+know goes back as it came, and what is malformed stays visible.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import random
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_rltask.models import ModelFault, Reply, Request, Start
+from pytest_rltask.models.api_limits import retry_after_s
+from pytest_rltask.models.limiter import Limiter, NoPlace, Place, backoff_s
 from pytest_rltask.record import Usage
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["ClaudeModel"]
 
 MAX_ATTEMPTS = 8
-"""Attempts at one request. With the waits below: about a minute of an overloaded API."""
-MAX_BACKOFF_S = 30.0
+"""Attempts at one request that end in a fault, refusals (429, 529) not counted: those last as long as the trial may."""
+MAX_FAULTS = 20
+"""Faults of one request that are kept for the record."""
 REQUEST_TIMEOUT_S = 600.0
 """Seconds one attempt may take, whatever trickles in: the SDK's own timeout is per read."""
 MAX_DEPTH = 64
@@ -49,7 +51,7 @@ class _Malformed(Exception):
 
 
 class ClaudeModel:
-    """Plays with ``claude-*`` models. All trials of an event loop that play it share its one client.
+    """Plays with ``claude-*`` models. All trials of an event loop that play it share its one client and limiter.
 
     Args:
         name: the model, as the API names it.
@@ -60,8 +62,7 @@ class ClaudeModel:
         self.name = name
         self._client = client
         self._price: Callable[[Message], float | None] | None = None
-        self._first = asyncio.Lock()
-        self._is_answering = False
+        self._limiter = Limiter()
         self._fatal: ModelFault | None = None  # no request has a chance any more
 
     def player(self, start: Start) -> ClaudeModel:
@@ -75,59 +76,55 @@ class ClaudeModel:
             self._client = None
 
     async def reply(self, request: Request) -> Reply:
-        """Send the conversation, retrying faults of the API until the request's deadline.
-
-        Until the first answer has arrived, one request at a time: a wrong key is told once, and what trials have in
-        common is in the API's cache when the others read it, instead of being written to it by each.
-        """
-        begin = asyncio.get_running_loop().time()
-        if not self._is_answering:
-            await self._acquire_first(request.deadline)
-            try:
-                if not self._is_answering:
-                    reply = await self._answer(request, begin)
-                    self._is_answering = True
-                    return reply
-            finally:
-                self._first.release()
-        return await self._answer(request, begin)
-
-    async def _acquire_first(self, deadline: float) -> None:
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._first.acquire()
-        except TimeoutError:
-            raise ModelFault("no answer yet to the first request of the run") from None
-
-    async def _answer(self, request: Request, begin: float) -> Reply:
+        """Send the conversation, retrying faults of the API until the request's deadline."""
         loop = asyncio.get_running_loop()
+        begin = loop.time()
         faults: list[str] = []
+        attempts, request_id = 0, None
         while True:
-            if self._fatal is not None:
-                raise self._fatal
-            started = loop.time()
             try:
-                message, request_id = await self._attempt(request)
-                reply = self._reply(message, request_id)
-                now = loop.time()
-                return replace(reply, faults=tuple(faults), latency_s=now - begin, lost_s=started - begin)
+                async with self._limiter.place(request.deadline) as place:
+                    reply = await self._attempt(request, place)
+                lost_s = place.started - begin
+                return replace(reply, faults=_kept(faults), latency_s=loop.time() - begin, lost_s=lost_s)
+            except NoPlace as error:
+                raise ModelFault("; ".join([*faults[-1:], str(error)]), request_id=request_id) from None
             except Exception as error:
-                request_id = getattr(error, "request_id", None)
-                if _is_too_long(error):
-                    stop = "model_context_window_exceeded"  # nothing was read, so nothing is billed
-                    return Reply([], stop, model=self.name, request_id=request_id, faults=tuple(faults))
-                fault = _describe(error)
-                if fault is None:
+                if (fault := _describe(error)) is None:
                     raise
                 faults.append(self._discreet(fault))
-                wait = _backoff(error, attempts=len(faults))
-                if problem := _gives_up(error, faults, seconds_left=request.deadline - loop.time() - wait):
-                    given_up = ModelFault(problem, request_id=request_id, fatal=_is_fatal(error))
+                request_id = getattr(error, "request_id", None)
+                attempts += not _is_refusal(error)
+                wait_s = _wait_s(error, attempts)
+                ended = _ended(error, attempts, wait_s, left_s=request.deadline - loop.time())
+                if ended is not None:
+                    given_up = ModelFault(faults[-1] + ended, request_id=request_id, fatal=_is_fatal(error))
                     self._fatal = given_up if given_up.fatal else None
                     raise given_up from None
-            await asyncio.sleep(wait)
+                if not _is_refusal(error):  # the limiter has all wait
+                    await asyncio.sleep(wait_s)
 
-    async def _attempt(self, request: Request) -> tuple[Message, str | None]:
+    async def _attempt(self, request: Request, place: Place) -> Reply:
+        """Send the conversation once, and tell the limiter what came of it."""
+        from anthropic import APIStatusError
+
+        if self._fatal is not None:
+            raise self._fatal
+        try:
+            response = await self._send(request)
+        except APIStatusError as error:
+            if _is_too_long(error):  # nothing was read, so nothing is billed
+                return Reply([], "model_context_window_exceeded", model=self.name, request_id=error.request_id)
+            if _is_refusal(error):
+                self._limiter.refused(place, error.response.headers)
+            else:
+                self._limiter.told(place, error.response.headers)
+            raise
+        reply = self._reply(_parsed(response.http_response, response.request_id), response.request_id)
+        self._limiter.answered(place, response.headers, reply.usage)
+        return reply
+
+    async def _send(self, request: Request) -> Any:
         client = self._client or self._connect()
         arguments: dict[str, Any] = {"messages": request.messages}
         if request.system:
@@ -136,14 +133,13 @@ class ClaudeModel:
             arguments["tools"] = request.tools
         loop = asyncio.get_running_loop()
         async with asyncio.timeout_at(min(request.deadline, loop.time() + REQUEST_TIMEOUT_S)):
-            response = await client.messages.with_raw_response.create(
+            return await client.messages.with_raw_response.create(
                 model=self.name,
                 max_tokens=request.max_tokens,
                 cache_control={"type": "ephemeral"},  # the automatic mode: the marker moves on every turn
                 timeout=REQUEST_TIMEOUT_S,
                 **arguments,
             )
-        return _parsed(response.http_response, response.request_id), response.request_id
 
     def _connect(self) -> AsyncAnthropic:
         from anthropic import AsyncAnthropic
@@ -169,6 +165,13 @@ class ClaudeModel:
         for secret in (getattr(self._client, "api_key", None), getattr(self._client, "auth_token", None)):
             said = said.replace(secret, "***") if secret else said
         return said[:400]
+
+
+def _kept(faults: list[str]) -> tuple[str, ...]:
+    """Return the faults as the record keeps them."""
+    if len(faults) <= MAX_FAULTS:
+        return tuple(faults)
+    return (*faults[: MAX_FAULTS - 1], f"... and {len(faults) - MAX_FAULTS + 1} more")
 
 
 def _parsed(response: Any, request_id: str | None) -> Message:
@@ -276,15 +279,34 @@ def _describe(error: Exception) -> str | None:
     return None
 
 
-def _gives_up(error: Exception, faults: list[str], *, seconds_left: float) -> str | None:
-    """Say why there will be no further attempt, or None if there will."""
+def _ended(error: Exception, attempts: int, wait_s: float, *, left_s: float) -> str | None:
+    """Say why there will be no further attempt, as the end of a sentence; None if there will."""
     if not _is_retryable(error):
-        return faults[-1]
-    if len(faults) >= MAX_ATTEMPTS:
-        return f"{faults[-1]} ({len(faults)} attempts)"
-    if seconds_left <= 0:
-        return f"{faults[-1]}; no time is left in the trial for another attempt (--trial-timeout)"
-    return None
+        return ""
+    if attempts >= MAX_ATTEMPTS:
+        return f" ({attempts} attempts)"
+    if wait_s < left_s:
+        return None
+    if (asked_s := _asked_s(error)) >= left_s > 0:
+        return f"; it asks to wait {asked_s:,.0f} s, and the trial has {left_s:,.0f} s left (--trial-timeout)"
+    return "; no time is left in the trial for another attempt (--trial-timeout)"
+
+
+def _wait_s(error: Exception, attempts: int) -> float:
+    """Return the seconds until the next attempt at the earliest: what the API asks for, if not backoff."""
+    if _is_refusal(error):
+        return _asked_s(error)
+    return max(backoff_s(attempts), _asked_s(error))
+
+
+def _asked_s(error: Exception) -> float:
+    response = getattr(error, "response", None)
+    return 0.0 if response is None else retry_after_s(response.headers)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Say whether the API takes no requests for now, whoever sends them."""
+    return getattr(error, "status_code", None) in (429, 529)
 
 
 def _is_retryable(error: Exception) -> bool:
@@ -313,29 +335,3 @@ def _is_too_long(error: Exception) -> bool:
     from anthropic import BadRequestError
 
     return isinstance(error, BadRequestError) and "prompt is too long" in str(error.api_message)
-
-
-def _backoff(error: Exception, attempts: int) -> float:
-    """Return the seconds to wait before the next attempt: what the API asks for, and never less than backoff."""
-    spread = random.uniform(0.75, 1.0)
-    backoff = min(0.5 * 2.0 ** (attempts - 1), MAX_BACKOFF_S) * spread
-    response = getattr(error, "response", None)
-    return backoff if response is None else max(backoff, _retry_after(response) or 0.0)
-
-
-def _retry_after(response: Any) -> float | None:
-    """Parse `retry-after-ms` and `retry-after` (seconds or an HTTP date)."""
-    from email.utils import parsedate_to_datetime
-
-    headers = response.headers
-    try:
-        if "retry-after-ms" in headers:
-            return float(headers["retry-after-ms"]) / 1000
-        if "retry-after" not in headers:
-            return None
-        try:
-            return float(headers["retry-after"])
-        except ValueError:
-            return parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time()
-    except ValueError:
-        return None

@@ -61,10 +61,20 @@ def _foot(record: Record) -> Iterator[str]:
     yield f"ended by: {record.limit or record.stop or 'fault'}"
     yield f"turns: {record.turns} · tool calls: {record.tool_calls} · " + _paid(record)
     yield "seconds: " + ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in record.seconds.items())
+    yield from _lost(record)
     if record.fault and record.fault.request_id:
         yield f"request id: {record.fault.request_id}"
     if record.fault and record.fault.details:
         yield record.fault.details
+
+
+def _lost(record: Record) -> Iterator[str]:
+    """Tell what the API kept the trial from: its faults, and the waits for its limits."""
+    if (seconds := sum(request.lost_s for request in record.requests)) >= 0.1:
+        yield f"lost to the API: {seconds:.1f} s"
+    for turn, request in enumerate(record.requests, start=1):
+        for fault in request.faults:
+            yield f"  turn {turn}: {fault}"
 
 
 def _paid(record: Record) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_rltask.models import claude
+from pytest_rltask.models import limiter
 from tests.claude.desk import TrialPlayer
 
 
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch) -> TrialPlayer:
     """Plays a trial of the desk against a script; waits between attempts take no time."""
-    monkeypatch.setattr(claude, "MAX_BACKOFF_S", 0.0)
+    monkeypatch.setattr(limiter, "MAX_BACKOFF_S", 0.0)
     return TrialPlayer()
