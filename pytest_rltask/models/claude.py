@@ -83,7 +83,7 @@ class ClaudeModel:
         attempts, request_id = 0, None
         while True:
             try:
-                async with self._limiter.place(request.deadline) as place:
+                async with self._limiter.place(request.deadline, since=begin) as place:
                     reply = await self._attempt(request, place)
                 lost_s = place.started - begin
                 return replace(reply, faults=_kept(faults), latency_s=loop.time() - begin, lost_s=lost_s)

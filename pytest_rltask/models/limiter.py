@@ -1,6 +1,7 @@
 """Slows all trials down to what the API takes, instead of letting some of them run into its limits until they fail.
 
-Every attempt at a request holds a place. Places are given in the order in which they are asked for, and
+Every attempt at a request holds a place. Places are given in the order in which the requests were made (one that was
+refused keeps its turn), and
 
 * none while the API wants no requests: a refusal (429, 529) pauses everybody, for as long as it asks, and for longer
   with each refusal that no answer follows;
@@ -17,11 +18,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
+import itertools
 import math
 import random
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_rltask.models.api_limits import Quota, quotas, retry_after_s
 from pytest_rltask.record import Usage
@@ -58,11 +60,13 @@ class Place:
     deadline: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, order=True)
 class _Waiter:
-    place: asyncio.Future[Place | None]
-    """None: turned away."""
+    since: float
+    number: int
     deadline: float
+    place: asyncio.Future[Place | None] = field(compare=False)
+    """None: turned away."""
 
 
 @dataclass
@@ -91,7 +95,8 @@ class Limiter:
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[_Waiter] = deque()
+        self._waiting: list[_Waiter] = []  # a heap
+        self._numbers = itertools.count()
         self._in_flight: set[Place] = set()
         self._allowed = 1.0
         self._is_answering = False
@@ -115,17 +120,20 @@ class Limiter:
         return self._allowed
 
     @contextlib.asynccontextmanager
-    async def place(self, deadline: float) -> AsyncIterator[Place]:
+    async def place(self, deadline: float, *, since: float | None = None) -> AsyncIterator[Place]:
         """Hold a place, once there is one.
 
         Args:
             deadline: time on the event loop's clock.
+            since: when the request was made, if this is not its first attempt.
 
         Raises:
             NoPlace: there was none before the deadline, or there cannot be.
         """
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), deadline)
-        self._waiting.append(waiter)
+        loop = asyncio.get_running_loop()
+        since = loop.time() if since is None else since
+        waiter = _Waiter(since, next(self._numbers), deadline, loop.create_future())
+        heapq.heappush(self._waiting, waiter)
         self._turn_away(waiter)
         try:
             self._admit()
@@ -195,7 +203,7 @@ class Limiter:
                     self._timer = asyncio.get_running_loop().call_at(at, self._admit)
                     return
                 waiter.place.set_result(self._start(Place(now, waiter.deadline)))
-            self._waiting.popleft()
+            heapq.heappop(self._waiting)
 
     def _start(self, place: Place) -> Place:
         self._in_flight.add(place)

@@ -113,7 +113,7 @@ def test_after_a_pause_requests_are_handed_out_over_the_time_a_reply_takes():
         return await together(*(refused_once() for _ in range(8)))
 
     # 4 of 8 places are left, and replies take 8 s: a place a second, and then as replies come.
-    assert virtual_time.run(starts()) == pytest.approx([19, 20, 21, 22, 27, 28, 29, 30])
+    assert sorted(virtual_time.run(starts())) == pytest.approx([19, 20, 21, 22, 27, 28, 29, 30])
 
 
 # ---- pauses ----
