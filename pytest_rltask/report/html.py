@@ -143,7 +143,7 @@ def _proof(row: Row) -> Iterator[str]:
     elif row.not_needed:
         yield "stopped early on a proof that assertions overruled"
     if row.not_afforded:
-        yield f"the money (--max-cost) ended it: {row.not_afforded} of {row.planned} runs not started"
+        yield f"the money (--max-cost) ended it: {row.not_afforded} of {row.planned} planned trials not started"
     prove = "decide" if verdict.word == "undecided" else "prove it"
     if verdict.word == "incomplete":
         yield "no trial was started" if row.planned == row.not_afforded else "too many trials have no grade"
