@@ -5,16 +5,18 @@ Everything that can be wrong with a marker, a task or a model's name is found he
 
 from __future__ import annotations
 
+import fnmatch
 import inspect
 import os
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import pytest
 
-from pytest_rltask.models.named import ModelName, load_replay, missing_key, parse_model
-from pytest_rltask.options import Options
+from pytest_rltask.models.named import ModelName, is_paid, load_replay, missing_key, parse_model, price_text
+from pytest_rltask.options import DEFAULT_MODEL, Options
 from pytest_rltask.record import Record
 from pytest_rltask.runlog import PlannedTrial, split_trial_id
 from pytest_rltask.task import Band, Episode, Limits, Task
@@ -52,6 +54,8 @@ class TrialItems:
         self.config = config
         self.options = options
         self.models = [_checked_model(name) for name in options.model]
+        if options.max_cost is not None:
+            _check_prices(self.models)
         self._tests_by_task: dict[str, str] = {}
         self._replays: dict[str, dict[tuple[str, int], Record]] = {}
 
@@ -102,12 +106,12 @@ class TrialItems:
     def _params(self, task: Task, name: str, marker: pytest.Mark, where: str) -> Iterable[TrialParam]:
         options = self.options
         runs = options.runs if "runs" in options.given else _marked_runs(marker, where) or options.runs
-        marked = None if "band" in options.given else _marked_band(marker, where)
-        band = marked or options.band or task.band
+        marked = {} if "band" in options.given else _marked_bands(marker, where)
         limits = self._limits(task, where)
         seeds = [options.seed + run for run in range(runs)]
         for model in self.models:
             self._check_playable(model, task, name, seeds)
+            band = _band_of(model.name, marked) or options.band or task.band
             for run, seed in enumerate(seeds):
                 yield TrialParam(task, name, model, run, seed, limits, band)
 
@@ -137,6 +141,8 @@ class TrialItems:
                     f"--model {model.name}: no recorded trial of task {name} with seed {missing[0]}; it has {has}: "
                     "give its --seed and --runs"
                 )
+        if self.options.plan:
+            return  # without a key
         if not self.config.option.collectonly and (problem := missing_key(model, os.environ, task.policies)):
             raise DefinitionError(problem)
 
@@ -154,6 +160,16 @@ def _checked_model(name: str) -> ModelName:
         return parse_model(name)
     except ValueError as error:
         raise pytest.UsageError(f"--model: {error}") from None
+
+
+def _check_prices(models: Iterable[ModelName]) -> None:
+    """Refuse to count the cost of models whose price is not known."""
+    for model in models:
+        if is_paid(model.name) and price_text(model.argument) is None:
+            raise pytest.UsageError(
+                f"--max-cost: the price of {model.name} is not known, so what its trials cost cannot be counted; "
+                "leave out --max-cost, or this model"
+            )
 
 
 def _called(make: Callable[[pytest.Config], Task], config: pytest.Config, where: str) -> Task:
@@ -181,17 +197,44 @@ def _marked_runs(marker: pytest.Mark, where: str) -> int | None:
     raise DefinitionError(f"{where}: runs={runs!r} in the marker is not a whole number of at least 1; write runs=10")
 
 
-def _marked_band(marker: pytest.Mark, where: str) -> Band | None:
+def _marked_bands(marker: pytest.Mark, where: str) -> dict[str, Band]:
+    """Return the marker's bands by model: by its name, or by a pattern of names as of files."""
     band = marker.kwargs.get("band")
-    if band is None or isinstance(band, Band):
+    if band is None:
+        return {}
+    if not isinstance(band, Mapping):
+        return {"*": _marked_band(band, f"{where}: band={band!r} in the marker", "band=(0.10, 0.40)")}
+    example = f'band={{"{DEFAULT_MODEL}": (0.10, 0.40), "claude-opus-*": (0.30, 0.70)}}'
+    if not band or not all(isinstance(model, str) and model for model in band):
+        raise DefinitionError(
+            f"{where}: band={band!r} in the marker does not give bands by models' names; write {example}"
+        )
+    return {
+        model: _marked_band(one, f"{where}: band={one!r} of {model!r} in the marker", example)
+        for model, one in band.items()
+    }
+
+
+def _marked_band(band: Any, what: str, example: str) -> Band:
+    if isinstance(band, Band):
         return band
     try:
         low, high = band
         return Band(float(low), float(high))
     except (TypeError, ValueError):
-        raise DefinitionError(
-            f"{where}: band={band!r} in the marker is not a pair of shares with low below high; write band=(0.10, 0.40)"
-        ) from None
+        raise DefinitionError(f"{what} is not a pair of shares with low below high; write {example}") from None
+
+
+def _band_of(model: str, bands: Mapping[str, Band]) -> Band | None:
+    """Return the band of a model: by its name, else by the first pattern that fits; None if none does.
+
+    Example:
+        >>> str(_band_of("claude-opus-5", {"claude-*": Band(0.1, 0.4), "claude-opus-5": Band(0.3, 0.7)}))
+        '30-70 %'
+    """
+    if model in bands:
+        return bands[model]
+    return next((band for pattern, band in bands.items() if fnmatch.fnmatchcase(model, pattern)), None)
 
 
 def planned(items: Iterable[pytest.Item]) -> list[PlannedTrial]:

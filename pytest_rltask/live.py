@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pytest_rltask.record import Record
 
-__all__ = ["LiveRun"]
+__all__ = ["LiveRun", "parsed", "unread"]
 
 
 class LiveRun:
@@ -36,14 +37,8 @@ class LiveRun:
 
     def read(self) -> LiveRun:
         """Take in what was written since the last reading; a line still being written is left for later."""
-        for file in self._path.glob("trials.*.jsonl"):
-            with file.open("rb") as lines:
-                lines.seek(self._read.get(file, 0))
-                for line in lines:
-                    if not line.endswith(b"\n"):
-                        break
-                    self._note(line, file)
-                    self._read[file] = self._read.get(file, 0) + len(line)
+        for line, file in unread(self._path, self._read):
+            self._note(line, file)
         return self
 
     def is_finished(self, trial_id: str) -> bool:
@@ -64,7 +59,7 @@ class LiveRun:
             return Record.from_json(json.loads(lines.readline()))
 
     def _note(self, line: bytes, file: Path) -> None:
-        entry = _entry(line)
+        entry = parsed(line)
         trial_id = str(entry.get("trial_id"))
         match entry.get("type"):
             case "started" if str(entry.get("at", "")) >= self._since:
@@ -77,7 +72,25 @@ class LiveRun:
                     self._finished[trial_id] = file, self._read.get(file, 0)
 
 
-def _entry(line: bytes) -> dict[str, Any]:
+def unread(path: Path, read: dict[Path, int]) -> Iterator[tuple[bytes, Path]]:
+    """Yield the lines that processes have appended to a run directory, each with its file.
+
+    Args:
+        path: the run directory.
+        read: how far each file was read; brought up to date behind each line.
+    """
+    for file in path.glob("trials.*.jsonl"):
+        with file.open("rb") as lines:
+            lines.seek(read.get(file, 0))
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break
+                yield line, file
+                read[file] = read.get(file, 0) + len(line)
+
+
+def parsed(line: bytes) -> dict[str, Any]:
+    """Return what a line says; nothing if it says nothing."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):

@@ -36,6 +36,8 @@ class Option:
     repeatable: bool = False
     is_switch: bool = False
     """Whether it takes no value: on where it is given, and ``true`` or ``false`` in the ini file."""
+    has_ini: bool = True
+    """Whether it is a setting of the ini file as well."""
 
     @property
     def name(self) -> str:
@@ -94,6 +96,16 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _dollars(text: str) -> float:
+    try:
+        value = float(text.removeprefix("$"))
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise ValueError("a positive number of US dollars")
+    return value
+
+
 def _gate(text: str) -> str:
     from pytest_rltask.verdict import GATES
 
@@ -142,6 +154,34 @@ OPTIONS = (
         "point: the observed rate lies in the band; proven: it is not proven outside; strict: it is proven inside",
         _gate,
     ),
+    Option(
+        "--stop-early",
+        "",
+        False,
+        "true",
+        "start no more trials of a task and model once its verdict is proven; those in flight are waited for",
+        bool,
+        is_switch=True,
+    ),
+    Option(
+        "--max-cost",
+        "USD",
+        None,
+        "5",
+        "start no trial that might take the run's cost past so many US dollars, errored trials and what a resumed run "
+        "cost before included; the gate then judges the trials that were started",
+        _dollars,
+    ),
+    Option(
+        "--plan",
+        "",
+        False,
+        "true",
+        "play nothing: show how many trials would be played, and what they may cost by the runs in --log-dir",
+        bool,
+        is_switch=True,
+        has_ini=False,
+    ),
     Option("--log-dir", "DIR", "logs", "logs", "where run directories are created", str),
     Option(
         "--resume",
@@ -167,6 +207,9 @@ class Options:
     sequential: bool
     band: Band | None
     gate: Gate
+    stop_early: bool
+    max_cost: float | None
+    plan: bool
     log_dir: str
     resume: str | None
     given: frozenset[str]
@@ -187,7 +230,7 @@ class Options:
                 given.add(option.name)
             if typed is not None:
                 values[option.name] = _parsed(option, typed, option.flag)
-            elif written := _written(option, config):
+            elif option.has_ini and (written := _written(option, config)):
                 values[option.name] = _parsed(option, written, f"ini setting {option.dest}:")
             else:
                 values[option.name] = (option.default,) if option.repeatable else option.default
@@ -198,7 +241,7 @@ class Options:
         words: list[tuple[str, ...]] = []
         for option in OPTIONS:
             value = getattr(self, option.name)
-            if value is None or option.name in ("log_dir", "resume"):
+            if value is None or option.name in ("log_dir", "resume", "plan"):
                 continue
             if option.is_switch:
                 if value:
@@ -221,6 +264,8 @@ def add_options(parser: pytest.Parser) -> None:
             default = f"; default {option.default}" if option.default is not None else ""
             value = {"action": "append" if option.repeatable else "store", "metavar": option.metavar}
         group.addoption(option.flag, dest=option.dest, default=None, help=f"{option.help}{default}", **value)
+        if not option.has_ini:
+            continue
         kind: Any = "bool" if option.is_switch else "args" if option.repeatable else "string"
         parser.addini(option.dest, f"{option.flag}: {option.help}", type=kind, default=None)
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 MARKER = "rltask"
 MARKER_HELP = (
     "rltask(*, task, runs=None, band=None, name=None): every run of `task` (a Task, or a function config -> Task) "
-    "is an item of this test, which asserts on its fixture `trial`; `band` is (low, high) as shares of 1"
+    "is an item of this test, which asserts on its fixture `trial`; `band` is (low, high) as shares of 1, or such "
+    "pairs by model"
 )
 CONTROLLER = "rltask-controller"
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
@@ -36,6 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER_HELP)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Controller(config), CONTROLLER)
+    if config.getoption("rltask_plan"):
+        config.option.dist = "no"  # pytest-xdist then starts no workers
     if any(config.getoption(option.dest) is not None for option in OPTIONS):
         _session(config)  # a wrong option is told before anything is collected
 
@@ -119,6 +122,12 @@ def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
         reporter.write_line(headline)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    plays_nothing = session.config.getoption("rltask_plan") and not session.testsfailed
+    return True if plays_nothing else None
+
+
 @pytest.fixture
 def trial(request: pytest.FixtureRequest) -> Trial:
     """The finished trial of this item: episode opened from its seed, played by the model, and graded."""
@@ -182,6 +191,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    if config.getoption("rltask_plan") and exitstatus == pytest.ExitCode.OK:
+        terminalreporter.section("plan", sep="=")
+        for line in _session(config).plan_lines():
+            terminalreporter.write_line(line)
     if summary := config.stash.get(SUMMARY, None):
         terminal = config.get_terminal_writer()
         interrupted = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)

@@ -13,21 +13,24 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import IO, Any, Literal, NamedTuple, get_args
 
 from pytest_rltask.record import SCHEMA_VERSION, Outcome, Record, known_fields
 
 __all__ = [
+    "NotStarted",
     "PlannedTrial",
     "Run",
     "RunLogError",
     "RunWriter",
     "amend",
+    "begun",
     "choose_run_dir",
+    "counting",
     "find_run_dir",
     "load_header",
     "load_plan",
@@ -60,6 +63,16 @@ class PlannedTrial:
     """Limits of the trial by name; empty if an earlier version planned it."""
 
 
+@dataclass(frozen=True)
+class NotStarted:
+    """Why the run did not start a planned trial, of its own accord."""
+
+    why: Literal["proven", "cost"]
+    """Its verdict was proven (``--stop-early``), or the money would not have lasted (``--max-cost``)."""
+    reason: str
+    """One sentence."""
+
+
 @dataclass
 class Run:
     """A run directory as loaded."""
@@ -69,8 +82,19 @@ class Run:
     plan: list[PlannedTrial]
     records: dict[str, Record] = field(default_factory=dict)
     """Finished trials by id."""
+    superseded: list[Record] = field(default_factory=list)
+    """Records that do not count, since their trial was played again; they were paid as well."""
+    starts: dict[str, list[str]] = field(default_factory=dict)
+    """When each trial was begun, by id."""
+    not_started: dict[str, NotStarted] = field(default_factory=dict)
+    """Planned trials that the run did not start, by id."""
     damaged_lines: int = 0
     """Half-written lines that were skipped."""
+
+    @property
+    def paid(self) -> list[Record]:
+        """All records, whether they count or not."""
+        return [*self.records.values(), *self.superseded]
 
 
 def utc_now() -> str:
@@ -143,6 +167,15 @@ class RunWriter:
         self._trials = self.path / f"trials.{writer}.jsonl"
         self._lock = threading.Lock()
 
+    def hold(self) -> IO[bytes]:
+        """Lock this process's file until the returned handle is closed or the process dies, for others to see."""
+        import fcntl
+
+        handle = self._trials.open("ab")
+        _sync_dir(self.path)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return handle
+
     def plan(self, trials: list[PlannedTrial]) -> None:
         """Write what is going to be played; every process of a run writes the same."""
         _write_whole(self.path / "plan.json", [asdict(trial) for trial in trials])
@@ -164,9 +197,15 @@ class RunWriter:
         at = datetime.now(UTC).isoformat()  # a later process may judge the trial again, in a file of its own
         self._append_line({"type": "assertion", "trial_id": trial_id, "outcome": outcome, "why": why, "at": at})
 
-    def skip(self, trial_id: str) -> None:
-        """Put on disk that a planned trial was skipped before it began: it is no longer part of the plan."""
-        self._append_line({"type": "skipped", "trial_id": trial_id})
+    def skip(self, trial_id: str, because: NotStarted | None = None) -> None:
+        """Put on disk that a planned trial was skipped before it began.
+
+        Args:
+            trial_id: of the trial.
+            because: why the run did not start it; None: a mark skips it, so that it is no longer part of the plan.
+        """
+        told = asdict(because) if because else {}
+        self._append_line({"type": "skipped", "trial_id": trial_id, "at": utc_now(), **told})
 
     def write_transcript(self, record: Record, text: str) -> Path:
         """Write the readable form of a trial and return its path."""
@@ -231,7 +270,7 @@ def load_records(run: Run) -> None:
     Raises:
         RunLogError: a file cannot be read.
     """
-    found = _Found({}, [], set())
+    found = _Found({}, [], {})
     for file in sorted(run.path.glob("trials.*.jsonl")):
         _load_trials(file, run, found)
     # Whoever asserted on a trial may have another file than whoever played it.
@@ -239,7 +278,13 @@ def load_records(run: Run) -> None:
         if trial_id in found.records:
             amend(found.records[trial_id], outcome, why)
     run.records = found.records
-    run.plan = [trial for trial in run.plan if trial.trial_id in run.records or trial.trial_id not in found.skipped]
+    left_out = {
+        trial_id: why
+        for trial_id, (at, why) in found.skipped.items()
+        if trial_id not in run.records and max(run.starts.get(trial_id, ()), default="") <= at
+    }
+    run.not_started = {trial_id: why for trial_id, why in left_out.items() if why}
+    run.plan = [trial for trial in run.plan if trial.trial_id not in left_out or trial.trial_id in run.not_started]
 
 
 def load_plan(path: Path) -> list[PlannedTrial]:
@@ -257,24 +302,14 @@ def load_plan(path: Path) -> list[PlannedTrial]:
         raise RunLogError(f"{path / 'plan.json'} is damaged: {error}") from None
 
 
-def _load_trial(file: Path, entry: dict[str, Any], run: Run) -> None:
-    if entry.get("type") == "trial":
-        try:
-            record = Record.from_json(entry)
-        except ValueError as error:
-            raise RunLogError(f"{file}: {error}") from None
-        run.records[record.trial_id] = record
-    elif entry.get("type") == "skipped":
-        run.plan = [trial for trial in run.plan if trial.trial_id != entry.get("trial_id")]
-
-
 class _Found(NamedTuple):
     """What the files of a run say, while they are read."""
 
     records: dict[str, Record]
     assertions: list[tuple[str, str, Outcome, str]]
     """When, which trial, its outcome, and why."""
-    skipped: set[str]
+    skipped: dict[str, tuple[str, NotStarted | None]]
+    """When a trial was skipped last, and why if the run decided so."""
 
 
 def _load_trials(file: Path, run: Run, found: _Found) -> None:
@@ -285,9 +320,16 @@ def _load_trials(file: Path, run: Run, found: _Found) -> None:
             except ValueError as error:
                 raise RunLogError(f"{file}: {error}") from None
             other = found.records.get(record.trial_id)
-            found.records[record.trial_id] = record if other is None else _counting(other, record)
+            if other is not None:
+                record, superseded = counting(other, record)
+                run.superseded.append(superseded)
+            found.records[record.trial_id] = record
+        elif entry.get("type") == "started":
+            run.starts.setdefault(str(entry.get("trial_id")), []).append(str(entry.get("at", "")))
         elif entry.get("type") == "skipped":
-            found.skipped.add(str(entry.get("trial_id")))
+            trial_id, at = str(entry.get("trial_id")), str(entry.get("at", ""))
+            why = NotStarted(entry["why"], str(entry.get("reason"))) if entry.get("why") in ("proven", "cost") else None
+            found.skipped[trial_id] = max(found.skipped.get(trial_id, ("", None)), (at, why), key=lambda skip: skip[0])
         elif entry.get("type") == "assertion":
             try:
                 if entry["outcome"] not in get_args(Outcome):
@@ -297,12 +339,17 @@ def _load_trials(file: Path, run: Run, found: _Found) -> None:
                 raise RunLogError(f"{file}: not a test's assertion: it has no {error}") from None
 
 
-def _counting(one: Record, other: Record) -> Record:
-    """Return which of two records of a trial counts: the first with a grade, else the last."""
+def counting(one: Record, other: Record) -> tuple[Record, Record]:
+    """Return, of two records of a trial, the one that counts and the other: the first with a grade, else the last."""
     if one.graded != other.graded:
-        return one if one.graded else other
+        return (one, other) if one.graded else (other, one)
     earlier, later = (one, other) if one.started <= other.started else (other, one)
-    return earlier if one.graded else later
+    return (earlier, later) if one.graded else (later, earlier)
+
+
+def begun(record: Record, starts: Iterable[str]) -> str:
+    """Return when a finished trial was begun, by what was written then; its record's own time is a little later."""
+    return max((at for at in starts if at <= record.started), default=record.started)
 
 
 def _entries(file: Path, run: Run) -> Iterator[dict[str, Any]]:

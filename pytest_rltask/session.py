@@ -25,14 +25,15 @@ from pytest_rltask.models.named import parse_model
 from pytest_rltask.options import Options, joined, without
 from pytest_rltask.provenance import provenance
 from pytest_rltask.record import SCHEMA_VERSION, Outcome, Record
-from pytest_rltask.runlog import PlannedTrial, RunWriter, amend, choose_run_dir, find_run_dir, utc_now
+from pytest_rltask.runlog import NotStarted, PlannedTrial, RunWriter, amend, choose_run_dir, find_run_dir, utc_now
 from pytest_rltask.wording import assertion_text, explained, explained_amendment, oneline, properties
 
 if TYPE_CHECKING:
-    from pytest_rltask.engines.local import LocalEngine
+    from pytest_rltask.engines.local import Admit, LocalEngine
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.report.terminal import Line
     from pytest_rltask.resume import Resumption
+    from pytest_rltask.stopping import Admission
     from pytest_rltask.trial import Trial, TrialSpec
 
 __all__ = ["Session"]
@@ -42,6 +43,7 @@ API_CONCURRENCY = 10
 
 RECORD_KEY = pytest.StashKey[Record]()
 IN_TEST_KEY = pytest.StashKey[bool]()
+NOT_STARTED_KEY = pytest.StashKey[NotStarted]()
 MISSED_KEY = pytest.StashKey[bool]()
 
 
@@ -63,12 +65,14 @@ class Session:
         """Whether a task is written wrongly, so that nothing is played."""
         self._headline_shown = False  # each worker of pytest-xdist gives occasion to
         self._writer: RunWriter | None = None
+        self._planned: list[PlannedTrial] = []
         self._plan: dict[str, PlannedTrial] = {}
         self._live: LiveRun | None = None
         self._later = Ahead(())
         self._recorded: dict[str, Record] = {}
         """Trials that are on disk already, by id: their items take these and play nothing."""
         self._engine: LocalEngine | None = None
+        self._admission: Admission | None = None
         self._resumption: Resumption | None = None
         self.checker = str(self._worker.get("rltask_checker", ""))
         """The worker of pytest-xdist that compares a resumed run with what it was, and writes its plan."""
@@ -104,7 +108,7 @@ class Session:
         """Write down what is going to be played, before the first trial."""
         if self.options.sequential:
             put_in_order(items)
-        trials = planned(items)
+        trials = self._planned = planned(items)
         if trials and not self._plays_nothing:
             header = self.header | provenance(self.config.rootpath)
             try:
@@ -123,7 +127,8 @@ class Session:
 
     @property
     def _plays_nothing(self) -> bool:
-        return self.broken or self.config.option.collectonly or self.config.option.setupplan
+        config = self.config.option
+        return self.broken or config.collectonly or config.setupplan or self.options.plan
 
     def _joined(self, items: list[pytest.Item], trials: list[PlannedTrial]) -> list[PlannedTrial]:
         """Return what is planned with the trials of the run that is resumed, and note those that count already."""
@@ -185,7 +190,14 @@ class Session:
             if record := self._taken_over(item.nodeid):
                 return record
             engine.submit([self._spec(item, param), *self._ahead(item)])
-        return engine.result(item.nodeid)
+        result = engine.result(item.nodeid)
+        if isinstance(result, NotStarted):  # before its turn; a test's assertion may have overruled a grader since
+            engine.submit([self._spec(item, param)])
+            result = engine.result(item.nodeid)
+        if isinstance(result, NotStarted):
+            item.stash[NOT_STARTED_KEY] = result
+            pytest.skip(result.reason)
+        return result
 
     def _taken_over(self, trial_id: str) -> Record | None:
         """Return the record of a trial that another worker finished before it died, which could not report it."""
@@ -263,7 +275,10 @@ class Session:
         record = item.stash.get(RECORD_KEY, None)
         if record is None:
             if report.skipped and is_trial(item) and self._writer is not None:
-                self._writer.skip(item.nodeid)
+                because = item.stash.get(NOT_STARTED_KEY, None)
+                self._writer.skip(item.nodeid, because)
+                if because:
+                    report.longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: {because.reason}")
         elif record.fault is not None:
             if report.failed and call.when == "setup":
                 vars(report)["rltask_errored"] = True
@@ -322,10 +337,28 @@ class Session:
                 lambda name: make_model(parse_model(name)),
                 concurrency=self._concurrency,
                 cores=self._cores,
-                started=self._writer.start,
+                admit=self._admits(self._writer),
                 finished=self._writer.append,
             )
         return self._engine
+
+    def _admits(self, writer: RunWriter) -> Admit:
+        """Return what lets trials start, and notes that they do."""
+        options = self.options
+        if not options.stop_early and options.max_cost is None:
+            return writer.start
+        from pytest_rltask.earlier import EarlierRuns
+        from pytest_rltask.stopping import Admission
+
+        self._admission = Admission(
+            writer,
+            self._plan.values(),
+            since=self.since,
+            stop_early=options.stop_early,
+            max_cost=options.max_cost,
+            dearest_before=EarlierRuns(self._log_dir, besides=writer.path).dearest,
+        )
+        return self._admission.ask
 
     def _concurrency(self, model: str) -> int:
         """Return how many trials of a model this process has in flight at once."""
@@ -350,7 +383,7 @@ class Session:
         run = load_run(self.run_dir)
         if not run.plan:
             return None
-        summary = summarise(run, self.options.gate)
+        summary = summarise(run, self.options.gate, stop_early=self.options.stop_early)
         try:
             write_reports(run, summary)
         except OSError as error:
@@ -371,11 +404,31 @@ class Session:
             interrupted=interrupted,
         )
 
+    def plan_lines(self) -> Iterator[str]:
+        """Return what ``--plan`` shows."""
+        from pytest_rltask.earlier import EarlierRuns
+        from pytest_rltask.plan import groups, plan_lines
+
+        old = self._resumption
+        reused = old.reused(self._planned) if old else {}
+        left = [trial for trial in self._planned if trial.trial_id not in reused]
+        yield from plan_lines(
+            groups(left, EarlierRuns(self._log_dir)),
+            reused=len(reused),
+            log_dir=self.options.log_dir,
+            max_cost=self.options.max_cost,
+            paid=sum(record.cost_usd or 0.0 for record in old.run.paid) if old else 0.0,
+        )
+        command = [word for word in map(str, self.config.invocation_params.args) if word != "--plan"]
+        yield f"next: {shlex.join(['pytest', *command])}"
+
     def close(self) -> None:
         """Give back the engine."""
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+        if self._admission is not None:
+            self._admission.close()
 
     def _old_header(self) -> dict[str, Any] | None:
         """Return the header of the run that is to be resumed."""
@@ -386,8 +439,12 @@ class Session:
         self._resumption = resumption(self.options.resume, self.options.log_dir, self.config.invocation_params.dir)
         return self._resumption.header
 
+    @property
+    def _log_dir(self) -> Path:
+        return Path(self.config.invocation_params.dir, self.options.log_dir)
+
     def _new_header(self) -> dict[str, Any]:
-        log_dir = Path(self.config.invocation_params.dir, self.options.log_dir)
+        log_dir = self._log_dir
         existing = next(path for path in (log_dir, *log_dir.parents) if path.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
             raise pytest.UsageError(_unwritable(self.options.log_dir, f"{existing} is no writable folder"))

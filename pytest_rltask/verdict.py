@@ -9,14 +9,26 @@ verdict is ever proven stays at most 5 %.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from pytest_rltask.task import Band
 
-__all__ = ["GATES", "Gate", "Levels", "Verdict", "VerdictWord", "clopper_pearson", "judge", "levels", "proven"]
+__all__ = [
+    "GATES",
+    "Gate",
+    "Levels",
+    "Proof",
+    "Verdict",
+    "VerdictWord",
+    "clopper_pearson",
+    "first_proof",
+    "judge",
+    "levels",
+    "proven",
+]
 
 VerdictWord = Literal["in band", "too easy", "too hard", "undecided", "incomplete"]
 Gate = Literal["point", "proven", "strict"]
@@ -56,6 +68,19 @@ class Verdict:
     """About how many further runs would prove the word at the observed rate; None: proven, or beyond all caps."""
 
 
+@dataclass(frozen=True)
+class Proof:
+    """A verdict that the first trials of a series prove."""
+
+    word: VerdictWord
+    passed: int
+    judged: int
+    """Trials with a grade, in order of start, that prove it."""
+
+    def __str__(self) -> str:
+        return f"{self.word} is proven after {self.judged} runs, {self.passed} of them passed"
+
+
 def clopper_pearson(passed: int, runs: int, level: float = 0.95) -> tuple[float, float]:
     """Return the exact binomial interval of a pass rate (Clopper & Pearson 1934, eq. of the two tails).
 
@@ -80,6 +105,7 @@ def clopper_pearson(passed: int, runs: int, level: float = 0.95) -> tuple[float,
     return low, high
 
 
+@lru_cache(maxsize=4096)  # a run that may stop early asks again before each trial
 def proven(passed: int, runs: int, band: Band, cap: int) -> VerdictWord | None:
     """Return the verdict that the counts prove, or None.
 
@@ -102,28 +128,70 @@ def proven(passed: int, runs: int, band: Band, cap: int) -> VerdictWord | None:
     return "in band" if above and below else None
 
 
-def judge(*, passed: int, judged: int, planned: int, band: Band, gate: Gate = "point") -> Verdict:
+def first_proof(outcomes: Iterable[bool | None], *, band: Band, planned: int) -> Proof | None:
+    """Return the first verdict that a series proves, looking after each of its trials; None if it proves none.
+
+    The levels hold for that many looks. They need the series in the order in which its trials *started*, cut off
+    before the first that has not ended: in the order in which they end, those that end fast come first, and they may
+    be the failures.
+
+    Args:
+        outcomes: of the trials in order of start: passed, missed, or None for an errored one.
+        band: where the pass rate should lie.
+        planned: trials that were to be played at most.
+
+    Example:
+        >>> first_proof([True] * 20, band=Band(), planned=20)
+        Proof(word='too easy', passed=5, judged=5)
+    """
+    cap = _cap(planned)
+    passed = judged = 0
+    for ended, outcome in enumerate(outcomes, start=1):
+        passed += outcome is True
+        judged += outcome is not None
+        word = proven(passed, judged, band, cap)
+        if word and ended - judged <= MAX_ERROR_SHARE * ended:
+            return Proof(word, passed, judged)
+    return None
+
+
+def judge(
+    *,
+    passed: int,
+    judged: int,
+    planned: int,
+    band: Band,
+    gate: Gate = "point",
+    started: int | None = None,
+    proof: Proof | None = None,
+) -> Verdict:
     """Judge the outcomes of one task and model.
 
     Args:
         passed: passed trials.
         judged: trials with a grade (passed, failed or cheated).
-        planned: trials that were to be played; those without a grade are errored or lost.
+        planned: trials that were to be played.
         band: where the pass rate should lie.
         gate: ``point`` asks that the observed rate lies in the band, ``proven`` that it is not proven outside,
             ``strict`` that it is proven inside.
+        started: trials that were given the chance, if not all that were planned; of these, those without a grade are
+            errored or lost.
+        proof: for which the series was stopped early. It stands, whatever trials still in flight then added.
     """
-    if judged == 0 or planned - judged > MAX_ERROR_SHARE * planned:
-        rate = passed / judged if judged else None
-        return Verdict("incomplete", False, rate, clopper_pearson(passed, judged) if judged else None, False, None)
-    rate = passed / judged
+    rate = passed / judged if judged else None
+    interval = clopper_pearson(passed, judged) if judged else None
+    if proof is not None:
+        return Verdict(proof.word, True, rate, interval, proof.word == "in band", None)
+    expected = planned if started is None else started
+    if rate is None or expected - judged > MAX_ERROR_SHARE * expected:
+        return Verdict("incomplete", False, rate, interval, False, None)
     shown = proven(passed, judged, band, _cap(max(planned, judged)))
     observed: VerdictWord = "in band" if rate in band else "too easy" if rate > band.high else "too hard"
     word = observed if gate == "point" else shown or "undecided"
     holds = word == "in band" or (gate == "proven" and word == "undecided")
     is_proven = shown == word
     more = None if is_proven else _more_runs(rate, judged, band, observed)
-    return Verdict(word, is_proven, rate, clopper_pearson(passed, judged), holds, more)
+    return Verdict(word, is_proven, rate, interval, holds, more)
 
 
 @lru_cache(maxsize=64)

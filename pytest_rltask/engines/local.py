@@ -12,10 +12,12 @@ import concurrent.futures
 import contextlib
 import threading
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 from pytest_rltask.models import Model
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.record import Fault, Record
+from pytest_rltask.runlog import NotStarted
 from pytest_rltask.task import Task
 from pytest_rltask.trial import TrialSpec, play, unplayed
 
@@ -25,6 +27,12 @@ CLEANUP_S = 1.5
 """Seconds that interrupted trials have to kill their processes and remove their files."""
 
 
+ASK_AGAIN_S = 0.2
+"""Seconds after which a trial that may start later asks again: that other processes' trials end is seen on disk."""
+
+Admit = Callable[[str], NotStarted | Literal["later"] | None]
+
+
 class LocalEngine:
     """One event loop, the models that play on it, and the trials that they play.
 
@@ -32,7 +40,8 @@ class LocalEngine:
         make_model: called once a model name, on first use.
         concurrency: of a model's name: how many of its trials are in flight at once.
         cores: how many trials may compute at once, whoever plays them.
-        started: called with a trial's id before it begins.
+        admit: called with a trial's id before it begins. None: it begins; else why it does not, for good or until it
+            asks again, once another trial has ended.
         finished: called with each record as soon as its trial has ended, one at a time; until it returns, nobody
             hears of the trial. Once a fault leaves a model's trials no chance, it is called for the first of them
             alone: the others count as not played.
@@ -45,16 +54,18 @@ class LocalEngine:
         concurrency: Callable[[str], int],
         cores: int,
         finished: Callable[[Record], None],
-        started: Callable[[str], None] = lambda trial_id: None,
+        admit: Admit = lambda trial_id: None,
     ) -> None:
         self._make_model = make_model
         self._concurrency = concurrency
-        self._started = started
+        self._admit = admit
         self._finished = finished
         self._models: dict[str, Model] = {}
         self._places: dict[str, asyncio.Semaphore] = {}
+        self._doors: dict[str, asyncio.Lock] = {}
+        self._one_ended = asyncio.Event()
         self._slots = asyncio.Semaphore(cores)
-        self._trials: dict[str, concurrent.futures.Future[Record]] = {}
+        self._trials: dict[str, concurrent.futures.Future[Record | NotStarted]] = {}
         self._hopeless: dict[str, Fault] = {}
         self._writer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="rltask-writer")
         self._loop = asyncio.new_event_loop()
@@ -71,13 +82,16 @@ class LocalEngine:
             if spec.trial_id not in self._trials:
                 self._trials[spec.trial_id] = asyncio.run_coroutine_threadsafe(self._play(spec), self._loop)
 
-    def result(self, trial_id: str) -> Record:
-        """Wait for a trial that was submitted, and return its record."""
+    def result(self, trial_id: str) -> Record | NotStarted:
+        """Wait for a trial that was submitted, and return its record; or why it was not started, to forget it."""
         try:
-            return self._trials[trial_id].result()
+            result = self._trials[trial_id].result()
         except BaseException:
             self.abort()
             raise
+        if isinstance(result, NotStarted):
+            del self._trials[trial_id]
+        return result
 
     def abort(self) -> None:
         """Cancel what is not finished, and give it a moment to clean up."""
@@ -98,15 +112,15 @@ class LocalEngine:
             self._loop.close()
         self._writer.shutdown(wait=False)
 
-    async def _play(self, spec: TrialSpec) -> Record:
+    async def _play(self, spec: TrialSpec) -> Record | NotStarted:
         name = spec.model
         if name not in self._models:
             self._models[name] = self._make_model(name)
             self._places[name] = asyncio.Semaphore(self._concurrency(name))
+            self._doors[name] = asyncio.Lock()
         async with self._places[name]:
-            if fault := self._hopeless.get(name):
-                return unplayed(spec, fault)
-            await self._loop.run_in_executor(self._writer, self._started, spec.trial_id)
+            if instead := await self._kept_out(spec):
+                return instead
             record = await play(spec, self._models[name], self._slots)
             if record.fault is not None and record.fault.fatal:
                 if name in self._hopeless:
@@ -114,7 +128,21 @@ class LocalEngine:
                 self._hopeless[name] = record.fault
             # Shielded: what is finished, and maybe paid, is not lost to an interrupt.
             await asyncio.shield(self._loop.run_in_executor(self._writer, self._finished, record))
+            self._one_ended.set()
         return record
+
+    async def _kept_out(self, spec: TrialSpec) -> Record | NotStarted | None:
+        """Wait for a trial's turn among those of its model; return what stands for it if it does not start then."""
+        async with self._doors[spec.model]:
+            while True:
+                if fault := self._hopeless.get(spec.model):
+                    return unplayed(spec, fault)
+                self._one_ended.clear()
+                answer = await self._loop.run_in_executor(self._writer, self._admit, spec.trial_id)
+                if answer != "later":
+                    return answer
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._one_ended.wait(), ASK_AGAIN_S)
 
     async def _all_ended(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}

@@ -11,7 +11,7 @@ from pytest_rltask.models import Model
 from pytest_rltask.record import Record
 from pytest_rltask.runlog import RunLogError, load_run
 
-__all__ = ["ModelName", "load_replay", "make_model", "missing_key", "parse_model"]
+__all__ = ["ModelName", "is_paid", "load_replay", "make_model", "missing_key", "parse_model", "price_text"]
 
 KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE")
 """Where the SDK looks for a credential, in its order."""
@@ -47,6 +47,11 @@ def parse_model(name: str) -> ModelName:
     if kind == "replay" and argument:
         return ModelName(name, "replay", argument)
     raise ValueError(f"unknown model {name!r}; write claude-..., policy:NAME or replay:RUN_DIR")
+
+
+def is_paid(name: str) -> bool:
+    """Say whether a model, by its name, costs anything: a policy or replay does not."""
+    return name.startswith("claude-")
 
 
 def missing_key(name: ModelName, environment: Mapping[str, str], policies: Collection[str]) -> str | None:
@@ -92,6 +97,17 @@ def load_replay(directory: str) -> dict[tuple[str, int], Record]:
     if not found:
         raise ValueError(f"--model replay:{directory}: the run has no judged trial to replay")
     return found
+
+
+def price_text(name: str) -> str | None:
+    """Return the price of a model of the API in words; None if it is not known."""
+    from genai_prices import Usage, calc_price
+
+    try:
+        price = calc_price(Usage(input_tokens=1), model_ref=name, provider_id="anthropic").model_price
+    except LookupError:
+        return None
+    return ", ".join(str(price).split(", ")[:2])  # of what is read and written; those of caches follow
 
 
 def make_model(name: ModelName) -> Model:

@@ -136,11 +136,17 @@ def _line(row: Row, index: int) -> Html:
 
 
 def _proof(row: Row) -> Iterator[str]:
-    """Yield what proof of the verdict would take."""
+    """Yield what ended the trials, and what proof of the verdict would take."""
     verdict = row.verdict
+    if row.not_needed and row.proof:
+        yield f"stopped early: proven after {row.proof.judged} of {row.planned} runs"
+    elif row.not_needed:
+        yield "stopped early on a proof that assertions overruled"
+    if row.not_afforded:
+        yield f"the money (--max-cost) ended it: {row.not_afforded} of {row.planned} planned trials not started"
     prove = "decide" if verdict.word == "undecided" else "prove it"
     if verdict.word == "incomplete":
-        yield "too many trials have no grade"
+        yield "no trial was started" if row.planned == row.not_afforded else "too many trials have no grade"
     elif verdict.more_runs is not None:
         yield f"about {verdict.more_runs} more run{'s' * (verdict.more_runs != 1)} would {prove}"
     elif not verdict.proven:

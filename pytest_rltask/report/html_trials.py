@@ -17,7 +17,7 @@ from pytest_rltask.runlog import PlannedTrial, Run, transcript_path
 
 __all__ = ["GLYPHS", "LINE_CHARS", "TrialView", "conversations"]
 
-GLYPHS = {"passed": "\u2713", "failed": "\u00d7", "cheated": "!", "errored": "E", "lost": "\u2013"}
+GLYPHS = {"passed": "\u2713", "failed": "\u00d7", "cheated": "!", "errored": "E", "lost": "\u2013", "skipped": "\u00bb"}
 """A mark for each outcome, so that none is told by its colour alone."""
 LOST = "lost: planned, but not played to its end"
 TOO_LONG = "The conversations of this run are too long for one page; the transcript has this one."
@@ -46,8 +46,10 @@ class TrialView:
 
     @property
     def outcome(self) -> str:
-        """The record's outcome, or `lost`."""
-        return self.record.outcome if self.record else "lost"
+        """The record's outcome, or `lost` or `skipped`."""
+        if self.record:
+            return self.record.outcome
+        return "skipped" if self.planned.trial_id in self.run.not_started else "lost"
 
     @property
     def name(self) -> str:
@@ -57,7 +59,7 @@ class TrialView:
     def square(self) -> Html:
         """Return the trial's square: a link that says outcome, score and reason."""
         record = self.record
-        said = [self.name, self.outcome, _score(record), _why(record)] if record else [self.name, LOST]
+        said = [self.name, self.outcome, _score(record), _why(record)] if record else [self.name, self._why_no_record]
         return element(
             "a",
             GLYPHS[self.outcome],
@@ -72,7 +74,9 @@ class TrialView:
         mark = element("span", GLYPHS[self.outcome], class_=f"mark {self.outcome}", aria_hidden="true")
         name = element("span", self.name, class_="name")
         if record is None:
-            return element("div", mark, name, element("span", LOST, class_="why"), class_="entry", id=self.anchor)
+            return element(
+                "div", mark, name, element("span", self._why_no_record, class_="why"), class_="entry", id=self.anchor
+            )
         paid = cost(dataclasses.replace(self.row, cost_usd=record.cost_usd))
         turns = f"{record.turns} turn{'s' * (record.turns != 1)}"
         numbers = [turns, *([paid] if paid != "-" else []), duration_text(record.seconds.get("total", 0.0))]
@@ -85,6 +89,11 @@ class TrialView:
             element("span", *(element("span", number) for number in numbers), class_="numbers"),
         ]
         return element("details", element("summary", *head, class_="entry"), self._body(record), class_="trial")
+
+    @property
+    def _why_no_record(self) -> str:
+        decision = self.run.not_started.get(self.planned.trial_id)
+        return f"not started: {decision.reason}" if decision else LOST
 
     def _body(self, record: Record) -> Html:
         path = transcript_path(self.run.path, record.task, record.trial_id).relative_to(self.run.path).as_posix()

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_rltask.models.named import is_paid
 from pytest_rltask.record import Record, Usage
-from pytest_rltask.runlog import PlannedTrial, Run, split_trial_id
+from pytest_rltask.runlog import PlannedTrial, Run, begun, split_trial_id
 from pytest_rltask.task import Band
-from pytest_rltask.verdict import Gate, Verdict, judge
+from pytest_rltask.verdict import Gate, Proof, Verdict, first_proof, judge
 
 __all__ = ["Row", "Summary", "summarise"]
 
@@ -35,13 +36,19 @@ class Row:
     errored: int
     lost: int
     """Planned but not on disk: interrupted, or the process that played it died."""
+    not_needed: int
+    """Planned but not started, since what `proof` says was proven."""
+    not_afforded: int
+    """Planned but not started, since the money would not have lasted."""
+    proof: Proof | None
+    """What is proven, if that stopped the trials early or was to."""
     verdict: Verdict
     mean_score: float | None
     turns: float | None
     """Mean turns of a judged trial."""
     usage: Usage
     cost_usd: float | None
-    """Cost of all trials, errored ones included; None: unknown."""
+    """Cost of all trials, with errored ones and those that were played again; None: unknown."""
     paid: bool
     """False if a policy or replay played, which costs nothing."""
     seconds: float
@@ -82,25 +89,44 @@ class Summary:
         return all(row.verdict.holds for row in self.rows)
 
 
-def summarise(run: Run, gate: Gate) -> Summary:
-    """Summarise a run directory."""
+def summarise(run: Run, gate: Gate, *, stop_early: bool = False) -> Summary:
+    """Summarise a run directory.
+
+    Args:
+        run: as loaded.
+        gate: what the verdicts must say.
+        stop_early: whether the first verdict that was proven stands. It does in any case where it kept trials from
+            starting.
+    """
     groups: dict[tuple[str, str], list[PlannedTrial]] = {}
     for trial in run.plan:
         groups.setdefault((trial.test, trial.model), []).append(trial)
-    rows = [_row(trials, run, gate) for trials in groups.values()]
+    rows = [_row(trials, run, gate, stop_early=stop_early) for trials in groups.values()]
     rows.sort(key=lambda row: (row.verdict.holds, WORST_FIRST.index(row.verdict.word), row.name, row.model))
     return Summary(rows, gate)
 
 
-def _row(planned: list[PlannedTrial], run: Run, gate: Gate) -> Row:
+def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool) -> Row:
     first = planned[0]
     records = [run.records[trial.trial_id] for trial in planned if trial.trial_id in run.records]
+    ids = {trial.trial_id for trial in planned}
+    paid = [record for record in run.paid if record.trial_id in ids]
+    why = Counter(run.not_started[trial_id].why for trial_id in ids if trial_id in run.not_started)
     count = Counter(record.outcome for record in records)
     judged = [record for record in records if record.outcome != "errored"]
     missed = [record for record in judged if record.outcome != "passed"]
     band = Band(*first.band)
-    verdict = judge(passed=count["passed"], judged=len(judged), planned=len(planned), band=band, gate=gate)
-    costs = [record.cost_usd for record in records]
+    proof = _proof(planned, run) if stop_early or why["proven"] else None
+    verdict = judge(
+        passed=count["passed"],
+        judged=len(judged),
+        planned=len(planned),
+        band=band,
+        gate=gate,
+        started=len(planned) - why["cost"],
+        proof=proof,
+    )
+    costs = [record.cost_usd for record in paid]
     return Row(
         task=first.task,
         test=first.test,
@@ -111,18 +137,32 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate) -> Row:
         failed=count["failed"],
         cheated=count["cheated"],
         errored=count["errored"],
-        lost=len(planned) - len(records),
+        lost=len(planned) - len(records) - sum(why.values()),
+        not_needed=why["proven"],
+        not_afforded=why["cost"],
+        proof=proof,
         verdict=verdict,
         mean_score=_mean(record.score for record in judged if record.score is not None),
         turns=_mean(record.turns for record in judged),
-        usage=sum((record.usage for record in records), Usage()),
+        usage=sum((record.usage for record in paid), Usage()),
         cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
-        paid=first.model.startswith("claude-"),
+        paid=is_paid(first.model),
         seconds=sum(record.seconds.get("total", 0.0) for record in records),
         reasons=_counted(record.label or "assertion" for record in missed),
         faults=_counted(_fault_line(record) for record in records if record.outcome == "errored"),
         example=next((record.trial_id for record in [*missed, *judged]), None),
     )
+
+
+def _proof(planned: list[PlannedTrial], run: Run) -> Proof | None:
+    """Return the first verdict that the trials of a task and model prove in their order of start.
+
+    It follows from the records anew: should a test's assertion have overruled the grader since, nothing is proven.
+    """
+    records = [run.records[trial.trial_id] for trial in planned if trial.trial_id in run.records]
+    records.sort(key=lambda record: begun(record, run.starts.get(record.trial_id, ())))
+    outcomes = (None if record.outcome == "errored" else record.outcome == "passed" for record in records)
+    return first_proof(outcomes, band=Band(*planned[0].band), planned=len(planned))
 
 
 def _fault_line(record: Record) -> str:

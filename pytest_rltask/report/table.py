@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
+
 from pytest_rltask.report.summary import Row
 
 __all__ = [
     "BAR_WIDTH",
     "COLUMNS",
+    "aligned",
     "bar",
     "cells",
     "cost",
+    "dollars",
     "duration_text",
     "gate_line",
+    "not_started",
     "tokens_text",
     "verdict_text",
 ]
@@ -45,6 +50,17 @@ def cells(row: Row, *, unicode: bool = True) -> list[str]:
     ]
 
 
+def aligned(table: Sequence[Sequence[str]], text_columns: Collection[str], gap: str = "  ") -> Iterator[str]:
+    """Yield the lines of a table, columns of text to the left and numbers to the right; the first line names them."""
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    for line in table:
+        cells = [
+            cell.ljust(width) if name in text_columns else cell.rjust(width)
+            for name, cell, width in zip(table[0], line, widths, strict=True)
+        ]
+        yield gap.join(cells).rstrip()
+
+
 def bar(row: Row, *, unicode: bool = True) -> str:
     """Draw the pass rate from 0 to 100 %: the band in brackets, the interval as a line, the rate as a dot."""
     empty, line, dot = ("·", "─", "●") if unicode else (".", "-", "o")
@@ -71,18 +87,38 @@ def gate_line(row: Row) -> str:
     """Return one sentence: the rate, the band, and what they say."""
     verdict = row.verdict
     if verdict.word == "incomplete":
-        missing = row.planned - row.judged
-        return f"incomplete: {missing} of {row.planned} trials of {row.name} have no grade (at most 20 % may)"
+        expected = row.planned - row.not_afforded
+        if not expected:
+            return f"incomplete: the money (--max-cost) ended before any trial of {row.name} by {row.model}"
+        missing = expected - row.judged
+        return f"incomplete: {missing} of {expected} trials of {row.name} have no grade (at most 20 % may)"
     assert verdict.rate is not None
     rate = f"pass rate {row.passed}/{row.judged} = {verdict.rate * 100:.0f} %"
-    return f"{verdict_text(row)}: {rate} of {row.name} by {row.model}, band {row.band}"
+    line = f"{verdict_text(row)}: {rate} of {row.name} by {row.model}, band {row.band}"
+    return "; ".join([line, *not_started(row)])
+
+
+def not_started(row: Row) -> Iterator[str]:
+    """Yield why planned trials were not started, a phrase each."""
+    if row.not_needed and row.proof:
+        yield f"stopped early: {row.proof}; {row.not_needed} of {row.planned} planned trials were not started"
+    elif row.not_needed:
+        proof = "on a proof that the test's assertions have overruled since"
+        yield f"{row.not_needed} of {row.planned} planned trials were not started, {proof}"
+    if row.not_afforded:
+        yield f"the money (--max-cost) ended it: {row.not_afforded} of {row.planned} planned trials were not started"
 
 
 def cost(row: Row) -> str:
     """Return the cost in US dollars; a dash where nothing is paid."""
     if row.cost_usd is None:
         return "unknown"
-    return f"${row.cost_usd:.2f}" if row.cost_usd >= 0.995 else f"${row.cost_usd:.4f}" if row.paid else "-"
+    return dollars(row.cost_usd) if row.paid or row.cost_usd >= 0.995 else "-"
+
+
+def dollars(usd: float) -> str:
+    """Return an amount in US dollars, to the cent or, below one dollar, closer."""
+    return f"${usd:.2f}" if usd >= 0.995 else f"${usd:.4f}"
 
 
 def _place(rate: float) -> int:

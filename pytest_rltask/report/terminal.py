@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from pytest_rltask.options import without
 from pytest_rltask.report.summary import Row, Summary
-from pytest_rltask.report.table import COLUMNS, cells
+from pytest_rltask.report.table import COLUMNS, cells, not_started
 from pytest_rltask.runlog import transcript_path
 
 __all__ = ["Line", "short_path", "summary_lines"]
@@ -42,6 +43,8 @@ def summary_lines(
         who = f"{row.name} by {row.model}" if several else row.name
         yield from _counted(f"{who} missed", row.reasons, {"yellow": True})
         yield from _counted(f"{who} errored", row.faults, {"red": True})
+        for why in not_started(row):
+            yield f"{who}: {why}", {"yellow": True}
         if row.lost:
             yield f"{who}: {row.lost} of {row.planned} planned trials were not played to the end", {"red": True}
     yield "", {}
@@ -101,10 +104,12 @@ def _next_command(summary: Summary, run_dir: Path, command: str) -> str:
     """Return what most likely helps next: mend faults and go on, play enough more to prove, or read."""
     worst = summary.rows[0]
     goes_on = ["--resume", short_path(run_dir)]
-    if worst.verdict.word == "incomplete" or any(row.lost for row in summary.rows):
-        return shlex.join([*shlex.split(command), *goes_on])
-    unproven = [row for row in summary.rows if row.verdict.more_runs]
     words = shlex.split(command)
+    if any(row.not_afforded for row in summary.rows):
+        return shlex.join([*without(words, "--max-cost"), "--max-cost", _enough(summary.rows), *goes_on])
+    if worst.verdict.word == "incomplete" or any(row.lost for row in summary.rows):
+        return shlex.join([*words, *goes_on])
+    unproven = [row for row in summary.rows if row.verdict.more_runs]
     selects = "-k" in words or "--lf" in words or any("::" in word for word in words)
     if unproven and not selects:  # more runs of one selected run are none
         runs = max(row.judged + (row.verdict.more_runs or 0) for row in unproven)
@@ -113,6 +118,16 @@ def _next_command(summary: Summary, run_dir: Path, command: str) -> str:
     if not summary.holds and example:
         return f"less {shlex.quote(short_path(example))}"
     return f"less {shlex.quote(short_path(run_dir / 'summary.md'))}"
+
+
+def _enough(rows: list[Row]) -> str:
+    """Return about how many dollars the whole run takes: half as much again for what is left, since trials differ."""
+    spent = sum(row.cost_usd or 0.0 for row in rows)
+    played = sum(row.judged + row.errored for row in rows if row.paid)
+    left = sum(row.not_afforded for row in rows)
+    enough = spent + 1.5 * left * spent / max(played, 1)
+    cents = 10.0 ** (2 - len(f"{enough:.0f}")) if enough >= 1 else 1000.0  # two digits that count, or tenths of a cent
+    return f"{math.ceil(enough * cents) / cents:g}"
 
 
 def short_path(path: Path) -> str:

@@ -1,0 +1,100 @@
+"""What the processes of a run have begun, finished and paid, kept up with while they go on.
+
+Unlike :mod:`~pytest_rltask.live` it keeps the outcome and cost of every trial, so that a process can decide by all of
+them whether another one may start. Conversations are read over and not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_rltask.live import parsed, unread
+from pytest_rltask.record import Record
+from pytest_rltask.runlog import begun, counting
+
+__all__ = ["Attempt", "Ledger"]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A trial that was begun and has no record."""
+
+    trial_id: str
+    at: str
+    file: Path
+    """Of the process that began it."""
+
+
+class Ledger:
+    """The trials of a run directory, in whatever state they are.
+
+    Args:
+        path: the run directory.
+        in_flight: says whether the process that made an attempt still plays it.
+    """
+
+    def __init__(self, path: Path, in_flight: Callable[[Attempt], bool]) -> None:
+        self.payments: list[tuple[str, float | None]] = []
+        """Trial and cost of every record, those that do not count included; None: unknown."""
+        self._path = path
+        self._in_flight = in_flight
+        self._read: dict[Path, int] = {}
+        self._records: dict[str, Record] = {}
+        self._asserted: dict[str, tuple[str, str]] = {}
+        self._starts: dict[str, list[str]] = {}
+        self._attempts: dict[tuple[str, Path], list[Attempt]] = {}
+
+    def read(self) -> Ledger:
+        """Take in what was written since the last reading."""
+        for line, file in unread(self._path, self._read):
+            entry = parsed(line)
+            trial_id, at = str(entry.get("trial_id")), str(entry.get("at", ""))
+            match entry.get("type"):
+                case "started":
+                    self._starts.setdefault(trial_id, []).append(at)
+                    self._attempts.setdefault((trial_id, file), []).append(Attempt(trial_id, at, file))
+                case "trial":
+                    self._finish(Record.from_json({**entry, "messages": [], "tools": []}), file)
+                case "assertion":
+                    said = (at, str(entry.get("outcome")))
+                    self._asserted[trial_id] = max(said, self._asserted.get(trial_id, said))
+        return self
+
+    def _finish(self, record: Record, file: Path) -> None:
+        trial_id, other = record.trial_id, self._records.get(record.trial_id)
+        self.payments.append((trial_id, record.cost_usd))
+        self._records[trial_id] = record if other is None else counting(other, record)[0]
+        if attempts := self._attempts.get((trial_id, file)):
+            attempts.pop()
+
+    def attempts(self) -> Iterator[tuple[Attempt, bool]]:
+        """Yield what was begun and has no record, and whether it is in flight: the others' process died."""
+        for attempts in self._attempts.values():
+            for attempt in attempts:
+                yield attempt, self._in_flight(attempt)
+
+    def outcomes(self, trial_ids: Iterable[str]) -> list[bool | None]:
+        """Return how trials ended, in the order in which they started: passed, missed, or None for an errored one.
+
+        It ends before the first that has not ended yet, or that the test has yet to judge.
+        """
+        ended: list[tuple[str, bool | None]] = []
+        pending: list[str] = []
+        flying = {attempt.trial_id for attempt, in_flight in self.attempts() if in_flight}
+        for trial_id in trial_ids:
+            record, starts = self._records.get(trial_id), self._starts.get(trial_id, [])
+            if record is None or not record.graded:
+                if trial_id in flying:
+                    pending.append(max(starts))
+                elif record is not None:
+                    ended.append((begun(record, starts), None))
+                continue
+            outcome = self._asserted.get(trial_id, ("", record.outcome))[1]
+            if outcome == "errored" and trial_id not in self._asserted:
+                pending.append(begun(record, starts))
+            else:
+                ended.append((begun(record, starts), None if outcome == "errored" else outcome == "passed"))
+        until = min(pending, default="~")
+        return [outcome for at, outcome in sorted(ended, key=lambda end: end[0]) if at < until]

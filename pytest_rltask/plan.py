@@ -1,0 +1,135 @@
+"""What ``--plan`` shows: the trials that would be played, and what they may cost. Nothing is played or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pytest_rltask.earlier import EarlierRuns, Experience
+from pytest_rltask.models.named import is_paid, price_text
+from pytest_rltask.report.table import aligned, dollars, tokens_text
+from pytest_rltask.runlog import PlannedTrial, split_trial_id
+
+__all__ = ["Group", "groups", "plan_lines"]
+
+COLUMNS = ("task", "model", "trials", "tokens a trial", "cost a trial", "cost")
+TEXT_COLUMNS = {"task", "model"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials of one task by one model that are to be played."""
+
+    name: str
+    model: str
+    trials: int
+    known: Experience | None
+    """What such trials took in earlier runs; None: there were none."""
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether they cost anything."""
+        return is_paid(self.model)
+
+    @property
+    def cost(self) -> float | None:
+        """What they will cost, by the mean of earlier ones; None: unknown."""
+        if not self.is_paid:
+            return 0.0
+        return self.trials * _mean(self.known.costs) if self.known else None
+
+
+def groups(trials: Iterable[PlannedTrial], earlier: EarlierRuns) -> list[Group]:
+    """Return the trials that are to be played by test and model, in their order."""
+    found: dict[tuple[str, str], list[PlannedTrial]] = {}
+    for trial in trials:
+        found.setdefault((trial.test, trial.model), []).append(trial)
+    return [
+        Group(_name(own[0]), model, len(own), earlier.of(own[0]) if is_paid(model) else None)
+        for (_, model), own in found.items()
+    ]
+
+
+def plan_lines(plan: list[Group], *, reused: int, log_dir: str, max_cost: float | None, paid: float) -> Iterator[str]:
+    """Yield the lines of the plan.
+
+    Args:
+        plan: what is to be played.
+        reused: trials of the run that is resumed which count already.
+        log_dir: where earlier runs were looked for.
+        max_cost: US dollars that the run may cost; None: any.
+        paid: what the run cost before it is resumed.
+    """
+    yield from aligned([COLUMNS, *map(_cells, plan)], TEXT_COLUMNS)
+    prices: Mapping[str, str | None] = {group.model: price_text(group.model) for group in plan if group.is_paid}
+    for group in plan:
+        if group.is_paid:
+            yield f"{group.name} by {group.model}: {_basis(group, log_dir)}"
+    for model, price in prices.items():
+        yield f"{model} costs {price}" if price else f"the price of {model} is not known"
+    costs = [group.cost for group in plan]
+    known = sum(cost for cost in costs if cost is not None)
+    count = sum(group.trials for group in plan)
+    kept = f", {reused} more are reused" if reused else ""
+    how = (
+        f"{dollars(known)} expected" + " and more" * (None in costs)
+        if known
+        else "unknown"
+        if None in costs
+        else "none"
+    )
+    yield f"{_trials(count)} to be played{kept}; cost: {how}"
+    if max_cost is not None:
+        yield f"--max-cost {max_cost:g}: {_limited(plan, max_cost - paid, paid)}"
+
+
+def _name(trial: PlannedTrial) -> str:
+    inside = split_trial_id(trial.test)[1]
+    return f"{trial.task}[{inside}]" if inside else trial.task
+
+
+def _cells(group: Group) -> tuple[str, ...]:
+    row = (group.name, group.model, str(group.trials))
+    if not group.is_paid:
+        return (*row, "-", "-", "-")
+    if group.known is None or group.cost is None:
+        return (*row, "unknown", "unknown", "unknown")
+    tokens, costs = group.known.tokens, group.known.costs
+    return (
+        *row,
+        f"{tokens_text(round(_mean(tokens)))} ({tokens_text(min(tokens))} to {tokens_text(max(tokens))})",
+        f"{dollars(_mean(costs))} ({dollars(min(costs))} to {dollars(max(costs))})",
+        dollars(group.cost),
+    )
+
+
+def _basis(group: Group, log_dir: str) -> str:
+    if group.known is None:
+        return f"no earlier trial in {log_dir}"
+    which = "" if group.known.is_same_task else ", of the task as it was then or with other parameters"
+    return f"mean and range of {_trials(len(group.known.costs))} in {log_dir}{which}"
+
+
+def _limited(plan: list[Group], left: float, paid: float) -> str:
+    """Say where the money would end."""
+    before = f"{dollars(paid)} was paid before; " if paid else ""
+    started = 0
+    for group in plan:
+        if group.cost is None:
+            return f"{before}cannot be told, as the cost of {group.name} by {group.model} is unknown"
+        each = group.cost / group.trials
+        lasts = group.trials if group.cost <= left else int(left / each) if left > 0 else 0
+        started, left = started + lasts, left - lasts * each
+    count = sum(group.trials for group in plan)
+    if started < count:
+        return f"{before}would end the run after about {started} of {_trials(count)}"
+    return f"{before}enough at the mean cost"
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'s' * (count != 1)}"
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers)

@@ -1,0 +1,153 @@
+"""May a trial that is due still start? Each process of a run asks this for its trials.
+
+Two things may keep one from starting: the verdict on its task and model is proven (``--stop-early``), or the money
+would not last (``--max-cost``). The answer follows from what all processes have written into the run directory. It is
+given, and the start noted, under a lock, so that they answer one after the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from pytest_rltask.ledger import Attempt, Ledger
+from pytest_rltask.models.named import is_paid
+from pytest_rltask.report.table import dollars
+from pytest_rltask.runlog import NotStarted, PlannedTrial, RunWriter
+from pytest_rltask.task import Band
+from pytest_rltask.verdict import first_proof
+
+__all__ = ["LATER", "Admission", "Funds"]
+
+LATER: Final = "later"
+"""The answer if it depends on trials in flight: ask again once one has ended."""
+
+
+class Admission:
+    """Lets trials start, or says why they do not.
+
+    Args:
+        writer: of this process; it notes the starts.
+        plan: the trials of the run.
+        since: UTC time, ISO 8601, at which this invocation began: what an earlier one began is not in flight.
+        stop_early: whether a task's trials end once its verdict is proven.
+        max_cost: US dollars that the run may cost, with what it cost before it was resumed; None: any.
+        dearest_before: returns what the dearest trial like a given one cost in earlier runs; None: there was none.
+    """
+
+    def __init__(
+        self,
+        writer: RunWriter,
+        plan: Iterable[PlannedTrial],
+        *,
+        since: str,
+        stop_early: bool,
+        max_cost: float | None,
+        dearest_before: Callable[[PlannedTrial], float | None],
+    ) -> None:
+        self._writer = writer
+        self._plan = {trial.trial_id: trial for trial in plan}
+        self._groups: dict[tuple[str, str], list[str]] = {}
+        for trial in self._plan.values():
+            self._groups.setdefault((trial.test, trial.model), []).append(trial.trial_id)
+        self._since = since
+        self._stop_early = stop_early
+        self._max_cost = max_cost
+        self._dearest_before = dearest_before
+        self._ledger = Ledger(writer.path, self._is_in_flight)
+        self._held = writer.hold()
+
+    def close(self) -> None:
+        """Let other processes see that this one plays no more."""
+        self._held.close()
+
+    def ask(self, trial_id: str) -> NotStarted | Literal["later"] | None:
+        """Let a trial start, and note that it does (None); or say why it does not."""
+        trial = self._plan[trial_id]
+        with locked(self._writer.path / "run.json"):
+            self._ledger.read()
+            answer = self._proven(trial) or self._unaffordable(trial)
+            if answer is None:
+                self._writer.start(trial_id)
+        return answer
+
+    def _proven(self, trial: PlannedTrial) -> NotStarted | None:
+        if not self._stop_early:
+            return None
+        group = self._groups[trial.test, trial.model]
+        proof = first_proof(self._ledger.outcomes(group), band=Band(*trial.band), planned=len(group))
+        return NotStarted("proven", f"stopped early: {proof}") if proof else None
+
+    def _unaffordable(self, trial: PlannedTrial) -> NotStarted | Literal["later"] | None:
+        if self._max_cost is None or not is_paid(trial.model):
+            return None
+        payments = self._ledger.payments
+        if unpriced := next((trial_id for trial_id, cost in payments if cost is None), None):
+            return NotStarted("cost", f"--max-cost {self._max_cost:g}: what {unpriced} cost is not known")
+        funds = Funds(self._max_cost, spent=sum(cost for _, cost in payments if cost))
+        for attempt, in_flight in self._ledger.attempts():
+            other = self._plan.get(attempt.trial_id)
+            if other and is_paid(other.model):
+                funds = funds.reserving(self._dearest(other), in_flight=in_flight)
+        return funds.answer(self._dearest(trial))
+
+    def _dearest(self, trial: PlannedTrial) -> float | None:
+        """Return what the dearest trial of the same test and model cost, here or in earlier runs; None: unknown."""
+        group = set(self._groups[trial.test, trial.model])
+        here = (cost for trial_id, cost in self._ledger.payments if cost and trial_id in group)
+        return max(max(here, default=0.0), self._dearest_before(trial) or 0.0) or None
+
+    def _is_in_flight(self, attempt: Attempt) -> bool:
+        return attempt.at >= self._since and is_held(attempt.file)
+
+
+@dataclass(frozen=True)
+class Funds:
+    """The money of a run, and what of it is spent or may be."""
+
+    limit: float
+    spent: float
+    reserved: float = 0.0
+    """What the trials in flight may cost, as far as anything is known of their like."""
+    is_testing: bool = False
+    """Whether a trial is in flight of whose like nothing is known."""
+
+    def reserving(self, dearest: float | None, *, in_flight: bool) -> Funds:
+        """Set aside what a trial that was begun may cost. One whose process died may have been paid in full."""
+        if not in_flight:
+            return replace(self, spent=self.spent + (dearest or 0.0))
+        if dearest is None:
+            return replace(self, is_testing=True)
+        return replace(self, reserved=self.reserved + dearest)
+
+    def answer(self, dearest: float | None) -> NotStarted | Literal["later"] | None:
+        """Say whether the money lasts for one more trial; the first of its kind starts alone, for what it will cost."""
+        needed = dearest or 0.0
+        if self.spent >= self.limit or self.spent + needed > self.limit:
+            more = f", and another trial may cost {dollars(needed)}" if needed else ""
+            return NotStarted("cost", f"--max-cost {self.limit:g}: {dollars(self.spent)} is spent{more}")
+        is_known = dearest is not None
+        lasts = self.spent + self.reserved + needed <= self.limit if is_known else not self.is_testing
+        return None if lasts else LATER
+
+
+def is_held(file: Path) -> bool:
+    """Say whether the process that writes a file is alive: it holds the file as long."""
+    with file.open("rb") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file among all processes."""
+    with path.open("rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,168 @@
+"""Who may still start, asked directly: money in flight, dead processes, and who goes first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_rltask.record import Fault, Outcome, Record, RequestLog, Usage
+from pytest_rltask.runlog import NotStarted, PlannedTrial, RunWriter, utc_now
+from pytest_rltask.stopping import LATER, Admission, Funds
+
+CLAUDE = "claude-haiku-4-5"
+
+
+@pytest.mark.parametrize(
+    ("funds", "dearest", "answer"),
+    [
+        (Funds(1.0, spent=0.0), None, "starts"),
+        (Funds(1.0, spent=0.0, is_testing=True), None, "later"),  # one of unknown cost at a time
+        (Funds(1.0, spent=0.0, is_testing=True), 0.3, "starts"),
+        (Funds(1.0, spent=0.5, reserved=0.2), 0.3, "starts"),  # to the very limit
+        (Funds(1.0, spent=0.5, reserved=0.3), 0.3, "later"),  # those in flight may turn out cheaper
+        (Funds(1.0, spent=0.8), 0.3, "never"),
+        (Funds(1.0, spent=0.8, reserved=0.1), 0.3, "never"),  # whatever they turn out to cost
+        (Funds(1.0, spent=1.0), None, "never"),
+        (Funds(1.0, spent=0.9), None, "starts"),
+    ],
+)
+def test_money_lasts_or_does_not(funds: Funds, dearest: float | None, answer: str):
+    given = funds.answer(dearest)
+
+    assert answer == {None: "starts", LATER: "later"}.get(given if not isinstance(given, NotStarted) else "", "never")
+
+
+def plan(runs: int, model: str = CLAUDE) -> list[PlannedTrial]:
+    """Plan the trials of one task."""
+    return [
+        PlannedTrial(f"t.py::t[run-{i:02d}]", "t.py::t", "t", "digest", model, i, i, (0.1, 0.4)) for i in range(runs)
+    ]
+
+
+def record(trial: PlannedTrial, outcome: Outcome = "passed", cost: float | None = 0.1) -> Record:
+    """Make the record of a trial that ended just now."""
+    request = RequestLog("req", trial.model, "end_turn", Usage(10, 10), cost, 0.1)
+    return Record(
+        trial.trial_id, trial.task, trial.task_digest, trial.model, trial.run, trial.seed, outcome,
+        score=None if outcome == "errored" else float(outcome == "passed"), requests=[request], started=utc_now(),
+        fault=Fault("api", "down") if outcome == "errored" else None,
+    )  # fmt: skip
+
+
+class Process:
+    """A process of a run."""
+
+    def __init__(self, path: Path, name: str, trials: list[PlannedTrial], **options: object) -> None:
+        self.writer = RunWriter(path, name, {"id": "a", "schema": 1})
+        settings = {"since": "", "stop_early": False, "max_cost": None, "dearest_before": lambda trial: None}
+        self.admission = Admission(self.writer, trials, **{**settings, **options})
+        self.ask = self.admission.ask
+
+
+def never(answer: object) -> str:
+    """Return why a trial never starts."""
+    assert isinstance(answer, NotStarted)
+    return answer.reason
+
+
+def test_the_first_trial_of_unknown_cost_starts_alone_in_all_processes(tmp_path: Path):
+    trials = plan(4)
+    one, two = (Process(tmp_path / "run", name, trials, max_cost=0.25) for name in ("gw0", "gw1"))
+
+    assert one.ask(trials[0].trial_id) is None
+    assert two.ask(trials[1].trial_id) == LATER
+    one.writer.append(record(trials[0]))
+    assert two.ask(trials[1].trial_id) is None
+    assert one.ask(trials[2].trial_id) == LATER  # 0.10 is spent and 0.10 in flight
+    two.writer.append(record(trials[1], cost=0.02))
+    assert one.ask(trials[2].trial_id) is None
+    one.writer.append(record(trials[2]))
+    assert never(one.ask(trials[3].trial_id)) == "--max-cost 0.25: $0.2200 is spent, and another trial may cost $0.1000"
+
+
+def test_a_trial_whose_process_died_counts_as_spent(tmp_path: Path):
+    trials = plan(3)
+    one, two = (Process(tmp_path / "run", name, trials, max_cost=0.25) for name in ("gw0", "gw1"))
+    one.ask(trials[0].trial_id)
+    one.writer.append(record(trials[0]))
+    one.ask(trials[1].trial_id)
+    assert two.ask(trials[2].trial_id) == LATER
+
+    one.admission.close()  # as the system does for a process that dies
+
+    assert "$0.2000 is spent" in never(two.ask(trials[2].trial_id))
+
+
+def test_what_an_earlier_invocation_left_in_flight_is_not_waited_for(tmp_path: Path):
+    trials = plan(3)
+    before = Process(tmp_path / "run", "main", trials, max_cost=1.0)
+    before.ask(trials[0].trial_id)
+    before.admission.close()
+
+    now = Process(tmp_path / "run", "main", trials, max_cost=1.0, since="9999")
+
+    assert now.ask(trials[0].trial_id) is None
+
+
+def test_earlier_runs_say_what_to_set_aside(tmp_path: Path):
+    trials = plan(5)
+    process = Process(tmp_path / "run", "main", trials, max_cost=0.5, dearest_before=lambda trial: 0.2)
+
+    assert [process.ask(trial.trial_id) for trial in trials[:3]] == [None, None, LATER]
+
+
+def test_what_is_not_paid_is_not_counted(tmp_path: Path):
+    trials = plan(3, "policy:solver")
+    process = Process(tmp_path / "run", "main", trials, max_cost=0.01)
+
+    assert [process.ask(trial.trial_id) for trial in trials] == [None, None, None]
+
+
+def test_a_trial_whose_price_turns_out_unknown_is_the_last(tmp_path: Path):
+    trials = plan(2)
+    process = Process(tmp_path / "run", "main", trials, max_cost=0.5)
+    process.ask(trials[0].trial_id)
+    process.writer.append(record(trials[0], cost=None))
+
+    assert "what t.py::t[run-00] cost is not known" in never(process.ask(trials[1].trial_id))
+
+
+def test_a_series_is_read_in_the_order_of_its_starts_up_to_the_first_in_flight(tmp_path: Path):
+    trials = plan(20)
+    one, two = (Process(tmp_path / "run", name, trials, stop_early=True) for name in ("gw0", "gw1"))
+    assert one.ask(trials[0].trial_id) is None  # the first to start is the last to end
+    for trial in trials[1:7]:
+        assert two.ask(trial.trial_id) is None
+        two.writer.append(record(trial))
+
+    assert two.ask(trials[7].trial_id) is None
+    one.writer.append(record(trials[0]))
+    assert never(one.ask(trials[8].trial_id)) == "stopped early: too easy is proven after 5 runs, 5 of them passed"
+
+
+def test_a_trial_that_is_played_again_counts_where_it_began_last(tmp_path: Path):
+    trials = plan(20)
+    process = Process(tmp_path / "run", "main", trials, stop_early=True)
+    process.ask(trials[0].trial_id)
+    process.writer.append(record(trials[0], "errored"))
+    for trial in trials[1:5]:
+        process.ask(trial.trial_id)
+        process.writer.append(record(trial))
+
+    assert process.ask(trials[0].trial_id) is None  # four of four are no proof
+    process.writer.append(record(trials[0], "failed"))
+    assert process.ask(trials[5].trial_id) is None
+
+
+def test_the_last_word_on_a_trial_is_the_tests(tmp_path: Path):
+    trials = plan(20)
+    process = Process(tmp_path / "run", "main", trials, stop_early=True)
+    for trial in trials[:5]:
+        process.ask(trial.trial_id)
+        process.writer.append(record(trial))
+    assert never(process.ask(trials[5].trial_id))
+
+    process.writer.amend(trials[2].trial_id, "failed", "no")
+
+    assert process.ask(trials[5].trial_id) is None
