@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rltask.ahead import Ahead
+from pytest_rltask.interrupt import Interrupts, StopFile
 from pytest_rltask.items import TrialItems, TrialParam, is_trial, may_start_ahead, params_by_id, planned, put_in_order
 from pytest_rltask.live import LiveRun
 from pytest_rltask.models.named import parse_model
@@ -76,6 +77,7 @@ class Session:
         """Whether the plan that a run is resumed with has been accepted and written."""
         self.since = str(self._worker.get("rltask_since") or utc_now())
         """When this invocation began: a run that it resumes has older trials."""
+        self._interrupts = Interrupts(config, self.since)
         handed = self._worker.get("rltask")
         self.header: dict[str, Any] = json.loads(handed) if handed else self._old_header() or self._new_header()
 
@@ -116,6 +118,7 @@ class Session:
                 self._later = Ahead(items)
                 self._live = LiveRun(self._writer.path, since=self.since)
                 self._checked = True
+                self._interrupts.install(self._writer.path)
             except OSError as error:
                 if self._resumption is not None:
                     raise pytest.UsageError(f"--resume {self._resumption.shown}: {error}") from None
@@ -161,6 +164,8 @@ class Session:
         if run_dir is None or self._headline_shown:
             return ""
         self._headline_shown = True
+        if not self._plays_nothing:
+            self._interrupts.install(run_dir)
         return f"rltask: {self.command}\nrltask: records in {run_dir}" + (going_on and f"\n{going_on}")
 
     def play(self, item: pytest.Item, param: object) -> Trial:
@@ -324,6 +329,7 @@ class Session:
                 cores=self._cores,
                 started=self._writer.start,
                 finished=self._writer.append,
+                is_stopped=StopFile(self._writer.path, self.since).is_there if self.is_worker else None,
             )
         return self._engine
 
