@@ -163,6 +163,7 @@ def started(folder: Path, situation: Situation, *arguments: str) -> Iterator[Int
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_heed_ctrl_c,
         )
         run = Interrupted(folder, process)
         try:
@@ -184,6 +185,11 @@ def started(folder: Path, situation: Situation, *arguments: str) -> Iterator[Int
             log.seek(0)
             run.output = log.read().decode(errors="replace")
             log.close()
+
+
+def _heed_ctrl_c() -> None:
+    """Undo what a shell does to its background jobs, of which this process may be one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def processes_in(folder: Path) -> dict[int, str]:
