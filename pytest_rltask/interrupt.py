@@ -92,10 +92,13 @@ class Interrupts:
             self._config.add_cleanup(stop.remove)
             stop.write()
         if not self._config.getoption("fulltrace"):
-            excinfo.traceback = excinfo.traceback[-1:]  # the only frame that is shown
+            # Only the place is shown: for the source of each frame, all modules of the process would be searched.
+            visible = excinfo.traceback.filter(excinfo) or excinfo.traceback
+            excinfo.traceback = type(visible)([visible[-1].with_repr_style("value")])  # type: ignore[arg-type]
         gc.freeze()  # pytest collects garbage ten times before it ends, each time among all objects of the SDK
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        __tracebackhide__ = True
         now = time.monotonic()
         if now - self._heard < ENDING_S:
             return  # after that, whoever insists is heard: a fixture may hang

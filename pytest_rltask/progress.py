@@ -46,6 +46,7 @@ class Progress:
         self._run_dir = run_dir
         self._live = LiveRun(run_dir, since=since)
         self._plan: list[PlannedTrial] = []
+        self._names: dict[tuple[str, str], str] = {}
         self._most_in_flight = 1
 
     def line(self, width: int, *, unicode: bool = True, now: str | None = None) -> str:
@@ -56,7 +57,9 @@ class Progress:
             unicode: whether the terminal can show more than ASCII.
             now: UTC, ISO 8601, if not the time of the clock.
         """
-        self._plan = self._plan or load_plan(self._run_dir)
+        if not self._plan:
+            self._plan = load_plan(self._run_dir)
+            self._names = _names(self._plan)
         parts = list(self._parts(now or utc_now()))
         separator = " · " if unicode else " | "
         shown: list[int] = []
@@ -89,7 +92,7 @@ class Progress:
     def _rows(self, now: str) -> list[_Row]:
         """Count what was written up to now."""
         live = self._live.read()
-        rows = {key: _Row(name) for key, name in _names(self._plan).items()}
+        rows = {key: _Row(name) for key, name in self._names.items()}
         for trial in self._plan:
             row, trial_id = rows[trial.test, trial.model], trial.trial_id
             if ended := live.ended.get(trial_id):

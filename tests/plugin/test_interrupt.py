@@ -34,6 +34,7 @@ def assert_ended_in_order(run: Interrupted) -> None:
     assert run.left == []
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, run.output
     assert "Traceback" not in run.output
+    assert "interrupt.py:" not in run.output, "the place is where the run was, not our handler"
     (run_dir,) = run.folder.glob("logs/run_*")
     assert {"report.html", "report.json", "summary.md"} <= {path.name for path in run_dir.iterdir()}
     assert not (run_dir / ".interrupted").exists()
