@@ -14,7 +14,7 @@ RUNS ?= 10
 BENCH_DATA := RLTASK_SECRET=00000000000000000000000000000000
 SEED ?= 120
 
-.PHONY: bench test lint bench-startup bench-overhead bench-imbalance clean
+.PHONY: bench test lint bench-startup bench-overhead bench-interrupt bench-imbalance clean
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -32,6 +32,9 @@ bench-startup: $(VENV)/.dev  ## what the plugin costs a suite without tasks
 
 bench-overhead: $(VENV)/.dev  ## what the trial loop costs over the bare SDK
 	$(BIN)/python -m tests.bench.overhead
+
+bench-interrupt: $(VENV)/.dev  ## how long a run takes to end after Ctrl-C (15 minutes)
+	$(BIN)/python -m tests.bench.interrupt
 
 bench-imbalance: $(VENV)/.dev  ## what the task imbalance gains over writing it straight away (8 minutes)
 	$(BIN)/python -m tests.bench.imbalance

@@ -6,11 +6,21 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_rltask.record import Record
 
-__all__ = ["LiveRun", "parsed", "unread"]
+__all__ = ["Ended", "LiveRun", "parsed", "unread"]
+
+
+class Ended(NamedTuple):
+    """How a trial ended: the part of its record that progress is made of."""
+
+    outcome: str
+    """Empty if it has a grade that only the test's assertion can judge."""
+    graded: bool
+    seconds: float
+    """From its start to its end."""
 
 
 class LiveRun:
@@ -29,11 +39,20 @@ class LiveRun:
         """What each finished trial tried, by its id."""
         self.starts: Counter[str] = Counter()
         """How often each trial was begun."""
+        self.began: dict[str, str] = {}
+        """When each trial was begun, the last time."""
+        self.ended: dict[str, Ended] = {}
+        """How each trial ended; one that this invocation takes over, or played itself."""
+        self.skipped: set[str] = set()
+        """Trials that will not be played."""
+        self.cost_usd: float | None = 0.0
+        """What all trials together cost; None once the price of any is unknown."""
         self.shares = 0
         """In how many shares the trials are dealt to workers of pytest-xdist; 0: they are not."""
         self._path = path
         self._read: dict[Path, int] = {}
         self._finished: dict[str, tuple[Path, int]] = {}
+        self._judged: dict[str, tuple[str, str]] = {}  # when and how the test's assertion decided
 
     def read(self) -> LiveRun:
         """Take in what was written since the last reading; a line still being written is left for later."""
@@ -48,6 +67,10 @@ class LiveRun:
     def is_suspect(self, trial_id: str) -> bool:
         """Say whether a trial began and has no record: one whose process died may have died of it."""
         return trial_id in self.starts and trial_id not in self._finished
+
+    def outcome(self, trial_id: str) -> str:
+        """Return how a trial that has ended counts: as its test judged it, or else as its grader did."""
+        return self._judged.get(trial_id, ("", self.ended[trial_id].outcome))[1]
 
     def record(self, trial_id: str) -> Record | None:
         """Load the record of a trial; None if it is not finished."""
@@ -64,12 +87,35 @@ class LiveRun:
         match entry.get("type"):
             case "started" if str(entry.get("at", "")) >= self._since:
                 self.starts[trial_id] += 1
+                self.began[trial_id] = str(entry["at"])
             case "dealt" if isinstance(entry.get("shares"), int) and str(entry.get("at", "")) >= self._since:
                 self.shares = entry["shares"]
+            case "skipped":
+                self.skipped.add(trial_id)
+            case "assertion":
+                judged = str(entry.get("at", "")), str(entry.get("outcome"))
+                self._judged[trial_id] = max(judged, self._judged.get(trial_id, judged))
             case "trial" if isinstance(entry.get("tried"), str):
+                self._note_end(trial_id, entry)
                 self.tried[trial_id] = entry["tried"]
                 if str(entry.get("started", "")) >= self._since:
                     self._finished[trial_id] = file, self._read.get(file, 0)
+
+    def _note_end(self, trial_id: str, entry: dict[str, Any]) -> None:
+        costs = [request.get("cost_usd") for request in entry.get("requests", ())]
+        known = self.cost_usd is not None and None not in costs
+        self.cost_usd = sum(costs, self.cost_usd or 0.0) if known else None
+        outcome = str(entry.get("outcome"))
+        graded = outcome != "errored" or (entry.get("fault") is None and entry.get("score") is not None)
+        is_ours = str(entry.get("started", "")) >= self._since
+        before = self.ended.get(trial_id)
+        if (graded or is_ours) and (before is None or graded > before.graded):  # the first with a grade counts
+            self.ended[trial_id] = Ended("" if graded and outcome == "errored" else outcome, graded, _total(entry))
+
+
+def _total(entry: dict[str, Any]) -> float:
+    total = entry.get("seconds", {}).get("total")
+    return total if isinstance(total, float | int) else 0.0
 
 
 def unread(path: Path, read: dict[Path, int]) -> Iterator[tuple[bytes, Path]]:

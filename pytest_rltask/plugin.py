@@ -119,6 +119,8 @@ def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     headline = _session(config).headline(ids, node.gateway.id)
     if headline and reporter:
         reporter.ensure_newline()
+        if config.get_terminal_writer().width_of_current_line:  # the number of workers, which pytest-xdist rewrites
+            reporter.write_line("")
         reporter.write_line(headline)
 
 

@@ -6,6 +6,7 @@ controller of pytest-xdist as in each worker. Workers play and write; the contro
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rltask.ahead import Ahead
+from pytest_rltask.interrupt import Interrupts, StopFile
 from pytest_rltask.items import TrialItems, TrialParam, is_trial, may_start_ahead, params_by_id, planned, put_in_order
 from pytest_rltask.live import LiveRun
 from pytest_rltask.models.named import parse_model
@@ -30,6 +32,7 @@ from pytest_rltask.wording import assertion_text, explained, explained_amendment
 
 if TYPE_CHECKING:
     from pytest_rltask.engines.local import Admit, LocalEngine
+    from pytest_rltask.report.statusline import StatusLine
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.report.terminal import Line
     from pytest_rltask.resume import Resumption
@@ -73,6 +76,7 @@ class Session:
         """Trials that are on disk already, by id: their items take these and play nothing."""
         self._engine: LocalEngine | None = None
         self._admission: Admission | None = None
+        self._status: StatusLine | None = None
         self._resumption: Resumption | None = None
         self.checker = str(self._worker.get("rltask_checker", ""))
         """The worker of pytest-xdist that compares a resumed run with what it was, and writes its plan."""
@@ -80,6 +84,7 @@ class Session:
         """Whether the plan that a run is resumed with has been accepted and written."""
         self.since = str(self._worker.get("rltask_since") or utc_now())
         """When this invocation began: a run that it resumes has older trials."""
+        self._interrupts = Interrupts(config, self.since)
         handed = self._worker.get("rltask")
         self.header: dict[str, Any] = json.loads(handed) if handed else self._old_header() or self._new_header()
 
@@ -120,6 +125,7 @@ class Session:
                 self._later = Ahead(items)
                 self._live = LiveRun(self._writer.path, since=self.since)
                 self._checked = True
+                self._interrupts.install(self._writer.path)
             except OSError as error:
                 if self._resumption is not None:
                     raise pytest.UsageError(f"--resume {self._resumption.shown}: {error}") from None
@@ -162,10 +168,15 @@ class Session:
         going_on = self._resumption.headline(collected) if self._resumption else ""
         if going_on and worker and worker == self.checker and not self._plays_nothing:
             self._checked = True
+        from pytest_rltask.report.statusline import status_line
+
         run_dir = self.run_dir
         if run_dir is None or self._headline_shown:
             return ""
         self._headline_shown = True
+        if not self._plays_nothing:
+            self._interrupts.install(run_dir)
+            self._status = status_line(self.config, run_dir, since=self.since)
         return f"rltask: {self.command}\nrltask: records in {run_dir}" + (going_on and f"\n{going_on}")
 
     def play(self, item: pytest.Item, param: object) -> Trial:
@@ -174,7 +185,8 @@ class Session:
 
         if not isinstance(param, TrialParam):
             pytest.fail("the fixture trial needs a task: @pytest.mark.rltask(task=MyTask())", pytrace=False)
-        record = self._recorded.get(item.nodeid) or self._played(item, param)
+        with self._status.shown() if self._status else contextlib.nullcontext():
+            record = self._recorded.get(item.nodeid) or self._played(item, param)
         transcript = self._write_transcript(record)
         item.stash[RECORD_KEY] = record
         item.add_report_section("setup", "trial", f"{oneline(record)}\ntranscript: {transcript}")
@@ -339,6 +351,7 @@ class Session:
                 cores=self._cores,
                 admit=self._admits(self._writer),
                 finished=self._writer.append,
+                is_stopped=StopFile(self._writer.path, self.since).is_there if self.is_worker else None,
             )
         return self._engine
 
@@ -423,7 +436,9 @@ class Session:
         yield f"next: {shlex.join(['pytest', *command])}"
 
     def close(self) -> None:
-        """Give back the engine."""
+        """Give back the engine and the terminal."""
+        if self._status is not None:
+            self._status.stop()
         if self._engine is not None:
             self._engine.close()
             self._engine = None

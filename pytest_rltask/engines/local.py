@@ -11,8 +11,9 @@ import asyncio
 import concurrent.futures
 import contextlib
 import threading
-from collections.abc import Callable, Iterable
-from typing import Literal
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Literal
 
 from pytest_rltask.models import Model
 from pytest_rltask.models.policy import PolicyModel
@@ -23,8 +24,10 @@ from pytest_rltask.trial import TrialSpec, play, unplayed
 
 __all__ = ["LocalEngine", "play_policy"]
 
-CLEANUP_S = 1.5
-"""Seconds that interrupted trials have to kill their processes and remove their files."""
+CLEANUP_S = 1.0
+"""Seconds that interrupted trials have to kill their processes and remove their files, all together."""
+POLL_S = 0.1
+"""Seconds between two looks whether the run was stopped from elsewhere."""
 
 
 ASK_AGAIN_S = 0.2
@@ -45,6 +48,7 @@ class LocalEngine:
         finished: called with each record as soon as its trial has ended, one at a time; until it returns, nobody
             hears of the trial. Once a fault leaves a model's trials no chance, it is called for the first of them
             alone: the others count as not played.
+        is_stopped: says whether the run was interrupted in another process; asked while a trial is waited for.
     """
 
     def __init__(
@@ -55,11 +59,14 @@ class LocalEngine:
         cores: int,
         finished: Callable[[Record], None],
         admit: Admit = lambda trial_id: None,
+        is_stopped: Callable[[], bool] | None = None,
     ) -> None:
         self._make_model = make_model
         self._concurrency = concurrency
         self._admit = admit
         self._finished = finished
+        self._is_stopped = is_stopped
+        self._deadline: float | None = None  # of all cleaning up, from the first interrupt on
         self._models: dict[str, Model] = {}
         self._places: dict[str, asyncio.Semaphore] = {}
         self._doors: dict[str, asyncio.Lock] = {}
@@ -83,9 +90,17 @@ class LocalEngine:
                 self._trials[spec.trial_id] = asyncio.run_coroutine_threadsafe(self._play(spec), self._loop)
 
     def result(self, trial_id: str) -> Record | NotStarted:
-        """Wait for a trial that was submitted, and return its record; or why it was not started, to forget it."""
+        """Wait for a trial that was submitted, and return its record; or why it was not started, to forget it.
+
+        Raises:
+            KeyboardInterrupt: the run was interrupted, here or elsewhere; all trials are ended.
+        """
+        trial = self._trials[trial_id]
         try:
-            result = self._trials[trial_id].result()
+            while self._is_stopped and not concurrent.futures.wait([trial], POLL_S).done:
+                if self._is_stopped():
+                    raise KeyboardInterrupt("the run was interrupted")
+            result = trial.result()
         except BaseException:
             self.abort()
             raise
@@ -97,20 +112,28 @@ class LocalEngine:
         """Cancel what is not finished, and give it a moment to clean up."""
         waiting = [trial for trial in self._trials.values() if trial.cancel()]
         if waiting:
-            ending = asyncio.run_coroutine_threadsafe(self._all_ended(), self._loop)
-            with contextlib.suppress(TimeoutError):
-                ending.result(CLEANUP_S)
+            self._wait(self._all_ended())
 
     def close(self) -> None:
         """Cancel what is not finished, close the models' connections and end the loop."""
         self.abort()
-        closing = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
-        with contextlib.suppress(TimeoutError):  # then the thread, a daemon, dies with the process
-            closing.result(CLEANUP_S)
+        if self._wait(self._close()):  # else the thread, a daemon, dies with the process
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(CLEANUP_S)
-            self._loop.close()
+            self._thread.join(self._left_s)
+            if not self._thread.is_alive():
+                self._loop.close()
         self._writer.shutdown(wait=False)
+
+    def _wait(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Wait for work of the cleaning up, and say whether it ended in time."""
+        ending = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return bool(concurrent.futures.wait([ending], self._left_s).done)
+
+    @property
+    def _left_s(self) -> float:
+        """Seconds left for cleaning up, which begins when this is first asked for."""
+        self._deadline = self._deadline or time.monotonic() + CLEANUP_S
+        return max(0.0, self._deadline - time.monotonic())
 
     async def _play(self, spec: TrialSpec) -> Record | NotStarted:
         name = spec.model

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import warnings
+import weakref
 from pathlib import Path
 from types import TracebackType
 
@@ -54,6 +55,8 @@ class Sandbox:
                 folder.mkdir(mode=0o700)
         except OSError as error:
             raise SandboxError(f"cannot make a directory for the sandbox: {error}") from error
+        # An interrupted run ends without its owner if that is still busy, say with opening the episode.
+        self._abandoned = weakref.finalize(self, _workspace.remove_tree, self._base)
 
     def __enter__(self) -> Sandbox:
         return self
@@ -126,6 +129,7 @@ class Sandbox:
         """Kill what runs, and remove the directory. Harmless when called again, or while a run is going on."""
         with self._changed:
             already, self._closed = self._closed, True
+            self._abandoned.detach()
             for process in self._processes:
                 process.stop("closed")
             self._changed.wait_for(lambda: not self._processes, timeout=_CLOSE_S)
