@@ -18,8 +18,11 @@ class Backend(Protocol):
     def name(self) -> str:
         """The backend as the user names it, and as reports show it."""
 
-    def wrap(self, command: Sequence[str], *, base: Path) -> Sequence[str]:
-        """Return the command line that runs ``command`` isolated; ``base`` holds all the folders it may write to."""
+    def wrap(self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = ()) -> Sequence[str]:
+        """Return the command line that runs ``command`` isolated.
+
+        ``base`` holds all the folders it may write to; the descriptors ``keep_fds`` stay open in it.
+        """
 
 
 class NoIsolation:
@@ -27,6 +30,6 @@ class NoIsolation:
 
     name = "none"
 
-    def wrap(self, command: Sequence[str], *, base: Path) -> Sequence[str]:
+    def wrap(self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = ()) -> Sequence[str]:
         """Return the command as it is."""
         return command

@@ -7,12 +7,15 @@ import sys
 import tempfile
 import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from pytest_rltask.sandbox import _workspace
 from pytest_rltask.sandbox._backend import Backend, NoIsolation
-from pytest_rltask.sandbox._process import Process
+from pytest_rltask.sandbox._disk import usage
+from pytest_rltask.sandbox._forkserver import SUPPORTED, ForkServer
+from pytest_rltask.sandbox._process import Process, start
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits, SandboxResult
 from pytest_rltask.tools import ToolError
 
@@ -35,16 +38,29 @@ class Sandbox:
     path: Path
     """The working directory."""
 
-    def __init__(self, limits: SandboxLimits = _DEFAULT_LIMITS, *, prefix: str = "rltask-") -> None:
+    def __init__(
+        self, limits: SandboxLimits = _DEFAULT_LIMITS, *, prefix: str = "rltask-", preload: Sequence[str] = ()
+    ) -> None:
         """Make a fresh directory, which only our user may enter, under ``tempfile.gettempdir()``.
+
+        Args:
+            limits: What a run may use.
+            prefix: How the directory's name begins.
+            preload: Modules that scripts will import, such as ``torch``: they are imported once, by an interpreter of
+                this sandbox that is forked for each run (on Linux; elsewhere each run starts afresh). It starts when
+                the first script is written, since a run will follow, and holds the modules' memory from then on: a
+                sandbox in which nothing is run costs nothing. Modules that start threads cannot be preloaded.
 
         Raises:
             SandboxError: the directory cannot be made.
         """
         self.limits = limits
         self._backend: Backend = NoIsolation()
-        self._processes: set[Process] = set()
-        self._changed = threading.Condition()
+        self._preload = tuple(preload) if SUPPORTED else ()
+        self._turn = threading.Lock()  # who runs a script
+        self._lock = threading.Lock()  # who changes one of the following
+        self._server: ForkServer | None = None
+        self._process: Process | None = None
         self._closed = False
         try:
             self._base = Path(tempfile.mkdtemp(prefix=prefix))
@@ -76,10 +92,15 @@ class Sandbox:
             raise ToolError("the content is not valid Unicode text: it holds half of a surrogate pair") from None
         if len(data) > self.limits.file_bytes:
             raise ToolError(f"the content has {len(data)} bytes; a file may have {self.limits.file_bytes}")
+        self._check_room(len(data))
         try:
-            return _workspace.write_file(self.path, name, data)
+            path = _workspace.write_file(self.path, name, data)
         except FileNotFoundError:
             raise ToolError("the working directory no longer exists") from None
+        if name.endswith(".py"):
+            with self._lock:
+                self._start_server()  # a model takes a second or more to ask for the run
+        return path
 
     def read_file(self, name: str, *, max_bytes: int) -> bytes:
         """Return the content of a file.
@@ -97,7 +118,7 @@ class Sandbox:
     def run_python(self, script: str, *args: str, wall_s: float | None = None) -> SandboxResult:
         """Run a script of the working directory with the interpreter and packages of this process.
 
-        When this returns, all processes that the script started are dead.
+        When this returns, all processes that the script started are dead. Scripts run one at a time.
 
         Args:
             script: Its path, relative to the working directory.
@@ -108,42 +129,99 @@ class Sandbox:
             ToolError: there is no such script, or an argument cannot be passed.
             SandboxError: the sandbox is closed, or could not run it.
         """
-        try:
-            with _workspace.open_file(self.path, script):
-                pass
-        except FileNotFoundError:
-            raise ToolError(f"there is no file {script!r}; write it first") from None
-        command = [sys.executable, "-s", "--", _workspace.plain_name(script), *args]  # "--": a name may be "-c.py"
-        process = self._start(command, self.limits.wall_s if wall_s is None else wall_s)
-        try:
-            return process.result()
-        finally:
-            with self._changed:
-                self._processes.discard(process)
-                self._changed.notify_all()
+        with self._turn:
+            try:
+                with _workspace.open_file(self.path, script):
+                    pass
+            except FileNotFoundError:
+                raise ToolError(f"there is no file {script!r}; write it first") from None
+            argv = [_workspace.plain_name(script), *args]
+            process = self._start(argv, self.limits.wall_s if wall_s is None else wall_s)
+            try:
+                return process.result()
+            finally:
+                with self._lock:
+                    self._process = None
+                    if process.watcher_ended:
+                        self._end_server()
 
     def close(self) -> None:
         """Kill what runs, and remove the directory. Harmless when called again, or while a run is going on."""
-        with self._changed:
+        with self._lock:
             already, self._closed = self._closed, True
-            for process in self._processes:
-                process.stop("closed")
-            self._changed.wait_for(lambda: not self._processes, timeout=_CLOSE_S)
+            if self._process:
+                self._process.stop("closed")
+            self._end_server()
+        if self._turn.acquire(timeout=_CLOSE_S):
+            self._turn.release()
         if not already and (problems := _workspace.remove_tree(self._base)):
             warnings.warn(f"the sandbox {self._base} could not be removed: {problems[0]}", RuntimeWarning, stacklevel=2)
 
-    def _start(self, command: list[str], wall_s: float) -> Process:
-        with self._changed:
+    def _start(self, argv: list[str], wall_s: float) -> Process:
+        """Start a script, forked from the preloaded interpreter if there is one."""
+        if any("\0" in argument or not _is_text(argument) for argument in argv):
+            raise ToolError("an argument of the script holds a character that no program can receive")
+        server = self._ready_server()
+        with self._lock:
             if self._closed:
                 raise SandboxError("the sandbox is closed")
-            wrapped = self._backend.wrap(command, base=self._base)
-            env = _environment(self._scratch)
-            try:
-                process = Process(wrapped, cwd=self.path, env=env, limits=self.limits, wall_s=wall_s)
-            except ValueError:  # from the system's interface, which knows no NUL and no half of a surrogate pair
-                raise ToolError("an argument of the script holds a character that no program can receive") from None
-            self._processes.add(process)
-            return process
+            self._process = server.run(argv, wall_s=wall_s) if server else None
+            if self._process is None:
+                # "--": a name may be "-c.py"
+                command = self._backend.wrap([sys.executable, "-s", "--", *argv], base=self._base)
+                env = _environment(self._scratch)
+                self._process = start(
+                    command, cwd=self.path, folder=self._base, env=env, limits=self.limits, wall_s=wall_s
+                )
+            return self._process
+
+    def _ready_server(self) -> ForkServer | None:
+        """Wait for the preloaded interpreter; return None if runs are to start without one."""
+        with self._lock:
+            self._start_server()
+            server = self._server
+        if server and (problem := server.wait()):
+            with self._lock:
+                self._end_server()
+                if not self._closed:
+                    self._preload = ()
+                    warnings.warn(f"runs start without preloaded modules: {problem}", RuntimeWarning, stacklevel=4)
+            return None
+        return server
+
+    def _start_server(self) -> None:
+        if self._preload and not self._server and not self._closed:
+            self._server = ForkServer(
+                self._preload,
+                wrap=lambda command, fds: self._backend.wrap(command, base=self._base, keep_fds=fds),
+                cwd=self.path,
+                folder=self._base,
+                env=_environment(self._scratch),
+                limits=self.limits,
+            )
+
+    def _end_server(self) -> None:
+        server, self._server = self._server, None
+        if server:
+            server.end()
+
+    def _check_room(self, size: int) -> None:
+        limits = self.limits
+        held, files = usage(str(self._base), max_bytes=limits.disk_bytes, max_files=limits.disk_files)
+        if held + size > limits.disk_bytes:
+            raise ToolError(f"the files would take more than {limits.disk_bytes} bytes together; delete some first")
+        if files >= limits.disk_files:
+            raise ToolError(
+                f"there are {limits.disk_files} files and folders, as many as there may be, or some lie too deep"
+            )
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _environment(scratch: Path) -> dict[str, str]:
