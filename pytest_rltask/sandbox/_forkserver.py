@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pytest_rltask.sandbox._launcher import PRELOAD_FD
 from pytest_rltask.sandbox._process import Pipes, Process, Watcher, to_argument
-from pytest_rltask.sandbox._result import SandboxError, SandboxLimits
+from pytest_rltask.sandbox._result import SandboxLimits
 from pytest_rltask.sandbox._watch import MESSAGE_BYTES
 
 SUPPORTED = sys.platform == "linux"
@@ -66,20 +66,16 @@ class ForkServer:
         return ""
 
     def run(self, argv: Sequence[str], *, wall_s: float) -> Process | None:
-        """Run a script of the working directory; return None where only a process of its own can do it.
-
-        Raises:
-            SandboxError: the interpreter is gone.
-        """
+        """Run a script of the working directory; return None where only a process of its own can do it."""
         message = json.dumps({"argv": argv, "wall_s": wall_s}).encode()
         if len(message) > MESSAGE_BYTES // 2:
             return None
         pipes = Pipes()
         try:
             socket.send_fds(self._control, [message], pipes.theirs)
-        except OSError as error:
+        except OSError:  # it died while it had nothing to do: the system was short of memory
             pipes.close()
-            raise SandboxError(f"the preloaded interpreter is gone: {error}") from error
+            return None
         pipes.handed_over()
         return Process(self._watcher, pipes, limits=self._limits, wall_s=wall_s)
 

@@ -98,7 +98,9 @@ def _serve(number: int, folder: str, numbers: str, *command: str) -> None:
     os.close(their_noise)
     if problem := watch.until_ready():
         watch.end()
-        raise RuntimeError(f"{problem} {os.read(noise, MESSAGE_BYTES // 2).decode('utf-8', 'replace')}".strip())
+        printed = os.read(noise, MESSAGE_BYTES // 2).decode("utf-8", "replace")
+        _write(number, {"error": f"{problem} {printed}".strip()})
+        return
     control.send(b"{}")
     while request := watch.next_request():
         report, *streams = request.pop("fds")

@@ -92,7 +92,7 @@ class Sandbox:
             raise ToolError("the content is not valid Unicode text: it holds half of a surrogate pair") from None
         if len(data) > self.limits.file_bytes:
             raise ToolError(f"the content has {len(data)} bytes; a file may have {self.limits.file_bytes}")
-        self._check_room(len(data))
+        self._check_room(name, len(data))
         try:
             path = _workspace.write_file(self.path, name, data)
         except FileNotFoundError:
@@ -205,14 +205,15 @@ class Sandbox:
         if server:
             server.end()
 
-    def _check_room(self, size: int) -> None:
+    def _check_room(self, name: str, size: int) -> None:
         limits = self.limits
         held, files = usage(str(self._base), max_bytes=limits.disk_bytes, max_files=limits.disk_files)
-        if held + size > limits.disk_bytes:
+        replaced = _workspace.size_of(self.path, name)
+        if held + size - (replaced or 0) > limits.disk_bytes:
             raise ToolError(f"the files would take more than {limits.disk_bytes} bytes together; delete some first")
-        if files >= limits.disk_files:
+        if files + (replaced is None) > limits.disk_files:
             raise ToolError(
-                f"there are {limits.disk_files} files and folders, as many as there may be, or some lie too deep"
+                f"there are {limits.disk_files} files and folders already, or some lie too deep; delete some"
             )
 
 

@@ -52,6 +52,15 @@ def read_file(root: Path, name: str, *, max_bytes: int) -> bytes:
             return file.read(max_bytes)
 
 
+def size_of(root: Path, name: str) -> int | None:
+    """Return the size of what ``write_file`` would replace, None if that is no plain file."""
+    try:
+        with open_file(root, name) as fd:
+            return os.fstat(fd).st_size
+    except (FileNotFoundError, ToolError):
+        return None
+
+
 @contextlib.contextmanager
 def open_file(root: Path, name: str) -> Iterator[int]:
     """Open a plain file below ``root`` for reading: no link of either sort, and nothing that could block us.
