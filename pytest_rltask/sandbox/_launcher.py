@@ -26,6 +26,7 @@ _KILL_S = 5.0
 _SIGKILL, _SIGXCPU = 9, 24  # the module signal would cost 5 ms; these numbers are the same on Linux and macOS
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER, _SET_NO_NEW_PRIVS = 1, 36, 38
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def main(arguments: list[str]) -> None:
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> None:
             prctl(_SET_NO_NEW_PRIVS, 1)  # a setuid program could not be killed by us
             _limit(cpu_s=cpu_s, memory_bytes=memory_bytes, file_bytes=file_bytes, processes=processes)
             os.execv(command[0], command)
-        watch = _Watch(agent, cpu_s=cpu_s, memory_bytes=memory_bytes, processes=processes)
+        watch = _Watch(agent, command[0], cpu_s=cpu_s, memory_bytes=memory_bytes, processes=processes)
         status = watch.until_over(life, wall_s=wall_s)
         watch.end()
         _write(report, {"status": status, "exit_code": watch.exit_code if status == "exit" else None})
@@ -55,9 +56,11 @@ def main(arguments: list[str]) -> None:
 class _Watch:
     """The agent's processes below this one."""
 
-    def __init__(self, agent: int, *, cpu_s: int, memory_bytes: int, processes: int) -> None:
+    def __init__(self, agent: int, program: str, *, cpu_s: int, memory_bytes: int, processes: int) -> None:
         self.exit_code: int | None = None
         self._agent = agent
+        # These say what a shell says of a command that a signal killed: 128 and the signal's number.
+        self._is_shell_like = os.path.basename(program) in ("bwrap", "docker")
         self._cpu_s = cpu_s
         self._memory_bytes = memory_bytes
         self._processes = processes
@@ -110,7 +113,9 @@ class _Watch:
                 return True
             if pid == self._agent:
                 self.exit_code = os.waitstatus_to_exitcode(status)
-                self._used_cpu_s = usage.ru_utime + usage.ru_stime
+                if self._is_shell_like and self.exit_code > 128:
+                    self.exit_code = 128 - self.exit_code
+                self._used_cpu_s = max(self._used_cpu_s, usage.ru_utime + usage.ru_stime)
 
     def _exceeded_cpu(self) -> bool:
         # The kernel sends SIGXCPU at the limit, and SIGKILL a second later to who ignores that.
@@ -122,6 +127,8 @@ class _Watch:
             # proc(5) counts the fields from the pid on: num_threads is 20, rss 24. The name, 2, may hold anything.
             if fields := _read(f"/proc/{pid}/stat").rpartition(b")")[2].split():
                 tasks += int(fields[20 - 3])
+                # utime and stime, 14 and 15: of a process below bwrap, the end of bwrap does not tell them
+                self._used_cpu_s = max(self._used_cpu_s, (int(fields[14 - 3]) + int(fields[15 - 3])) / _TICKS_PER_S)
                 resident[pid] = int(fields[24 - 3]) * _PAGE_BYTES
         if tasks > self._processes:
             return "processes"
@@ -176,9 +183,9 @@ def _limit(*, cpu_s: int, memory_bytes: int, file_bytes: int, processes: int) ->
     # Not RLIMIT_AS alone: threads and CUDA reserve address space that they never touch. It bounds shared memory.
     _set_limit(resource.RLIMIT_DATA, memory_bytes)
     _set_limit(resource.RLIMIT_AS, memory_bytes + 16 * 2**30)
-    if os.getuid() != 0:  # who is exempt
-        # It counts all tasks of the user, other runs included: a backstop for what happens between two polls.
-        _set_limit(resource.RLIMIT_NPROC, _tasks_of_user() + 4 * processes)
+    # It counts all tasks of the user, other runs included: a backstop for what happens between two polls. Root is
+    # exempt, but the user that a backend changes to has none yet.
+    _set_limit(resource.RLIMIT_NPROC, (_tasks_of_user() if os.getuid() != 0 else 0) + 4 * processes)
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pytest_rltask.sandbox import _launcher
+from pytest_rltask.sandbox._backend import WORK, Backend
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits, SandboxResult, Status
 
 _GRACE_S = 10.0
@@ -26,9 +27,16 @@ class Process:
     """A running command, with everything below it."""
 
     def __init__(
-        self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], limits: SandboxLimits, wall_s: float
+        self,
+        command: Sequence[str],
+        *,
+        backend: Backend,
+        base: Path,
+        env: Mapping[str, str],
+        limits: SandboxLimits,
+        wall_s: float,
     ) -> None:
-        """Start the command.
+        """Start the command in a sandbox's working directory.
 
         Raises:
             SandboxError: it could not be started.
@@ -39,30 +47,37 @@ class Process:
         self._deadline = self._started + wall_s + _GRACE_S
         report, their_report = os.pipe()
         their_life, life = os.pipe()
+        ready, their_ready = os.pipe()
+        os.set_blocking(ready, False)
         self._report, self._life = os.fdopen(report, "rb", buffering=0), os.fdopen(life, "wb", buffering=0)
+        self._ready = os.fdopen(ready, "rb", buffering=0)
+        self._confirmed = backend.confirms
         cpu_s = math.ceil(limits.cpu_s)
         numbers = their_report, their_life, cpu_s, limits.memory_bytes, limits.file_bytes, limits.processes, wall_s
         try:
+            wrapped = backend.wrap(command, base=base, ready_fd=their_ready if backend.confirms else None)
             self._watcher = subprocess.Popen(
-                [sys.executable, "-I", "-S", _launcher.__file__, *map(str, numbers), *command],
-                cwd=cwd,
+                [sys.executable, "-I", "-S", _launcher.__file__, *map(str, numbers), *wrapped],
+                cwd=base / WORK,
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                pass_fds=(their_report, their_life),
+                pass_fds=(their_report, their_life, *([their_ready] if backend.confirms else [])),
                 start_new_session=True,
             )
         except BaseException as error:
             self._report.close()
             self._life.close()
+            self._ready.close()
             if isinstance(error, OSError):
                 raise SandboxError(f"the sandbox could not start a process: {error}") from error
             raise
         finally:
             os.close(their_report)
             os.close(their_life)
+            os.close(their_ready)
         assert self._watcher.stdout is not None
         assert self._watcher.stderr is not None
         self._stdout, self._stderr = self._watcher.stdout, self._watcher.stderr
@@ -83,7 +98,11 @@ class Process:
             report = self._drain(stdout, stderr)
         finally:
             abandoned = self._end()
+            has_begun = bool(self._ready.read(1)) or not self._confirmed
+            self._ready.close()
         status, exit_code = _understand(report, abandoned=abandoned, stderr=stderr)
+        if not has_begun and not self._stopped:
+            raise SandboxError(f"the sandbox could not isolate a process: {stderr.text().strip() or status}")
         return SandboxResult(
             status=self._stopped or status,
             exit_code=None if self._stopped else exit_code,

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 
 from pytest_rltask.sandbox import _workspace
-from pytest_rltask.sandbox._backend import Backend, NoIsolation
+from pytest_rltask.sandbox._backend import SCRATCH, WORK
+from pytest_rltask.sandbox._choice import make_backend
 from pytest_rltask.sandbox._process import Process
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits, SandboxResult
 from pytest_rltask.tools import ToolError
@@ -35,25 +36,39 @@ class Sandbox:
     path: Path
     """The working directory."""
 
-    def __init__(self, limits: SandboxLimits = _DEFAULT_LIMITS, *, prefix: str = "rltask-") -> None:
-        """Make a fresh directory, which only our user may enter, under ``tempfile.gettempdir()``.
+    def __init__(
+        self, limits: SandboxLimits = _DEFAULT_LIMITS, *, prefix: str = "rltask-", backend: str | None = None
+    ) -> None:
+        """Make a fresh directory under ``tempfile.gettempdir()`` for an agent that sees nothing beside it.
+
+        Args:
+            limits: What one run may use.
+            prefix: How the directory's name begins.
+            backend: What isolates it: ``bwrap``, ``landlock``, ``none``, or ``auto`` for the first that works.
+                By default what ``--sandbox`` of the surrounding run says, and ``auto`` outside a run.
 
         Raises:
-            SandboxError: the directory cannot be made.
+            SandboxError: the backend does not work here, or the directory cannot be made.
         """
         self.limits = limits
-        self._backend: Backend = NoIsolation()
+        self._backend = make_backend(backend)
         self._processes: set[Process] = set()
         self._changed = threading.Condition()
         self._closed = False
         try:
             self._base = Path(tempfile.mkdtemp(prefix=prefix))
-            self.path = self._base / "work"
-            self._scratch = self._base / "tmp"  # apart, so that it does not litter what the agent sees
+            self.path = self._base / WORK
+            self._scratch = self._base / SCRATCH  # apart, so that it does not litter what the agent sees
             for folder in (self.path, self._scratch):
                 folder.mkdir(mode=0o700)
+            self._backend.prepare(self._base)
         except OSError as error:
             raise SandboxError(f"cannot make a directory for the sandbox: {error}") from error
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that isolates it; ``none``: what runs in it has our own rights."""
+        return self._backend.name
 
     def __enter__(self) -> Sandbox:
         return self
@@ -77,7 +92,7 @@ class Sandbox:
         if len(data) > self.limits.file_bytes:
             raise ToolError(f"the content has {len(data)} bytes; a file may have {self.limits.file_bytes}")
         try:
-            return _workspace.write_file(self.path, name, data)
+            return _workspace.write_file(self.path, name, data, owner=self._backend.owner)
         except FileNotFoundError:
             raise ToolError("the working directory no longer exists") from None
 
@@ -136,10 +151,11 @@ class Sandbox:
         with self._changed:
             if self._closed:
                 raise SandboxError("the sandbox is closed")
-            wrapped = self._backend.wrap(command, base=self._base)
             env = _environment(self._scratch)
             try:
-                process = Process(wrapped, cwd=self.path, env=env, limits=self.limits, wall_s=wall_s)
+                process = Process(
+                    command, backend=self._backend, base=self._base, env=env, limits=self.limits, wall_s=wall_s
+                )
             except ValueError:  # from the system's interface, which knows no NUL and no half of a surrogate pair
                 raise ToolError("an argument of the script holds a character that no program can receive") from None
             self._processes.add(process)
@@ -152,6 +168,7 @@ def _environment(scratch: Path) -> dict[str, str]:
     return threads | {
         "PATH": f"{os.path.dirname(sys.executable)}:/usr/bin:/bin",
         "HOME": str(scratch),
+        "USER": "agent",
         "TMPDIR": str(scratch),
         "LANG": "C.UTF-8",
         "PYTHONUTF8": "1",
