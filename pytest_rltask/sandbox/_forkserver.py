@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from pytest_rltask.sandbox._backend import WORK, Backend
 from pytest_rltask.sandbox._launcher import PRELOAD_FD
 from pytest_rltask.sandbox._process import Pipes, Process, Watcher, to_argument
 from pytest_rltask.sandbox._result import SandboxLimits
@@ -31,13 +32,12 @@ class ForkServer:
         self,
         modules: Sequence[str],
         *,
-        wrap: Callable[[Sequence[str], Sequence[int]], Sequence[str]],
-        cwd: Path,
-        folder: Path,
+        backend: Backend,
+        base: Path,
         env: Mapping[str, str],
         limits: SandboxLimits,
     ) -> None:
-        """Start it, without waiting for the imports; ``wrap`` isolates a command that keeps file descriptors open.
+        """Start it in a sandbox's working directory, without waiting for the imports.
 
         Raises:
             SandboxError: it could not be started.
@@ -45,13 +45,16 @@ class ForkServer:
         self._limits = limits
         self._ready = False
         source = Path(__file__).with_name("_preload.py").read_text(encoding="utf-8")
-        command = wrap([sys.executable, "-s", "-c", source, str(PRELOAD_FD), *modules], (PRELOAD_FD,))
+        program = [sys.executable, "-s", "-c", source, str(PRELOAD_FD), *modules]
+        command = backend.wrap(program, base=base, keep_fds=(PRELOAD_FD,))
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             number = theirs.fileno()
-            arguments = [number, folder, to_argument(limits), *command]
+            arguments = [number, base, to_argument(limits), *command]
             try:
-                self._watcher = Watcher("serve", arguments, cwd=cwd, env=env, pass_fds=(number,), hang_up=self._hang_up)
+                self._watcher = Watcher(
+                    "serve", arguments, cwd=base / WORK, env=env, pass_fds=(number,), hang_up=self._hang_up
+                )
             except BaseException:
                 self._control.close()
                 raise

@@ -65,9 +65,10 @@ class Limits:
     def of_a_run(self) -> dict[str, list[int]]:
         """Return the system's limits that each run gets anew."""
         limits = {"RLIMIT_CPU": [self.cpu_s, self.cpu_s + 1]}
-        if LINUX and os.getuid() != 0:  # who is exempt
-            # It counts all tasks of the user, other runs included: a backstop for what happens between two polls.
-            limits["RLIMIT_NPROC"] = [tasks_of_user() + 4 * self.processes] * 2
+        if LINUX:
+            # It counts all tasks of the user, other runs included: a backstop for what happens between two polls. Root
+            # is exempt, but the user that a backend changes to has none yet.
+            limits["RLIMIT_NPROC"] = [(tasks_of_user() if os.getuid() != 0 else 0) + 4 * self.processes] * 2
         return limits
 
 
@@ -78,6 +79,8 @@ def _run(report: int, life: str, folder: str, numbers: str, wall_s: str, *comman
         os.set_inheritable(fd, False)
     agent = _start(command, limits.of_the_interpreter() | limits.of_a_run())
     watch = Watch(agent, int(life), limits=limits, folder=folder)
+    # These say what a shell says of a command that a signal killed: 128 and the signal's number.
+    watch.is_shell_like = os.path.basename(command[0]) in ("bwrap", "docker")
     status = watch.until_over(float(wall_s))
     watch.end()
     _write(report, watch.verdict(status))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 LINUX = sys.platform == "linux"
 TREE = LINUX and os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 """Whether the system tells the children of a process."""
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+PAGE_BYTES, TICKS_PER_S = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 SIGKILL, SIGXCPU = 9, 24  # the module signal would cost 5 ms; these numbers are the same on Linux and macOS
 
 

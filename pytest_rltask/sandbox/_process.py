@@ -11,9 +11,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pytest_rltask.sandbox import _launcher, _proc
+from pytest_rltask.sandbox._backend import WORK, Backend
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits, SandboxResult, Status
 
 _GRACE_S = 10.0
@@ -78,6 +79,20 @@ class Pipes:
         self.report, self.stdout, self.stderr = (os.fdopen(ours, "rb", buffering=0) for ours, _ in pairs)
         self.theirs = [fd for _, fd in pairs]
         """The other ends, in the same order: to be handed over."""
+        self._ready: BinaryIO | None = None
+
+    def expect_ready(self) -> int:
+        """Make a further pipe, and return the end to which the isolation writes when it is complete."""
+        ready, theirs = os.pipe()
+        os.set_blocking(ready, False)
+        self._ready = os.fdopen(ready, "rb", buffering=0)
+        self.theirs.append(theirs)
+        return theirs
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether something was written there, or nothing was to be; ask once."""
+        return self._ready is None or bool(self._ready.read(1))
 
     def handed_over(self) -> None:
         """Close the other ends, which somebody else holds by now, so that ours can come to an end."""
@@ -88,29 +103,38 @@ class Pipes:
     def close(self) -> None:
         """Close all ends."""
         self.handed_over()
-        for pipe in (self.report, self.stdout, self.stderr):
-            pipe.close()
+        for pipe in (self.report, self.stdout, self.stderr, self._ready):
+            if pipe:
+                pipe.close()
 
 
 def start(
-    command: Sequence[str], *, cwd: Path, folder: Path, env: Mapping[str, str], limits: SandboxLimits, wall_s: float
+    command: Sequence[str],
+    *,
+    backend: Backend,
+    base: Path,
+    env: Mapping[str, str],
+    limits: SandboxLimits,
+    wall_s: float,
 ) -> Process:
-    """Start a command below a watcher of its own; ``folder`` is what the disk limits are about.
+    """Start a command in a sandbox's working directory, below a watcher of its own.
 
     Raises:
         SandboxError: it could not be started.
     """
     their_life, life = os.pipe()
     pipes, ours = Pipes(), os.fdopen(life, "wb", buffering=0)
-    report, *streams = pipes.theirs
+    report, stdout, stderr = pipes.theirs
+    ready_fd = pipes.expect_ready() if backend.confirms else None
     try:
+        wrapped = backend.wrap(command, base=base, ready_fd=ready_fd)
         watcher = Watcher(
             "run",
-            [report, their_life, folder, to_argument(limits), wall_s, *command],
-            cwd=cwd,
+            [report, their_life, base, to_argument(limits), wall_s, *wrapped],
+            cwd=base / WORK,
             env=env,
-            pass_fds=(report, their_life),
-            streams=(streams[0], streams[1]),
+            pass_fds=(their_life, *pipes.theirs),
+            streams=(stdout, stderr),
             hang_up=ours.close,
         )
     except BaseException:
@@ -163,8 +187,11 @@ class Process:
             self.watcher_ended = said.get("last", True) or self._stopped is not None
             if self.watcher_ended:
                 abandoned = self._watcher.end()
+            has_begun = self._pipes.is_ready
             self._pipes.close()
         status, exit_code = _understand(said, abandoned=abandoned, stderr=stderr)
+        if not has_begun and not self._stopped:
+            raise SandboxError(f"the sandbox could not isolate a process: {stderr.text().strip() or status}")
         return SandboxResult(
             status=self._stopped or status,
             exit_code=None if self._stopped else exit_code,

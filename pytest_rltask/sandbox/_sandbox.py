@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 
 from pytest_rltask.sandbox import _workspace
-from pytest_rltask.sandbox._backend import Backend, NoIsolation
+from pytest_rltask.sandbox._backend import SCRATCH, WORK
+from pytest_rltask.sandbox._choice import make_backend
 from pytest_rltask.sandbox._disk import usage
 from pytest_rltask.sandbox._forkserver import SUPPORTED, ForkServer
 from pytest_rltask.sandbox._process import Process, start
@@ -39,23 +40,30 @@ class Sandbox:
     """The working directory."""
 
     def __init__(
-        self, limits: SandboxLimits = _DEFAULT_LIMITS, *, prefix: str = "rltask-", preload: Sequence[str] = ()
+        self,
+        limits: SandboxLimits = _DEFAULT_LIMITS,
+        *,
+        prefix: str = "rltask-",
+        backend: str | None = None,
+        preload: Sequence[str] = (),
     ) -> None:
-        """Make a fresh directory, which only our user may enter, under ``tempfile.gettempdir()``.
+        """Make a fresh directory under ``tempfile.gettempdir()`` for an agent that sees nothing beside it.
 
         Args:
-            limits: What a run may use.
+            limits: What one run may use.
             prefix: How the directory's name begins.
+            backend: What isolates it: ``bwrap``, ``landlock``, ``none``, or ``auto`` for the first that works.
+                By default what ``--sandbox`` of the surrounding run says, and ``auto`` outside a run.
             preload: Modules that scripts will import, such as ``torch``: they are imported once, by an interpreter of
                 this sandbox that is forked for each run (on Linux; elsewhere each run starts afresh). It starts when
                 the first script is written, since a run will follow, and holds the modules' memory from then on: a
                 sandbox in which nothing is run costs nothing. Modules that start threads cannot be preloaded.
 
         Raises:
-            SandboxError: the directory cannot be made.
+            SandboxError: the backend does not work here, or the directory cannot be made.
         """
         self.limits = limits
-        self._backend: Backend = NoIsolation()
+        self._backend = make_backend(backend)
         self._preload = tuple(preload) if SUPPORTED else ()
         self._turn = threading.Lock()  # who runs a script
         self._lock = threading.Lock()  # who changes one of the following
@@ -64,12 +72,18 @@ class Sandbox:
         self._closed = False
         try:
             self._base = Path(tempfile.mkdtemp(prefix=prefix))
-            self.path = self._base / "work"
-            self._scratch = self._base / "tmp"  # apart, so that it does not litter what the agent sees
+            self.path = self._base / WORK
+            self._scratch = self._base / SCRATCH  # apart, so that it does not litter what the agent sees
             for folder in (self.path, self._scratch):
                 folder.mkdir(mode=0o700)
+            self._backend.prepare(self._base)
         except OSError as error:
             raise SandboxError(f"cannot make a directory for the sandbox: {error}") from error
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that isolates it; ``none``: what runs in it has our own rights."""
+        return self._backend.name
 
     def __enter__(self) -> Sandbox:
         return self
@@ -94,7 +108,7 @@ class Sandbox:
             raise ToolError(f"the content has {len(data)} bytes; a file may have {self.limits.file_bytes}")
         self._check_room(name, len(data))
         try:
-            path = _workspace.write_file(self.path, name, data)
+            path = _workspace.write_file(self.path, name, data, owner=self._backend.owner)
         except FileNotFoundError:
             raise ToolError("the working directory no longer exists") from None
         if name.endswith(".py"):
@@ -167,11 +181,10 @@ class Sandbox:
                 raise SandboxError("the sandbox is closed")
             self._process = server.run(argv, wall_s=wall_s) if server else None
             if self._process is None:
-                # "--": a name may be "-c.py"
-                command = self._backend.wrap([sys.executable, "-s", "--", *argv], base=self._base)
+                command = [sys.executable, "-s", "--", *argv]  # "--": a name may be "-c.py"
                 env = _environment(self._scratch)
                 self._process = start(
-                    command, cwd=self.path, folder=self._base, env=env, limits=self.limits, wall_s=wall_s
+                    command, backend=self._backend, base=self._base, env=env, limits=self.limits, wall_s=wall_s
                 )
             return self._process
 
@@ -193,9 +206,8 @@ class Sandbox:
         if self._preload and not self._server and not self._closed:
             self._server = ForkServer(
                 self._preload,
-                wrap=lambda command, fds: self._backend.wrap(command, base=self._base, keep_fds=fds),
-                cwd=self.path,
-                folder=self._base,
+                backend=self._backend,
+                base=self._base,
                 env=_environment(self._scratch),
                 limits=self.limits,
             )
@@ -231,6 +243,7 @@ def _environment(scratch: Path) -> dict[str, str]:
     return threads | {
         "PATH": f"{os.path.dirname(sys.executable)}:/usr/bin:/bin",
         "HOME": str(scratch),
+        "USER": "agent",
         "TMPDIR": str(scratch),
         "LANG": "C.UTF-8",
         "PYTHONUTF8": "1",

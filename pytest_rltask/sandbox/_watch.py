@@ -9,7 +9,7 @@ import time
 from collections.abc import Set
 
 from pytest_rltask.sandbox._disk import Disk
-from pytest_rltask.sandbox._proc import PAGE_BYTES, SIGKILL, SIGXCPU, descendants, kill, memory_of, read
+from pytest_rltask.sandbox._proc import PAGE_BYTES, SIGKILL, SIGXCPU, TICKS_PER_S, descendants, kill, memory_of, read
 
 TYPE_CHECKING = False  # as type checkers know it; to import the module typing would cost 5 ms
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Watch:
     def __init__(self, agent: int, life: int, *, limits: Limits, folder: str) -> None:
         self.gone = False
         """Whether the command is dead, and collected."""
+        self.is_shell_like = False
+        """Whether its exit code is 128 and a number where that signal killed what it ran."""
         self._agent, self._life, self._limits = agent, life, limits
         self._exit_code: int | None = None
         self._used_cpu_s = 0.0
@@ -96,10 +98,13 @@ class Watch:
                 return True
             if pid == self._agent:
                 self.gone = True
-                self._collect(os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime)
+                code = os.waitstatus_to_exitcode(status)
+                self._collect(
+                    128 - code if self.is_shell_like and code > 128 else code, usage.ru_utime + usage.ru_stime
+                )
 
     def _collect(self, exit_code: int, cpu_s: float) -> None:
-        self._exit_code, self._used_cpu_s = exit_code, cpu_s
+        self._exit_code, self._used_cpu_s = exit_code, max(self._used_cpu_s, cpu_s)
 
     def _ended(self) -> str | None:
         if self._exit_code is None:
@@ -115,6 +120,8 @@ class Watch:
             # proc(5) counts the fields from the pid on: num_threads is 20, rss 24. The name, 2, may hold anything.
             if fields := read(f"/proc/{pid}/stat").rpartition(b")")[2].split():
                 tasks += int(fields[20 - 3])
+                # utime and stime, 14 and 15: of a process below bwrap, the end of bwrap does not tell them
+                self._used_cpu_s = max(self._used_cpu_s, (int(fields[14 - 3]) + int(fields[15 - 3])) / TICKS_PER_S)
                 resident[pid] = int(fields[24 - 3]) * PAGE_BYTES
         if tasks > self._limits.processes:
             return "processes"
@@ -167,7 +174,7 @@ class Served(Watch):
         import json
         import socket
 
-        self._exit_code = None
+        self._exit_code, self._used_cpu_s = None, 0.0
         socket.send_fds(self._interpreter, [json.dumps(request).encode()], streams)
         for fd in streams:
             os.close(fd)
