@@ -91,7 +91,7 @@ class OnnxEpisode(Episode):
         self._complete = False
         # Far more output is kept than is shown, since the accuracies may stand anywhere in it.
         self._limits = SandboxLimits(wall_s=task.run_timeout_s, cpu_s=2 * task.run_timeout_s, output_bytes=2**20)
-        self._box = Sandbox(self._limits)
+        self._box = Sandbox(self._limits, preload=("torch", "torch._dynamo", "onnxscript", "pandas"))
         try:
             self._box.write_file("train.csv", self._data.train.csv())
             self._box.write_file("test.csv", self._data.test.csv())

@@ -2,10 +2,22 @@
 
 Layers, from the outside in: :class:`Sandbox` owns a private directory and what happens in it; ``_process`` runs one
 command and keeps its output; ``_launcher`` is the program between us and the agent that sets the limits, watches them
-and kills the whole process tree; ``_backend`` is where isolation from the rest of the machine wraps the command.
+and kills the whole process tree; a backend (``_bwrap``, ``_landlock``, chosen by ``_choice``) hides the rest of the
+machine; ``_confine`` is the program inside that gives up the last rights and becomes the agent's.
 """
 
+from pytest_rltask.sandbox._choice import BACKENDS, using_backend
+from pytest_rltask.sandbox._choice import resolve as resolve_backend
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits, SandboxResult, Status
 from pytest_rltask.sandbox._sandbox import Sandbox
 
-__all__ = ["Sandbox", "SandboxError", "SandboxLimits", "SandboxResult", "Status"]
+__all__ = [
+    "BACKENDS",
+    "Sandbox",
+    "SandboxError",
+    "SandboxLimits",
+    "SandboxResult",
+    "Status",
+    "resolve_backend",
+    "using_backend",
+]

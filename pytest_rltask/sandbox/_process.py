@@ -11,8 +11,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from pytest_rltask.sandbox import _launcher
+from pytest_rltask.sandbox import _launcher, _proc
+from pytest_rltask.sandbox._backend import WORK, Backend
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits, SandboxResult, Status
 
 _GRACE_S = 10.0
@@ -22,55 +24,152 @@ _LINGER_S = 0.5
 _CHUNK_BYTES = 65536
 
 
-class Process:
-    """A running command, with everything below it."""
+class Watcher:
+    """The program (``_launcher``) below which an agent's processes run."""
 
     def __init__(
-        self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], limits: SandboxLimits, wall_s: float
+        self,
+        mode: str,
+        arguments: Sequence[object],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        pass_fds: Sequence[int],
+        streams: tuple[int, int] = (subprocess.DEVNULL, subprocess.DEVNULL),
+        hang_up: Callable[[], None],
     ) -> None:
-        """Start the command.
+        """Start it; ``hang_up`` closes our end of what tells it to kill everything.
 
         Raises:
             SandboxError: it could not be started.
         """
+        self.hang_up = hang_up
+        try:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-I", "-S", _launcher.__file__, mode, *map(str, arguments)],
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=streams[0],
+                stderr=streams[1],
+                pass_fds=pass_fds,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SandboxError(f"the sandbox could not start a process: {error}") from error
+
+    def end(self) -> bool:
+        """Have it end, and kill what it left; return whether it had to be abandoned."""
+        self.hang_up()
+        try:
+            self._popen.wait(timeout=_LINGER_S)
+            return False
+        except subprocess.TimeoutExpired:
+            for pid in (*_proc.descendants(self._popen.pid), self._popen.pid):
+                _proc.kill(pid)
+            self._popen.wait()
+            return True
+
+
+class Pipes:
+    """What a run is heard through: its watcher's report, and its standard output and error."""
+
+    def __init__(self) -> None:
+        pairs = [os.pipe() for _ in range(3)]
+        self.report, self.stdout, self.stderr = (os.fdopen(ours, "rb", buffering=0) for ours, _ in pairs)
+        self.theirs = [fd for _, fd in pairs]
+        """The other ends, in the same order: to be handed over."""
+        self._ready: BinaryIO | None = None
+
+    def expect_ready(self) -> int:
+        """Make a further pipe, and return the end to which the isolation writes when it is complete."""
+        ready, theirs = os.pipe()
+        os.set_blocking(ready, False)
+        self._ready = os.fdopen(ready, "rb", buffering=0)
+        self.theirs.append(theirs)
+        return theirs
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether something was written there, or nothing was to be; ask once."""
+        return self._ready is None or bool(self._ready.read(1))
+
+    def handed_over(self) -> None:
+        """Close the other ends, which somebody else holds by now, so that ours can come to an end."""
+        for fd in self.theirs:
+            os.close(fd)
+        self.theirs = []
+
+    def close(self) -> None:
+        """Close all ends."""
+        self.handed_over()
+        for pipe in (self.report, self.stdout, self.stderr, self._ready):
+            if pipe:
+                pipe.close()
+
+
+def start(
+    command: Sequence[str],
+    *,
+    backend: Backend,
+    base: Path,
+    env: Mapping[str, str],
+    limits: SandboxLimits,
+    wall_s: float,
+) -> Process:
+    """Start a command in a sandbox's working directory, below a watcher of its own.
+
+    Raises:
+        SandboxError: it could not be started.
+    """
+    their_life, life = os.pipe()
+    pipes, ours = Pipes(), os.fdopen(life, "wb", buffering=0)
+    report, stdout, stderr = pipes.theirs
+    ready_fd = pipes.expect_ready() if backend.confirms else None
+    try:
+        wrapped = backend.wrap(command, base=base, ready_fd=ready_fd)
+        watcher = Watcher(
+            "run",
+            [report, their_life, base, to_argument(limits), wall_s, *wrapped],
+            cwd=base / WORK,
+            env=env,
+            pass_fds=(their_life, *pipes.theirs),
+            streams=(stdout, stderr),
+            hang_up=ours.close,
+        )
+    except BaseException:
+        pipes.close()
+        ours.close()
+        raise
+    finally:
+        os.close(their_life)
+    pipes.handed_over()
+    return Process(watcher, pipes, limits=limits, wall_s=wall_s)
+
+
+def to_argument(limits: SandboxLimits) -> str:
+    """Return the limits as the watcher's command line takes them."""
+    return ",".join(str(math.ceil(getattr(limits, name))) for name in _launcher.Limits.NAMES)
+
+
+class Process:
+    """A running command or script, with everything below it."""
+
+    watcher_ended = False
+    """Whether the watcher is gone, when the result is there; if not, it can serve another run."""
+
+    def __init__(self, watcher: Watcher, pipes: Pipes, *, limits: SandboxLimits, wall_s: float) -> None:
+        """Take charge of what was started."""
+        self._watcher, self._pipes = watcher, pipes
         self._limits = limits
         self._stopped: Status | None = None
         self._started = time.monotonic()
         self._deadline = self._started + wall_s + _GRACE_S
-        report, their_report = os.pipe()
-        their_life, life = os.pipe()
-        self._report, self._life = os.fdopen(report, "rb", buffering=0), os.fdopen(life, "wb", buffering=0)
-        cpu_s = math.ceil(limits.cpu_s)
-        numbers = their_report, their_life, cpu_s, limits.memory_bytes, limits.file_bytes, limits.processes, wall_s
-        try:
-            self._watcher = subprocess.Popen(
-                [sys.executable, "-I", "-S", _launcher.__file__, *map(str, numbers), *command],
-                cwd=cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                pass_fds=(their_report, their_life),
-                start_new_session=True,
-            )
-        except BaseException as error:
-            self._report.close()
-            self._life.close()
-            if isinstance(error, OSError):
-                raise SandboxError(f"the sandbox could not start a process: {error}") from error
-            raise
-        finally:
-            os.close(their_report)
-            os.close(their_life)
-        assert self._watcher.stdout is not None
-        assert self._watcher.stderr is not None
-        self._stdout, self._stderr = self._watcher.stdout, self._watcher.stderr
 
     def stop(self, status: Status) -> None:
         """Kill the run, from any thread: the watcher sees its pipe hang up. The first reason given counts."""
         self._stopped = self._stopped or status
-        self._life.close()
+        self._watcher.hang_up()
 
     def result(self) -> SandboxResult:
         """Read the output until all processes are dead; call it once.
@@ -79,11 +178,20 @@ class Process:
             SandboxError: the watcher did not do its work.
         """
         stdout, stderr = _Excerpt(self._limits.output_bytes), _Excerpt(self._limits.output_bytes)
+        said: dict[str, Any] = {}
+        abandoned = False
         try:
             report = self._drain(stdout, stderr)
+            said = json.loads(report.splitlines()[0]) if report else {}
         finally:
-            abandoned = self._end()
-        status, exit_code = _understand(report, abandoned=abandoned, stderr=stderr)
+            self.watcher_ended = said.get("last", True) or self._stopped is not None
+            if self.watcher_ended:
+                abandoned = self._watcher.end()
+            has_begun = self._pipes.is_ready
+            self._pipes.close()
+        status, exit_code = _understand(said, abandoned=abandoned, stderr=stderr)
+        if not has_begun and not self._stopped:
+            raise SandboxError(f"the sandbox could not isolate a process: {stderr.text().strip() or status}")
         return SandboxResult(
             status=self._stopped or status,
             exit_code=None if self._stopped else exit_code,
@@ -97,9 +205,9 @@ class Process:
         report = bytearray()
         deadline = self._deadline
         with selectors.DefaultSelector() as selector:
-            selector.register(self._report, selectors.EVENT_READ, report.extend)
-            selector.register(self._stdout, selectors.EVENT_READ, stdout.add)
-            selector.register(self._stderr, selectors.EVENT_READ, stderr.add)
+            selector.register(self._pipes.report, selectors.EVENT_READ, report.extend)
+            selector.register(self._pipes.stdout, selectors.EVENT_READ, stdout.add)
+            selector.register(self._pipes.stderr, selectors.EVENT_READ, stderr.add)
             while selector.get_map() and (left_s := deadline - time.monotonic()) > 0:
                 for key, _ in selector.select(left_s):
                     take: Callable[[bytes], None] = key.data
@@ -107,26 +215,11 @@ class Process:
                         take(chunk)
                         continue
                     selector.unregister(key.fileobj)
-                    if key.fileobj is self._report:
+                    if key.fileobj is self._pipes.report:
                         deadline = time.monotonic() + _LINGER_S
                 if stdout.total + stderr.total > self._limits.flood_bytes:
                     self.stop("output")
         return bytes(report)
-
-    def _end(self) -> bool:
-        """Release everything, and kill what the watcher left; return whether it had to be abandoned."""
-        self._life.close()
-        try:
-            self._watcher.wait(timeout=_LINGER_S)
-            abandoned = False
-        except subprocess.TimeoutExpired:
-            abandoned = True
-            for pid in (*_launcher.descendants(self._watcher.pid), self._watcher.pid):
-                _launcher.kill(pid)
-            self._watcher.wait()
-        for pipe in (self._report, self._stdout, self._stderr):
-            pipe.close()
-        return abandoned
 
 
 class _Excerpt:
@@ -151,13 +244,12 @@ class _Excerpt:
         return (self._head + note + self._tail).decode("utf-8", "replace")
 
 
-def _understand(report: bytes, *, abandoned: bool, stderr: _Excerpt) -> tuple[Status, int | None]:
+def _understand(said: Mapping[str, Any], *, abandoned: bool, stderr: _Excerpt) -> tuple[Status, int | None]:
     """Return the status and exit code the watcher reported."""
-    if not report:
+    if not said:
         if abandoned:
             return "timed out", None  # the agent stopped the watcher, or hid from it, until its time was over
         raise SandboxError(f"the sandbox's watcher died without a report: {stderr.text() or 'it was killed'}")
-    said = json.loads(report.splitlines()[0])
     if "error" in said:
         raise SandboxError(f"the sandbox could not run a process: {said['error']}")
     return said["status"], said["exit_code"]

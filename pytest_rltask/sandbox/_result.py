@@ -6,8 +6,9 @@ import signal
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["exit", "timed out", "memory", "output", "processes", "cpu", "closed"]
-"""What ended a run: itself (``exit``), the limit of that name, or ``Sandbox.close`` (``closed``)."""
+Status = Literal["exit", "timed out", "memory", "output", "processes", "cpu", "disk", "files", "closed", "killed"]
+"""What ended a run: itself (``exit``), the limit of that name, ``Sandbox.close`` (``closed``), or that the interpreter
+from which it was forked is gone or does not answer (``killed``): only its own deeds bring that about."""
 
 
 class SandboxError(Exception):
@@ -16,7 +17,7 @@ class SandboxError(Exception):
 
 @dataclass(frozen=True)
 class SandboxLimits:
-    """What one run may use. Each limit that ends a run has a status of its own."""
+    """What one run may use, and what the folders may hold. Each limit that ends a run has a status of its own."""
 
     wall_s: float = 60.0
     """Wall-clock seconds of one run."""
@@ -28,6 +29,13 @@ class SandboxLimits:
     """Size of one file: past it a write in a run raises OSError, and ``Sandbox.write_file`` refuses."""
     processes: int = 64
     """Processes and threads the run may hold at once."""
+    open_files: int = 1024
+    """Files one process may hold open: past it, open raises OSError."""
+    disk_bytes: int = 2**30
+    """Disk space of all files in the working directory and the folder for temporary files, after and during a run;
+    deleted files that are still open count. ``Sandbox.write_file`` refuses what would exceed it."""
+    disk_files: int = 10_000
+    """The number of those files, and of folders. A folder that cannot be read, or lies below 40 others, exceeds it."""
     output_bytes: int = 20_000
     """How much of stdout, and of stderr, is kept: some of its head and more of its tail."""
     flood_bytes: int = 64 * 2**20
@@ -40,6 +48,9 @@ _WORDS: dict[Status, str] = {
     "output": "since it printed more than its limit",
     "processes": "since it held more processes and threads than its limit",
     "cpu": "since it used more CPU time than its limit",
+    "disk": "since its files took more disk space than their limit",
+    "files": "since it left more files and folders than its limit, or some that cannot be counted",
+    "killed": "since it killed or suspended the interpreter that ran it",
     "closed": "since its sandbox was closed",
 }
 

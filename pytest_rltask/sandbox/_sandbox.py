@@ -8,12 +8,16 @@ import tempfile
 import threading
 import warnings
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from pytest_rltask.sandbox import _workspace
-from pytest_rltask.sandbox._backend import Backend, NoIsolation
-from pytest_rltask.sandbox._process import Process
+from pytest_rltask.sandbox._backend import SCRATCH, WORK
+from pytest_rltask.sandbox._choice import make_backend
+from pytest_rltask.sandbox._disk import usage
+from pytest_rltask.sandbox._forkserver import SUPPORTED, ForkServer
+from pytest_rltask.sandbox._process import Process, start
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits, SandboxResult
 from pytest_rltask.tools import ToolError
 
@@ -36,27 +40,53 @@ class Sandbox:
     path: Path
     """The working directory."""
 
-    def __init__(self, limits: SandboxLimits = _DEFAULT_LIMITS, *, prefix: str = "rltask-") -> None:
-        """Make a fresh directory, which only our user may enter, under ``tempfile.gettempdir()``.
+    def __init__(
+        self,
+        limits: SandboxLimits = _DEFAULT_LIMITS,
+        *,
+        prefix: str = "rltask-",
+        backend: str | None = None,
+        preload: Sequence[str] = (),
+    ) -> None:
+        """Make a fresh directory under ``tempfile.gettempdir()`` for an agent that sees nothing beside it.
+
+        Args:
+            limits: What one run may use.
+            prefix: How the directory's name begins.
+            backend: What isolates it: ``bwrap``, ``landlock``, ``none``, or ``auto`` for the first that works.
+                By default what ``--sandbox`` of the surrounding run says, and ``auto`` outside a run.
+            preload: Modules that scripts will import, such as ``torch``: they are imported once, by an interpreter of
+                this sandbox that is forked for each run (on Linux; elsewhere each run starts afresh). It starts when
+                the first script is written, since a run will follow, and holds the modules' memory from then on: a
+                sandbox in which nothing is run costs nothing. Modules that start threads cannot be preloaded.
 
         Raises:
-            SandboxError: the directory cannot be made.
+            SandboxError: the backend does not work here, or the directory cannot be made.
         """
         self.limits = limits
-        self._backend: Backend = NoIsolation()
-        self._processes: set[Process] = set()
-        self._changed = threading.Condition()
+        self._backend = make_backend(backend)
+        self._preload = tuple(preload) if SUPPORTED else ()
+        self._turn = threading.Lock()  # who runs a script
+        self._lock = threading.Lock()  # who changes one of the following
+        self._server: ForkServer | None = None
+        self._process: Process | None = None
         self._closed = False
         try:
             self._base = Path(tempfile.mkdtemp(prefix=prefix))
-            self.path = self._base / "work"
-            self._scratch = self._base / "tmp"  # apart, so that it does not litter what the agent sees
+            self.path = self._base / WORK
+            self._scratch = self._base / SCRATCH  # apart, so that it does not litter what the agent sees
             for folder in (self.path, self._scratch):
                 folder.mkdir(mode=0o700)
+            self._backend.prepare(self._base)
         except OSError as error:
             raise SandboxError(f"cannot make a directory for the sandbox: {error}") from error
         # An interrupted run ends without its owner if that is still busy, say with opening the episode.
         self._abandoned = weakref.finalize(self, _workspace.remove_tree, self._base)
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that isolates it; ``none``: what runs in it has our own rights."""
+        return self._backend.name
 
     def __enter__(self) -> Sandbox:
         return self
@@ -79,10 +109,15 @@ class Sandbox:
             raise ToolError("the content is not valid Unicode text: it holds half of a surrogate pair") from None
         if len(data) > self.limits.file_bytes:
             raise ToolError(f"the content has {len(data)} bytes; a file may have {self.limits.file_bytes}")
+        self._check_room(name, len(data))
         try:
-            return _workspace.write_file(self.path, name, data)
+            path = _workspace.write_file(self.path, name, data, owner=self._backend.owner)
         except FileNotFoundError:
             raise ToolError("the working directory no longer exists") from None
+        if name.endswith(".py"):
+            with self._lock:
+                self._start_server()  # a model takes a second or more to ask for the run
+        return path
 
     def read_file(self, name: str, *, max_bytes: int) -> bytes:
         """Return the content of a file.
@@ -100,7 +135,7 @@ class Sandbox:
     def run_python(self, script: str, *args: str, wall_s: float | None = None) -> SandboxResult:
         """Run a script of the working directory with the interpreter and packages of this process.
 
-        When this returns, all processes that the script started are dead.
+        When this returns, all processes that the script started are dead. Scripts run one at a time.
 
         Args:
             script: Its path, relative to the working directory.
@@ -111,43 +146,99 @@ class Sandbox:
             ToolError: there is no such script, or an argument cannot be passed.
             SandboxError: the sandbox is closed, or could not run it.
         """
-        try:
-            with _workspace.open_file(self.path, script):
-                pass
-        except FileNotFoundError:
-            raise ToolError(f"there is no file {script!r}; write it first") from None
-        command = [sys.executable, "-s", "--", _workspace.plain_name(script), *args]  # "--": a name may be "-c.py"
-        process = self._start(command, self.limits.wall_s if wall_s is None else wall_s)
-        try:
-            return process.result()
-        finally:
-            with self._changed:
-                self._processes.discard(process)
-                self._changed.notify_all()
+        with self._turn:
+            try:
+                with _workspace.open_file(self.path, script):
+                    pass
+            except FileNotFoundError:
+                raise ToolError(f"there is no file {script!r}; write it first") from None
+            argv = [_workspace.plain_name(script), *args]
+            process = self._start(argv, self.limits.wall_s if wall_s is None else wall_s)
+            try:
+                return process.result()
+            finally:
+                with self._lock:
+                    self._process = None
+                    if process.watcher_ended:
+                        self._end_server()
 
     def close(self) -> None:
         """Kill what runs, and remove the directory. Harmless when called again, or while a run is going on."""
-        with self._changed:
+        with self._lock:
             already, self._closed = self._closed, True
             self._abandoned.detach()
-            for process in self._processes:
-                process.stop("closed")
-            self._changed.wait_for(lambda: not self._processes, timeout=_CLOSE_S)
+            if self._process:
+                self._process.stop("closed")
+            self._end_server()
+        if self._turn.acquire(timeout=_CLOSE_S):
+            self._turn.release()
         if not already and (problems := _workspace.remove_tree(self._base)):
             warnings.warn(f"the sandbox {self._base} could not be removed: {problems[0]}", RuntimeWarning, stacklevel=2)
 
-    def _start(self, command: list[str], wall_s: float) -> Process:
-        with self._changed:
+    def _start(self, argv: list[str], wall_s: float) -> Process:
+        """Start a script, forked from the preloaded interpreter if there is one."""
+        if any("\0" in argument or not _is_text(argument) for argument in argv):
+            raise ToolError("an argument of the script holds a character that no program can receive")
+        server = self._ready_server()
+        with self._lock:
             if self._closed:
                 raise SandboxError("the sandbox is closed")
-            wrapped = self._backend.wrap(command, base=self._base)
-            env = _environment(self._scratch)
-            try:
-                process = Process(wrapped, cwd=self.path, env=env, limits=self.limits, wall_s=wall_s)
-            except ValueError:  # from the system's interface, which knows no NUL and no half of a surrogate pair
-                raise ToolError("an argument of the script holds a character that no program can receive") from None
-            self._processes.add(process)
-            return process
+            self._process = server.run(argv, wall_s=wall_s) if server else None
+            if self._process is None:
+                command = [sys.executable, "-s", "--", *argv]  # "--": a name may be "-c.py"
+                env = _environment(self._scratch)
+                self._process = start(
+                    command, backend=self._backend, base=self._base, env=env, limits=self.limits, wall_s=wall_s
+                )
+            return self._process
+
+    def _ready_server(self) -> ForkServer | None:
+        """Wait for the preloaded interpreter; return None if runs are to start without one."""
+        with self._lock:
+            self._start_server()
+            server = self._server
+        if server and (problem := server.wait()):
+            with self._lock:
+                self._end_server()
+                if not self._closed:
+                    self._preload = ()
+                    warnings.warn(f"runs start without preloaded modules: {problem}", RuntimeWarning, stacklevel=4)
+            return None
+        return server
+
+    def _start_server(self) -> None:
+        if self._preload and not self._server and not self._closed:
+            self._server = ForkServer(
+                self._preload,
+                backend=self._backend,
+                base=self._base,
+                env=_environment(self._scratch),
+                limits=self.limits,
+            )
+
+    def _end_server(self) -> None:
+        server, self._server = self._server, None
+        if server:
+            server.end()
+
+    def _check_room(self, name: str, size: int) -> None:
+        limits = self.limits
+        held, files = usage(str(self._base), max_bytes=limits.disk_bytes, max_files=limits.disk_files)
+        replaced = _workspace.size_of(self.path, name)
+        if held + size - (replaced or 0) > limits.disk_bytes:
+            raise ToolError(f"the files would take more than {limits.disk_bytes} bytes together; delete some first")
+        if files + (replaced is None) > limits.disk_files:
+            raise ToolError(
+                f"there are {limits.disk_files} files and folders already, or some lie too deep; delete some"
+            )
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _environment(scratch: Path) -> dict[str, str]:
@@ -156,6 +247,7 @@ def _environment(scratch: Path) -> dict[str, str]:
     return threads | {
         "PATH": f"{os.path.dirname(sys.executable)}:/usr/bin:/bin",
         "HOME": str(scratch),
+        "USER": "agent",
         "TMPDIR": str(scratch),
         "LANG": "C.UTF-8",
         "PYTHONUTF8": "1",

@@ -22,10 +22,10 @@ _OUR_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOM
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def write_file(root: Path, name: str, data: bytes) -> Path:
-    """Create or replace a file below ``root``, all at once, with the folders it needs."""
+def write_file(root: Path, name: str, data: bytes, *, owner: int | None = None) -> Path:
+    """Create or replace a file below ``root``, all at once, with the folders it needs; for a user, or for our own."""
     parts = _parts(name)
-    with _blaming(name), _folder(root, parts[:-1], create=True) as folder:
+    with _blaming(name), _folder(root, parts[:-1], create=True, owner=owner) as folder:
         kind = _kind(parts[-1], folder)
         if kind not in (None, "file"):
             raise ToolError(f"{name!r} is a {kind}; choose another name")
@@ -34,6 +34,8 @@ def write_file(root: Path, name: str, data: bytes) -> Path:
         try:
             with open(fd, "wb") as file:
                 file.write(data)
+                if owner is not None:
+                    os.fchown(fd, owner, owner)
             os.rename(draft, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -50,6 +52,15 @@ def read_file(root: Path, name: str, *, max_bytes: int) -> bytes:
             raise ToolError(f"{name!r} has {size} bytes; at most {max_bytes} are read")
         with open(fd, "rb", closefd=False) as file:
             return file.read(max_bytes)
+
+
+def size_of(root: Path, name: str) -> int | None:
+    """Return the size of what ``write_file`` would replace, None if that is no plain file."""
+    try:
+        with open_file(root, name) as fd:
+            return os.fstat(fd).st_size
+    except (FileNotFoundError, ToolError):
+        return None
 
 
 @contextlib.contextmanager
@@ -161,7 +172,7 @@ def _parts(name: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _folder(root: Path, parts: list[str], *, create: bool) -> Iterator[int]:
+def _folder(root: Path, parts: list[str], *, create: bool, owner: int | None = None) -> Iterator[int]:
     """Open the folder that ``parts`` lead to from ``root``, without following a link."""
     folder = os.open(root, _FOLDER)
     try:
@@ -169,6 +180,8 @@ def _folder(root: Path, parts: list[str], *, create: bool) -> Iterator[int]:
             if create:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(part, 0o700, dir_fd=folder)
+                    if owner is not None:
+                        os.chown(part, owner, owner, dir_fd=folder, follow_symlinks=False)
             kind = _kind(part, folder)
             if kind not in (None, "folder"):
                 raise ToolError(f"{part!r} is a {kind}, not a folder")

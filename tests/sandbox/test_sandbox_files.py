@@ -145,6 +145,7 @@ def test_a_link_that_appears_after_the_look_is_not_read_through(sandbox: Sandbox
 def test_no_name_leads_out(name: str) -> None:
     with Sandbox() as sandbox:
         base = sandbox.path.parent
+        before = set(base.iterdir())
         try:
             path = sandbox.write_file(name, "x")
         except ToolError:
@@ -152,7 +153,7 @@ def test_no_name_leads_out(name: str) -> None:
             return
 
         assert path.resolve().is_relative_to(sandbox.path.resolve())
-        assert {entry.name for entry in base.iterdir()} == {"work", "tmp"}
+        assert set(base.iterdir()) == before
         assert list((base / "tmp").iterdir()) == []
         assert [entry for entry in sandbox.path.rglob("*") if entry.is_file()] == [path]
 
@@ -225,7 +226,7 @@ def test_it_removes_a_thousand_nested_folders() -> None:
             "deep.py",
             "import os\nfor _ in range(1200):\n    os.mkdir('d' * 50); open('f', 'w').close(); os.chdir('d' * 50)",
         )
-        assert sandbox.run_python("deep.py").ok
+        assert sandbox.run_python("deep.py").status == "files"
 
     assert not sandbox.path.parent.exists()
 

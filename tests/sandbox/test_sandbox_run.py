@@ -31,11 +31,22 @@ Run = Callable[..., SandboxResult]
 
 @pytest.fixture
 def run() -> Iterator[Run]:
-    """Run a script in a sandbox of its own, under the limits given as keywords."""
+    """Run a script in a sandbox of its own, under the limits given as keywords, isolated from the machine."""
+    yield from runs(backend=None)
+
+
+@pytest.fixture
+def bare_run() -> Iterator[Run]:
+    """The same without isolation, where a script can name us and be named by us."""
+    yield from runs(backend="none")
+
+
+def runs(*, backend: str | None) -> Iterator[Run]:
     opened: list[Sandbox] = []
 
     def run(code: str, *args: str, **limits: float) -> SandboxResult:
-        sandbox = Sandbox(SandboxLimits(**{"wall_s": 20, **limits}))  # type: ignore[arg-type]
+        limits = {"wall_s": 20, **limits}
+        sandbox = Sandbox(SandboxLimits(**limits), backend=backend)  # type: ignore[arg-type]
         opened.append(sandbox)
         sandbox.write_file("script.py", dedent(code))
         return sandbox.run_python("script.py", *args)
@@ -48,6 +59,12 @@ def run() -> Iterator[Run]:
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(SandboxLimits(wall_s=20)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def bare_sandbox() -> Iterator[Sandbox]:
+    with Sandbox(SandboxLimits(wall_s=20), backend="none") as sandbox:
         yield sandbox
 
 
@@ -127,17 +144,17 @@ def test_its_environment_is_built_from_nothing(run: Run, monkeypatch: pytest.Mon
     environment = json.loads(result.stdout)
     assert "canary" not in result.stdout
     assert environment.keys() <= {
-        *("PATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE", "OMP_NUM_THREADS", "MKL_NUM_THREADS"),
+        *("PATH", "HOME", "USER", "TMPDIR", "LANG", "LC_CTYPE", "OMP_NUM_THREADS", "MKL_NUM_THREADS"),
         *("OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONHASHSEED"),
         *("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "__CF_USER_TEXT_ENCODING"),
     }
 
 
 @linux_only
-def test_its_watcher_holds_no_secret_either(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_watcher_holds_no_secret_either(bare_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "canary")
 
-    result = run("""
+    result = bare_run("""
         import os
         print(open(f"/proc/{os.getppid()}/environ").read(), open(f"/proc/{os.getppid()}/cmdline").read())
     """)
@@ -175,8 +192,8 @@ def test_no_other_file_descriptor_reaches_it(run: Run, tmp_path: Path) -> None:
     assert result.stdout == "[0, 1, 2]\n"
 
 
-def test_it_leads_its_own_session_and_yields_the_cpu_to_us(run: Run) -> None:
-    result = run("import os; print(os.getsid(0) == os.getpid(), os.nice(0))")
+def test_it_leads_its_own_session_and_yields_the_cpu_to_us(bare_run: Run) -> None:
+    result = bare_run("import os; print(os.getsid(0) == os.getpid(), os.nice(0))")
 
     leads, niceness = result.stdout.split()
     assert leads == "True"
@@ -388,36 +405,36 @@ print(os.read(told, 100).decode(), flush=True)
 
 @linux_only
 @pytest.mark.parametrize(("then", "status"), [("", "exit"), ("time.sleep(120)", "timed out")])
-def test_it_kills_a_daemon_that_left_the_session_and_holds_the_output(run: Run, then: str, status: str) -> None:
-    result = run(DAEMON + then, wall_s=2)
+def test_it_kills_a_daemon_that_left_the_session_and_holds_the_output(bare_run: Run, then: str, status: str) -> None:
+    result = bare_run(DAEMON + then, wall_s=2)
 
     assert result.status == status
     assert not is_alive(int(result.stdout))
     assert result.wall_s < PROMPT_S
 
 
-def test_it_kills_a_child_of_the_same_group(run: Run) -> None:
-    result = run("import subprocess; print(subprocess.Popen(['/bin/sleep', '120']).pid)")
+def test_it_kills_a_child_of_the_same_group(bare_run: Run) -> None:
+    result = bare_run("import subprocess; print(subprocess.Popen(['/bin/sleep', '120']).pid)")
 
     assert result.status == "exit"
     assert not is_alive(int(result.stdout))
 
 
-def test_closing_from_another_thread_ends_the_run_promptly(sandbox: Sandbox) -> None:
-    sandbox.write_file("script.py", DAEMON + "open('started', 'w').close(); time.sleep(120)")
+def test_closing_from_another_thread_ends_the_run_promptly(bare_sandbox: Sandbox) -> None:
+    bare_sandbox.write_file("script.py", DAEMON + "open('started', 'w').close(); time.sleep(120)")
     results: list[SandboxResult] = []
-    thread = threading.Thread(target=lambda: results.append(sandbox.run_python("script.py")))
+    thread = threading.Thread(target=lambda: results.append(bare_sandbox.run_python("script.py")))
     thread.start()
-    wait_for(lambda: "started" in sandbox.files())
+    wait_for(lambda: "started" in bare_sandbox.files())
 
     started = time.monotonic()
-    sandbox.close()
+    bare_sandbox.close()
     thread.join(PROMPT_S)
 
     assert time.monotonic() - started < PROMPT_S
     assert [(result.status, result.exit_code) for result in results] == [("closed", None)]
     assert not is_alive(int(results[0].stdout))
-    assert not sandbox.path.parent.exists()
+    assert not bare_sandbox.path.parent.exists()
 
 
 def test_a_closed_sandbox_may_be_closed_again_but_runs_nothing(sandbox: Sandbox) -> None:
@@ -456,7 +473,7 @@ KEEPER = """
     import os, sys, threading
     from pytest_rltask.sandbox import Sandbox
 
-    sandbox = Sandbox()
+    sandbox = Sandbox(backend="none")
     os.mkfifo(sandbox.path / "pids")
     tell = "open('pids', 'w').write(f'{os.getpid()} {daemon}'); time.sleep(120)"
     sandbox.write_file("script.py", sys.argv[1].replace("print(", "daemon = str(").replace(", flush=True", "") + tell)
@@ -485,19 +502,26 @@ class Wrapper:
     """A backend that puts some words before the command."""
 
     name = "wrapper"
+    owner = None
+    confirms = False
 
     def __init__(self, *words: str) -> None:
         self.words = words
 
-    def wrap(self, command: Sequence[str], *, base: Path) -> Sequence[str]:
+    def prepare(self, base: Path) -> None:
+        pass
+
+    def wrap(
+        self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
+    ) -> Sequence[str]:
         return [*self.words, *command]
 
 
-def test_a_backend_wraps_the_command(sandbox: Sandbox) -> None:
-    sandbox._backend = Wrapper("/usr/bin/env", "WRAPPED=yes")
-    sandbox.write_file("script.py", "import os; print(os.environ['WRAPPED'])")
+def test_a_backend_wraps_the_command(bare_sandbox: Sandbox) -> None:
+    bare_sandbox._backend = Wrapper("/usr/bin/env", "WRAPPED=yes")
+    bare_sandbox.write_file("script.py", "import os; print(os.environ['WRAPPED'])")
 
-    assert sandbox.run_python("script.py").stdout == "yes\n"
+    assert bare_sandbox.run_python("script.py").stdout == "yes\n"
 
 
 def test_a_backend_that_cannot_start_is_our_fault(sandbox: Sandbox) -> None:
@@ -524,8 +548,8 @@ def test_a_temporary_directory_that_is_missing_is_our_fault(monkeypatch: pytest.
 
 
 @linux_only
-def test_a_watcher_that_dies_is_our_fault_and_takes_the_script_along(sandbox: Sandbox) -> None:
-    sandbox.write_file(
+def test_a_watcher_that_dies_is_our_fault_and_takes_the_script_along(bare_sandbox: Sandbox) -> None:
+    bare_sandbox.write_file(
         "script.py",
         """if True:
         import os, signal, time
@@ -536,17 +560,17 @@ def test_a_watcher_that_dies_is_our_fault_and_takes_the_script_along(sandbox: Sa
     )
 
     with pytest.raises(SandboxError, match="watcher died"):
-        sandbox.run_python("script.py")
+        bare_sandbox.run_python("script.py")
 
-    pid = int(sandbox.read_file("pid", max_bytes=20))
+    pid = int(bare_sandbox.read_file("pid", max_bytes=20))
     wait_for(lambda: not is_alive(pid))
 
 
 @linux_only
-def test_a_watcher_that_was_suspended_does_not_extend_the_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watcher_that_was_suspended_does_not_extend_the_time(bare_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_process, "_GRACE_S", 0.5)
 
-    result = run(DAEMON + "print(os.getpid())\nos.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(60)", wall_s=0.5)
+    result = bare_run(DAEMON + "print(os.getpid())\nos.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(60)", wall_s=0.5)
 
     assert result.status == "timed out"
     daemon, script = map(int, result.stdout.split())

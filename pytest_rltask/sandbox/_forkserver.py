@@ -1,0 +1,92 @@
+"""An interpreter inside the isolation that has imported its modules already, and is forked for each run of a script.
+
+It belongs to one sandbox, so that nothing is shared between trials. It is infrastructure: no code of the agent runs in
+it, its children can neither trace it nor reach its socket, and all that they leave is dead before the next run. What
+they can do is kill or suspend it. They pay for that: the run is told as killed or timed out, and the next one waits for
+a new interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pytest_rltask.sandbox._backend import WORK, Backend
+from pytest_rltask.sandbox._launcher import PRELOAD_FD
+from pytest_rltask.sandbox._process import Pipes, Process, Watcher, to_argument
+from pytest_rltask.sandbox._result import SandboxLimits
+from pytest_rltask.sandbox._watch import MESSAGE_BYTES
+
+SUPPORTED = sys.platform == "linux"
+"""Elsewhere the watcher does not see a run's processes, and could not kill them without the interpreter."""
+
+
+class ForkServer:
+    """A preloaded interpreter and its watcher."""
+
+    def __init__(
+        self,
+        modules: Sequence[str],
+        *,
+        backend: Backend,
+        base: Path,
+        env: Mapping[str, str],
+        limits: SandboxLimits,
+    ) -> None:
+        """Start it in a sandbox's working directory, without waiting for the imports.
+
+        Raises:
+            SandboxError: it could not be started.
+        """
+        self._limits = limits
+        self._ready = False
+        source = Path(__file__).with_name("_preload.py").read_text(encoding="utf-8")
+        program = [sys.executable, "-s", "-c", source, str(PRELOAD_FD), *modules]
+        command = backend.wrap(program, base=base, keep_fds=(PRELOAD_FD,))
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            number = theirs.fileno()
+            arguments = [number, base, to_argument(limits), *command]
+            try:
+                self._watcher = Watcher(
+                    "serve", arguments, cwd=base / WORK, env=env, pass_fds=(number,), hang_up=self._hang_up
+                )
+            except BaseException:
+                self._control.close()
+                raise
+
+    def wait(self) -> str:
+        """Wait until it has imported its modules; return what went wrong."""
+        if not self._ready:
+            said = json.loads(self._control.recv(MESSAGE_BYTES) or '{"error": "its watcher died"}')
+            if "error" in said:
+                return str(said["error"])
+            self._ready = True
+        return ""
+
+    def run(self, argv: Sequence[str], *, wall_s: float) -> Process | None:
+        """Run a script of the working directory; return None where only a process of its own can do it."""
+        message = json.dumps({"argv": argv, "wall_s": wall_s}).encode()
+        if len(message) > MESSAGE_BYTES // 2:
+            return None
+        pipes = Pipes()
+        try:
+            socket.send_fds(self._control, [message], pipes.theirs)
+        except OSError:  # it died while it had nothing to do: the system was short of memory
+            pipes.close()
+            return None
+        pipes.handed_over()
+        return Process(self._watcher, pipes, limits=self._limits, wall_s=wall_s)
+
+    def end(self) -> None:
+        """Kill it and its run, from any thread; harmless when called again."""
+        self._watcher.end()
+        self._control.close()
+
+    def _hang_up(self) -> None:
+        with suppress(OSError):  # they hung up first
+            self._control.shutdown(socket.SHUT_RDWR)

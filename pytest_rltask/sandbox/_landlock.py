@@ -1,0 +1,165 @@
+"""Isolation by Landlock and seccomp, which any process may apply to itself: it works in an unprivileged container.
+
+The agent stays in the machine's namespaces, but can open only what is listed, reach no socket, and neither see nor
+signal the processes around it. What the kernel's version of Landlock does not cover yet, seccomp denies. It is
+stricter than bwrap where it cannot be finer: no /dev/shm, no sockets but connected pairs, and of /proc what belongs
+to the process that was started, not to its children.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pytest_rltask.sandbox import _seccomp
+from pytest_rltask.sandbox._backend import SCRATCH, WORK
+from pytest_rltask.sandbox._confinement import confined
+from pytest_rltask.sandbox._own_user import fresh_user
+from pytest_rltask.sandbox._result import SandboxError
+from pytest_rltask.sandbox._view import View, is_inside, is_public, view_of_python
+
+# linux/landlock.h: rights on what lies below a path
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+_MAKE_CHAR, _MAKE_BLOCK, _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 6, 1 << 11, 1 << 13, 1 << 14, 1 << 15
+_OF_ABI = {1: _REFER - 1, 2: _REFER, 3: _TRUNCATE, 5: _IOCTL_DEV}
+"""The rights that each version of the interface added."""
+_NETWORK, _NETWORK_ABI = 0b11, 4  # bind and connect of TCP
+_SCOPES, _SCOPES_ABI = 0b11, 6  # abstract sockets, signals
+_OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
+
+_READ = _EXECUTE | _READ_FILE | _READ_DIR
+_WORK = ((1 << 15) - 1) & ~(_MAKE_CHAR | _MAKE_BLOCK)
+_DEVICES = {"/dev/null": _READ_FILE | _WRITE_FILE, "/dev/zero": _READ_FILE}
+_DEVICES |= dict.fromkeys(("/dev/random", "/dev/urandom"), _READ_FILE)
+_KERNEL = (
+    *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm/overcommit_memory"),
+    "/sys/devices/system/cpu",
+)
+_LISTED = ("/sys/bus/pci/devices", "/sys/class/drm", "/sys/class/accel")
+"""Where onnxruntime looks for GPUs, and complains if it cannot."""
+
+_CREATE_RULESET, _ASK_FOR_VERSION = 444, 1
+_DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2
+
+
+class Landlock:
+    """Isolates one sandbox by Landlock and seccomp.
+
+    Args:
+        abi: Use no more than this version of the kernel's interface (for tests).
+
+    Raises:
+        SandboxError: the kernel does not offer it.
+    """
+
+    name = "landlock"
+    confirms = True
+
+    def __init__(self, abi: int | None = None) -> None:
+        offered = offered_abi()
+        if offered < 1 or os.uname().machine not in _seccomp.MACHINES:
+            raise SandboxError(
+                "this kernel offers no Landlock, which Linux has from 5.13 on, unless it is switched off"
+            )
+        self._abi = min(offered, abi or offered)
+        self.owner = fresh_user()
+
+    def prepare(self, base: Path) -> None:
+        """Give the agent its folders, and let it pass through the one above them."""
+        if self.owner is not None:
+            base.chmod(0o711)
+            for folder in (WORK, SCRATCH):
+                os.chown(base / folder, self.owner, self.owner)
+
+    def wrap(
+        self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
+    ) -> Sequence[str]:
+        """Return the command line of a program that restricts itself and then becomes the command."""
+        return confined(
+            command,
+            folder=str(base / WORK),
+            uid=self.owner,
+            capability=None if self.owner is None else _needed_capability(base),
+            landlock=self._ruleset(base),
+            seccomp=_seccomp.program(os.uname().machine, self._gaps(), _protected()),
+            keep_fds=keep_fds,
+            ready_fd=ready_fd,
+        )
+
+    def _ruleset(self, base: Path) -> tuple[tuple[int, int, int], list[tuple[str, int]]]:
+        files = sum(rights for since, rights in _OF_ABI.items() if since <= self._abi)
+        network = _NETWORK if self._abi >= _NETWORK_ABI else 0
+        scopes = _SCOPES if self._abi >= _SCOPES_ABI else 0
+        granted = {str(base / name): _WORK for name in (WORK, SCRATCH)} | _system()
+        return (files, network, scopes), [(path, rights & files) for path, rights in granted.items()]
+
+    def _gaps(self) -> set[_seccomp.Gap]:
+        gaps: set[_seccomp.Gap] = {"sockets", "processes"}
+        if self._abi < 3:
+            gaps.add("truncate")
+        if self.owner is None:  # nothing on the machine belongs to a user of its own
+            gaps.add("metadata")
+            if self._abi < _SCOPES_ABI:
+                gaps.add("signals")
+        return gaps
+
+
+@functools.cache
+def offered_abi() -> int:
+    """Return the kernel's version of the interface; 0 or less if it has none."""
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        return int(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(_ASK_FOR_VERSION)))
+    except (OSError, AttributeError):
+        return 0
+
+
+@functools.cache
+def _system() -> dict[str, int]:
+    """Return what may be read everywhere, with the rights to it."""
+    rights = dict(_readable(view_of_python())) | _DEVICES
+    rights |= {path: (_READ_FILE | _READ_DIR) & _suitable(path) for path in _KERNEL}
+    return rights | dict.fromkeys(_LISTED, _READ_DIR)
+
+
+def _readable(view: View) -> Iterator[tuple[str, int]]:
+    """Yield the readable paths; one that holds hidden folders can be listed, and is opened up to its other entries."""
+    todo = list(view.readable)
+    for path in todo:
+        if path in view.hidden:
+            continue
+        if any(is_inside(hidden, path) for hidden in view.hidden):
+            yield path, _READ_DIR
+            todo += [os.path.join(path, name) for name in os.listdir(path)]
+        elif os.path.exists(path):
+            yield path, _READ & _suitable(path)
+
+
+def _suitable(path: str) -> int:
+    """Return the rights that apply to what a path is: the kernel refuses others."""
+    return ~0 if os.path.isdir(path) else _OF_FILES
+
+
+def _needed_capability(base: Path) -> int | None:
+    """Return the capability without which a user of their own could not reach the interpreter or the sandbox.
+
+    It is needed when they lie in a closed folder such as /root. What it lets pass, Landlock still bounds.
+    """
+    if view_of_python().is_public and is_public(str(base)):
+        return None
+    with open("/proc/self/status") as file:
+        effective = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
+    return _DAC_READ_SEARCH if effective >> _DAC_READ_SEARCH & 1 else _DAC_OVERRIDE
+
+
+def _protected() -> list[int]:
+    """Return the processes above the agent, from its parent up, and the group we are in."""
+    pids, pid = [_seccomp.PARENT, os.getpgrp()], os.getpid()
+    while pid > 0:
+        pids.append(pid)
+        with open(f"/proc/{pid}/stat") as file:
+            pid = int(file.read().rpartition(")")[2].split()[1])
+    return sorted(set(pids))

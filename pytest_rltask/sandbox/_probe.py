@@ -1,0 +1,87 @@
+"""Tries a backend out: one run of a small program that verifies, from inside, what isolation promises.
+
+Neither a version nor a package tells whether a backend works here. Containers refuse namespaces, distributions
+restrict them, and one that refuses only half (the mount, say) would isolate nothing in silence.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from pytest_rltask.sandbox import _workspace
+from pytest_rltask.sandbox._backend import SCRATCH, WORK, Backend
+from pytest_rltask.sandbox._process import start
+from pytest_rltask.sandbox._result import SandboxError, SandboxLimits
+
+_LIMITS = SandboxLimits(wall_s=30.0)  # a busy machine is no reason to do without isolation
+_OK = "isolated"
+
+_PROGRAM = f"""
+import os, socket, sys
+canary, port, package = sys.argv[1:]
+problems = []
+def refused(what, attempt):
+    try:
+        attempt()
+    except OSError:
+        return
+    problems.append("the agent can " + what)
+def connect():
+    with socket.socket() as client:
+        client.settimeout(5)
+        client.connect(("127.0.0.1", int(port)))
+refused("read the user's files", lambda: open(canary).close())
+refused("write beside the user's files", lambda: open(canary + ".new", "w").close())
+refused("read the sources of pytest-rltask", lambda: open(package).close())
+refused("read another process's environment", lambda: open(f"/proc/{{os.getppid()}}/environ").read(1))
+refused("reach the network", connect)
+if os.getuid() == 0:
+    problems.append("the agent is root")
+with open("probe", "w") as file:
+    file.write("written")
+import pluggy
+print("; ".join(problems) or {_OK!r})
+"""
+
+
+def problem(backend: Backend) -> str | None:
+    """Return why a backend does not isolate on this machine, or None if it does."""
+    try:
+        outside, base = Path(tempfile.mkdtemp(prefix="rltask-")), Path(tempfile.mkdtemp(prefix="rltask-"))
+    except OSError as error:
+        raise SandboxError(f"cannot make a directory for the sandbox: {error}") from error
+    try:
+        return _tried(backend, outside, base)
+    except (SandboxError, OSError) as error:
+        return str(error)
+    finally:
+        for folder in (outside, base):
+            _workspace.remove_tree(folder)
+
+
+def _tried(backend: Backend, outside: Path, base: Path) -> str | None:
+    for name in (WORK, SCRATCH):
+        (base / name).mkdir(mode=0o700)
+    backend.prepare(base)
+    outside.chmod(0o755)
+    canary = outside / "canary"
+    canary.write_text("nobody's business")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        arguments = [str(canary), str(listener.getsockname()[1]), __file__]
+        command = [sys.executable, "-c", _PROGRAM, *arguments]
+        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "TMPDIR": str(base / SCRATCH)}
+        process = start(command, backend=backend, base=base, env=environment, limits=_LIMITS, wall_s=_LIMITS.wall_s)
+        result = process.result()
+    said = result.stdout.strip()
+    if result.ok and said == _OK:
+        return None
+    return said if result.ok and said else _last_line(result.stderr) or f"the probe {result.summary}"
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1][:300] if lines else ""

@@ -1,0 +1,182 @@
+"""The limits on what a sandbox's folders hold, and on open files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from pytest_rltask.sandbox import Sandbox, SandboxLimits, SandboxResult
+from pytest_rltask.sandbox._disk import usage
+from pytest_rltask.tools import ToolError
+
+MB = 2**20
+PROMPT_S = 8.0
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+Run = Callable[..., SandboxResult]
+
+
+@pytest.fixture(params=[(), ("decimal",)], ids=["cold", "preloaded"])
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """Run a script in a sandbox of its own, under the limits given as keywords."""
+    opened: list[Sandbox] = []
+
+    def run(code: str, **limits: float) -> SandboxResult:
+        sandbox = Sandbox(SandboxLimits(**{"wall_s": 20, **limits}), preload=request.param)  # type: ignore[arg-type]
+        opened.append(sandbox)
+        sandbox.write_file("script.py", dedent(code))
+        return sandbox.run_python("script.py")
+
+    yield run
+    for sandbox in opened:
+        sandbox.close()
+
+
+FILL = """
+    import os, tempfile, time
+    os.chdir({folder})
+    for i in range(16):
+        with open(str(i), "wb") as file: file.write(os.urandom(2**20))
+    {then}
+"""
+
+
+@pytest.mark.parametrize("folder", ["'.'", "tempfile.gettempdir()", "tempfile.mkdtemp()"])
+@pytest.mark.parametrize("then", ["time.sleep(60)", "pass"], ids=["goes on", "ends"])
+def test_files_that_take_more_than_their_limit_end_the_run(run: Run, folder: str, then: str) -> None:
+    result = run(FILL.format(folder=folder, then=then), disk_bytes=8 * MB)
+
+    assert (result.status, result.exit_code) == ("disk", None)
+    assert result.wall_s < PROMPT_S
+    assert "disk space" in result.summary
+
+
+def test_files_below_the_limit_are_left_alone(run: Run) -> None:
+    assert run(FILL.format(folder="'.'", then="time.sleep(0.3)"), disk_bytes=32 * MB).ok
+
+
+@linux_only
+def test_a_deleted_file_counts_as_long_as_it_is_open(run: Run) -> None:
+    result = run(
+        """
+        import os, time
+        file = open("a", "wb")
+        os.unlink("a")
+        file.write(os.urandom(16 * 2**20))
+        file.flush()
+        time.sleep(60)
+        """,
+        disk_bytes=8 * MB,
+    )
+
+    assert result.status == "disk"
+
+
+@linux_only
+def test_files_in_memory_count_as_well(run: Run) -> None:
+    result = run(
+        "import os, time; os.write(os.memfd_create('a'), bytes(16 * 2**20)); time.sleep(60)", disk_bytes=8 * MB
+    )
+
+    assert result.status == "disk"
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "for i in range(200): open(str(i), 'w').close()",
+        "for i in range(200): os.mkdir(str(i))",
+        "for i in range(60): os.mkdir('d'); os.chdir('d')",
+        "for i in range(200): os.symlink('missing', str(i))",
+    ],
+    ids=["files", "folders", "depth", "links"],
+)
+def test_too_many_files_end_the_run(run: Run, deed: str) -> None:
+    result = run(f"import os, time\n{deed}\ntime.sleep(60)", disk_files=100)
+
+    assert (result.status, result.exit_code) == ("files", None)
+    assert result.wall_s < PROMPT_S
+    assert "files" in result.summary
+
+
+def test_a_sparse_file_takes_no_space(run: Run) -> None:
+    assert run("open('a', 'wb').truncate(64 * 2**20); import time; time.sleep(0.3)", disk_bytes=8 * MB).ok
+
+
+def test_a_process_may_hold_so_many_files_open(run: Run) -> None:
+    result = run("files = [open('script.py') for _ in range(200)]", open_files=100)
+
+    assert result.exit_code == 1
+    assert "Too many open files" in result.stderr
+
+
+def test_write_file_refuses_what_would_exceed_the_limits() -> None:
+    with Sandbox(SandboxLimits(disk_bytes=2 * MB, disk_files=6)) as sandbox:
+        sandbox.write_file("a", os.urandom(MB))
+        with pytest.raises(ToolError, match="more than 2097152 bytes together"):
+            sandbox.write_file("b", os.urandom(MB + MB // 2))
+
+        for name in "bcd":  # two more are the folders themselves
+            sandbox.write_file(name, "")
+        with pytest.raises(ToolError, match="6 files and folders"):
+            sandbox.write_file("e", "")
+
+
+def test_a_file_may_be_replaced_at_the_limit() -> None:
+    with Sandbox(SandboxLimits(disk_bytes=2 * MB, disk_files=3)) as sandbox:
+        for _ in range(3):
+            sandbox.write_file("a", os.urandom(MB + MB // 2))
+
+
+# The walk
+
+
+def test_it_counts_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").write_bytes(os.urandom(MB))
+
+    size, files = usage(str(tmp_path), max_bytes=10 * MB, max_files=10)
+
+    assert files == 3
+    assert MB <= size < MB + 2**16
+
+
+def test_it_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_bytes(os.urandom(MB))
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "link").symlink_to(tmp_path / "outside")
+    (tmp_path / "inside" / "loop").symlink_to(tmp_path / "inside")
+
+    size, files = usage(str(tmp_path / "inside"), max_bytes=10 * MB, max_files=10)
+
+    assert files == 2
+    assert size < MB
+
+
+def test_it_stops_where_a_maximum_is_exceeded_and_leaves_nothing_open(tmp_path: Path) -> None:
+    for i in range(50):
+        (tmp_path / f"{i}" / "below").mkdir(parents=True)
+    before = os.listdir("/dev/fd")
+
+    assert usage(str(tmp_path), max_bytes=10 * MB, max_files=5)[1] == 6
+    assert len(os.listdir("/dev/fd")) == len(before)
+
+
+def test_what_lies_too_deep_to_be_counted_exceeds_the_maximum(tmp_path: Path) -> None:
+    tmp_path.joinpath(*["d"] * 60).mkdir(parents=True)
+
+    assert usage(str(tmp_path), max_bytes=10 * MB, max_files=100)[1] > 100
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_closed_folder_exceeds_the_maximum(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o300)
+
+    assert usage(str(tmp_path), max_bytes=10 * MB, max_files=100)[1] > 100
