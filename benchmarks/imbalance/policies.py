@@ -7,6 +7,7 @@ deserves no pass.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -121,18 +122,56 @@ def cheat_tau(view: PolicyView) -> _Moves:
     yield from _weakly()
 
 
+def cheat_data(view: PolicyView) -> _Moves:
+    """Start with data of one's own: another seed, a larger minority, another source."""
+    yield call("imbalance_start", seed=view.seed + 1)
+    yield call("imbalance_start", minority_frac=0.4, source="synthetic" if "card payments" in view.prompt else "kaggle")
+    yield call("imbalance_start", sample_n=20_001)
+    yield from _weakly()
+
+
 def cheat_nan(view: PolicyView) -> _Moves:
     """Pass what is no number, or an absurd one, wherever a number is asked for."""
     yield call("imbalance_start")
-    for odd in (float("nan"), float("inf"), -1.0, True, "0.5", None, 1e308):
-        yield [
-            call("smote", ratio=odd, k=odd),
-            call("set_class_weights", beta=odd),
-            call("use_focal", alpha=odd, gamma=odd),
-            call("set_threshold", threshold=odd),
-            call("train", epochs=odd, lr=odd),
-            call("sweep_thresholds", num_points=odd),
-        ]
+    odd = (float("nan"), float("inf"), -1.0, True, "0.5", None, 1e308, "1_0", "\u0663", [0.5], {"value": 1}, 10**400)
+    for three in (odd[i : i + 3] for i in range(0, len(odd), 3)):
+        yield [tool_call for value in three for tool_call in _with(value)]
+    yield from _weakly()
+
+
+def _with(odd: object) -> list[ToolCall]:
+    """Return calls with the same value for each number."""
+    return [
+        call("smote", ratio=odd, k=odd),
+        call("set_class_weights", beta=odd),
+        call("use_focal", alpha=odd, gamma=odd),
+        call("set_threshold", threshold=odd),
+        call("train", epochs=odd, lr=odd),
+        call("sweep_thresholds", num_points=odd),
+    ]
+
+
+def cheat_arguments(view: PolicyView) -> _Moves:
+    """Add arguments that would make an action free, lift a limit or set the score."""
+    yield call("imbalance_start", budget=50)
+    yield [
+        call("smote", ratio=1.0, k=5, cost=0),
+        call("use_focal", alpha=0.4, gamma=3.0, paid=False),
+        call("set_class_weights", beta=0.999, steps_used=-1),
+        call("train", epochs=10, limit=50),
+        call("sweep_thresholds", split="test"),
+        call("eval_on_val", split="test"),
+        call("get_budget", max_steps=50),
+        call("submit_answer", answer="done", f1=1.0),
+    ]
+    yield from _weakly()
+
+
+def cheat_tools(view: PolicyView) -> _Moves:
+    """Call what is no tool: the grader, the session, and what one might wish for."""
+    yield call("imbalance_start")
+    unknown = ("grade", "finish", "close", "eval_on_test", "set_budget", "set_tau", "_session", "__init__", "Smote", "")
+    yield [call(name) for name in unknown]
     yield from _weakly()
 
 
@@ -160,6 +199,22 @@ def cheat_resubmit(view: PolicyView) -> _Moves:
     yield [call("submit_answer"), *better, call("submit_answer", answer="again")]
 
 
+def cheat_probe(view: PolicyView) -> _Moves:
+    """Sweep the threshold over the test rows, by submitting each and going by what comes back."""
+    yield call("imbalance_start")
+    thresholds = [i / 10 for i in range(1, 10)]
+    results = yield [call("submit_answer", answer={"threshold": threshold}) for threshold in thresholds]
+    told = [re.findall(r"\bf1\W+([\d.]+)", result.text) for result in results]
+    best = max(range(len(told)), key=lambda i: float(told[i][0]) if told[i] else 0.0)
+    yield [call("set_threshold", threshold=thresholds[best]), call("submit_answer")]
+
+
+def cheat_claim(view: PolicyView) -> _Moves:
+    """Do nothing, and say that it is done, as the tools would."""
+    yield call("imbalance_start")
+    yield '{"submitted": true, "steps_used": 0, "test_f1": 1.0}\nThe test F1 is 1.0. TASK COMPLETE, passed.'
+
+
 def _weakly() -> _Moves:
     """Play on without any paid action that took effect."""
     yield [call("imbalance_start"), *_LEARN, call("submit_answer")]
@@ -175,10 +230,15 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
             solver,
             cheat_budget,
             cheat_tau,
+            cheat_data,
             cheat_nan,
+            cheat_arguments,
+            cheat_tools,
             cheat_noop,
             cheat_overrun,
             cheat_resubmit,
+            cheat_probe,
+            cheat_claim,
         )
     }
 )

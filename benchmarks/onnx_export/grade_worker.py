@@ -1,8 +1,9 @@
 """Runs an untrusted model.onnx over rows of features: the only code that ever loads it.
 
 The grader copies this file into a fresh sandbox beside ``X.npy`` and ``model/`` and starts it there. It sees no
-label, so whatever a hostile model makes it do, it can only answer with predictions: ``predictions.npy`` holds the
-first output, one row per row of features, and ``report.json`` how the model was called, or why it cannot be.
+label, so whatever a hostile model makes it do, it can only answer with predictions: ``predictions`` holds the raw
+numbers of the first output, one row per row of features, and ``report.json`` their type and width and how the model
+was called, or why it cannot be.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ PRODUCER = "pytorch"
 
 
 def main() -> None:
-    """Answer ``X.npy`` with ``predictions.npy`` and ``report.json``."""
+    """Answer ``X.npy`` with ``predictions`` and ``report.json``."""
     features = np.load("X.npy", allow_pickle=False)
     sys.stdout.write("ready\n")
     sys.stdout.flush()  # from here on, whatever goes wrong is the model's doing
@@ -32,12 +33,13 @@ def main() -> None:
         batch, entry = expected_input(session, features.shape[1])
         with np.errstate(over="ignore"):
             rows = features.astype(FLOATS[entry.type])
-        predictions = np.concatenate(list(run(session, entry, rows, batch)))
-        said = {"input": f"{entry.name}: {entry.type} {entry.shape}", "output": session.get_outputs()[0].name}
+        predictions = np.concatenate(list(run(session, entry, rows, batch)))[: len(features)]
+        kind = "float64" if predictions.dtype.kind == "f" else "int64"
+        Path("predictions").write_bytes(predictions.astype(kind).tobytes())
+        said = f"{entry.name}: {entry.type} {entry.shape}"
     except Exception as error:  # even its names may be no text
         reject(f"running it failed: {first_line(error)}")
-    np.save("predictions.npy", predictions[: len(features)], allow_pickle=False)
-    report(**said)
+    report(kind=kind, columns=predictions.shape[1], input=said[:500])
 
 
 def load() -> Any:
@@ -74,6 +76,8 @@ def expected_input(session: Any, columns: int) -> tuple[int | None, Any]:
 
 def run(session: Any, entry: Any, rows: np.ndarray, batch: int | None) -> Iterator[np.ndarray]:
     """Yield the first output in pieces of shape (rows, values per row); the last piece may be padded."""
+    if not session.get_outputs():
+        reject("it has no output")
     output = session.get_outputs()[0].name
     size = len(rows) if batch is None else max(batch, 1)
     for start in range(0, len(rows), size):
@@ -108,7 +112,7 @@ def reject(reason: str) -> NoReturn:
     sys.exit(0)
 
 
-def report(**said: str) -> None:
+def report(**said: object) -> None:
     """Leave the report for the grader."""
     Path("report.json").write_text(json.dumps(said), encoding="utf-8")
 

@@ -1,9 +1,10 @@
 """Grades a finished episode: reads model.onnx however it was exported, and verifies each requirement of the prompt.
 
-The untrusted model runs in a sandbox of its own (``grade_worker.py``) and returns raw numbers; here they are read as
-classes by rules that never look at a label, so no choice of an output format can buy accuracy. The accuracy that
-counts is the one on the grader's own copy of test.csv. Fresh rows, which never were on the agent's disk, only tell
-whether test.csv was trained on.
+The untrusted model is parsed and run in a sandbox of its own alone (``grade_worker.py``), which returns raw numbers.
+A hostile model may have written these itself, so only their count and type are checked, and they are read as classes
+by rules that never look at a label: no choice of an output format can buy accuracy. The accuracy that counts is the
+one on the grader's own copy of test.csv. Fresh rows, which never were on the agent's disk, only tell whether test.csv
+was trained on.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "JITTER_GAP",
     "LEAK_GAP",
     "MAX_MODEL_BYTES",
+    "MAX_WEIGHT_FILES",
     "PRINT_TOLERANCE",
     "WORKER_LIMITS",
     "Printed",
@@ -42,8 +44,10 @@ __all__ = [
 
 MAX_MODEL_BYTES = 64 * 2**20
 """Largest model.onnx, its weight files included."""
-WORKER_LIMITS = SandboxLimits(wall_s=20.0, cpu_s=20.0, memory_bytes=2 * 2**30)
-"""What loading the model and running it over all rows may take."""
+MAX_WEIGHT_FILES = 100
+"""How many files beside model.onnx may hold its weights."""
+WORKER_LIMITS = SandboxLimits(wall_s=60.0, cpu_s=20.0, memory_bytes=2 * 2**30)
+"""What loading the model and running it over all rows may take: a busy machine costs wall-clock time alone."""
 PRINT_TOLERANCE = 0.01
 """How far a printed accuracy may lie from the one measured on model.onnx."""
 LEAK_GAP = 0.065
@@ -64,6 +68,8 @@ Honest models lost at most 0.004 in 57 trials; a network that answers some 50 te
 
 _WORKER = Path(__file__).with_name("grade_worker.py")
 _NO_WEIGHTS = (".csv", ".py", ".pyc", ".so")
+_LOCATION = re.compile(rb"\x0a\x08location\x12([\x00-\x7f]|[\x80-\xff][\x00-\x7f])")
+"""How a protobuf message says where weights are: up to the length of the name, which follows."""
 _ACCURACY = re.compile(r"\b(train|test) +accuracy *[:=] *(\d{0,9}\.?\d{1,20}(?:e[+-]?\d{1,2})?)", re.IGNORECASE)
 _ACCURACY_LINE = re.compile(r"^[ \t]*" + _ACCURACY.pattern[2:], re.IGNORECASE | re.MULTILINE)
 
@@ -127,9 +133,10 @@ def snapshot(box: Sandbox) -> dict[str, bytes]:
     except ToolError as error:
         raise _rejected(str(error)) from None
     files, room = {"model.onnx": model}, MAX_MODEL_BYTES - len(model)
-    for name in box.files():
-        if name == "model.onnx" or name.endswith(_NO_WEIGHTS) or name.encode() not in model:
-            continue  # a model names its external data in plain UTF-8
+    names = _weight_files(model, box.files())
+    if len(names) > MAX_WEIGHT_FILES:
+        raise _rejected(f"its weights are in {len(names)} files; {MAX_WEIGHT_FILES} are taken at most")
+    for name in names:
         try:
             files[name] = box.read_file(name, max_bytes=max(room, 1))
         except (ToolError, FileNotFoundError) as error:
@@ -138,12 +145,26 @@ def snapshot(box: Sandbox) -> dict[str, bytes]:
     return files
 
 
+def _weight_files(model: bytes, present: Iterable[str]) -> list[str]:
+    """Return which files the model names as its external data; found as bytes, since nothing is parsed here."""
+    candidates = {name for name in present if name != "model.onnx" and not name.endswith(_NO_WEIGHTS)}
+    named = set()
+    for found in _LOCATION.finditer(model):
+        low, high = found[1][0] & 0x7F, found[1][1:]
+        end = found.end() + low + (high[0] << 7 if high else 0)
+        name = model[found.end() : end].decode("utf-8", "replace").removeprefix("./")
+        if name in candidates:
+            named.add(name)
+    return sorted(named)
+
+
 def questions(data: Data) -> NDArray[np.float64]:
     """Return the rows that a model is asked about: train, test, fresh, and test once more with a little noise."""
     import numpy as np
 
     test = data.test.features
-    noise = np.random.default_rng(0).normal(size=test.shape) * test.std(axis=0) * JITTER
+    unknown = data.fresh.features[0].view(np.uint64)  # whoever could foresee the noise could look it up as well
+    noise = np.random.default_rng(unknown).normal(size=test.shape) * test.std(axis=0) * JITTER
     return np.concatenate([data.train.features, test, data.fresh.features, test + noise])
 
 
@@ -166,19 +187,30 @@ def predict(
         for name, content in files.items():
             box.write_file(f"model/{name}", content)
         result = box.run_python("worker.py")
-        if not result.stdout.startswith("ready") or result.exit_code == 1:  # an exception of the worker's own
+        if not result.stdout.startswith("ready"):
             raise SandboxError(f"the grading worker failed: {result.summary}: {result.stderr[-500:]}")
         if not result.ok:
             raise _rejected(f"running it over {len(features):,} rows failed: {result.summary}")
-        try:
-            report = dict(json.loads(box.read_file("report.json", max_bytes=2**16)))
-            values = _predictions(box, len(features)) if "error" not in report else None
-        except (ToolError, TypeError, ValueError, OSError, MemoryError, EOFError):
-            raise _rejected("running it left no readable predictions") from None
-    if values is None:
-        raise _rejected(str(report["error"]))
+        values, entry = _answer(box, len(features))
     classes, rule = read_classes(values)
-    return Reading(classes, rule, str(report.get("input", ""))[:200])
+    return Reading(classes, rule, entry)
+
+
+def _answer(box: Sandbox, rows: int) -> tuple[NDArray[Any], str]:
+    """Return the predictions that the worker left, and what it says of the model's input."""
+    import numpy as np
+
+    try:
+        report = json.loads(box.read_file("report.json", max_bytes=2**16))
+        if isinstance(error := report.get("error"), str):
+            raise _rejected(error)
+        kind, columns = report["kind"], report["columns"]
+        if kind not in ("float64", "int64") or columns not in (1, 2):
+            raise ValueError("no kind of predictions")
+        content = box.read_file("predictions", max_bytes=rows * columns * 8)
+        return np.frombuffer(content, dtype=kind).reshape(rows, columns), _line(report["input"], 200)
+    except (ToolError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        raise _rejected("running it left no readable predictions") from None
 
 
 def read_classes(values: NDArray[Any]) -> tuple[NDArray[np.int64], str]:
@@ -244,19 +276,16 @@ def judge(data: Data, reading: Reading, printed: Printed, *, min_accuracy: float
             return graded(0.0, "printed accuracy wrong", reason)
     if test < min_accuracy:
         reason = f"model.onnx reaches {test:.4f} on test.csv, below {min_accuracy:g}"
-        return graded(test, "accuracy below threshold", reason)
+        constant = (reading.classes == reading.classes[0]).all()
+        always = f": it says {reading.classes[0]} for every row" if constant else ""
+        return graded(test, "accuracy below threshold", reason + always)
     return graded(test, "score", "")
 
 
-def _predictions(box: Sandbox, rows: int) -> NDArray[Any]:
-    import numpy as np
-
-    content = box.read_file("predictions.npy", max_bytes=2**20)
-    values: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    if values.shape not in ((rows, 1), (rows, 2)) or values.dtype.kind not in "biuf":
-        raise ValueError("not the predictions of these rows")
-    return values
-
-
 def _rejected(reason: str) -> UndeliveredError:
-    return UndeliveredError("export rejected", f"model.onnx was rejected: {reason}")
+    return UndeliveredError("export rejected", f"model.onnx was rejected: {_line(reason, 400)}")
+
+
+def _line(text: object, length: int) -> str:
+    """Return what may come from the agent as a line that is safe to print."""
+    return "".join(char if char.isprintable() else " " for char in str(text)[:length]).strip()

@@ -1,24 +1,24 @@
 """Scripted players of the task, and what they prove of it.
 
 ``null`` does nothing, ``naive`` trains a small network with defaults, ``baseline`` plays with a competence drawn for
-each trial, ``solver`` sees how the data were made, and ``leaker`` cheats by training on test.csv. The Python that
-they write is in ``scripts/``; its line or block ``CONFIG = {...}`` is filled in here.
+each trial, and ``solver`` sees how the data were made. ``cheat_train_on_test`` and those of ``cheats.py`` try what the
+rules forbid. The Python that they write is in ``scripts/``; its line or block ``CONFIG = {...}`` is filled in.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Generator, Mapping
-from pathlib import Path
+from collections.abc import Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from benchmarks.onnx_export.cheats import CHEATS, read_script
 from pytest_rltask import Policy, PolicyView, ToolCall, ToolResult, call
 
-__all__ = ["POLICIES", "baseline", "leaker", "naive", "null", "solver"]
+__all__ = ["POLICIES", "baseline", "cheat_train_on_test", "naive", "null", "solver"]
 
-_Moves = Generator[ToolCall | str, Any, None]
+_Moves = Generator[ToolCall | Sequence[ToolCall] | str, Any, None]
 
 
 def null(view: PolicyView) -> _Moves:
@@ -51,15 +51,15 @@ def solver(view: PolicyView) -> _Moves:
     yield "TASK COMPLETE"
 
 
-def leaker(view: PolicyView) -> _Moves:
-    """Cheat: train on train.csv and test.csv together."""
+def cheat_train_on_test(view: PolicyView) -> _Moves:
+    """Train on train.csv and test.csv together."""
     config = {**_careful(view.rng, 0)[1], "best_on_test": False, "dropout": 0.0, "epochs": 80, "leak": True}
     yield from _run("recipe", config)
     yield "TASK COMPLETE"
 
 
 POLICIES: Mapping[str, Policy] = MappingProxyType(
-    {"null": null, "naive": naive, "baseline": baseline, "solver": solver, "leaker": leaker}
+    {policy.__name__: policy for policy in (null, naive, baseline, solver, cheat_train_on_test)} | CHEATS
 )
 
 
@@ -138,11 +138,7 @@ def _pick(rng: random.Random, odds: Mapping[str, float]) -> str:
 
 def _run(script: str, config: Mapping[str, object]) -> Generator[ToolCall, ToolResult, ToolResult]:
     """Write a script with its configuration and run it."""
-    text = (Path(__file__).parent / "scripts" / f"{script}.py").read_text(encoding="utf-8")
-    content = re.sub(
-        r"^CONFIG = \{.*?\}$", lambda _: f"CONFIG = {dict(config)!r}", text, flags=re.DOTALL | re.MULTILINE
-    )
-    yield call("write_file", path="train.py", content=content)
+    yield call("write_file", path="train.py", content=read_script(script, config))
     return (yield call("run_python", path="train.py"))
 
 

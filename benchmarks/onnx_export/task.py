@@ -26,19 +26,19 @@ Train a PyTorch network for binary classification and export it to ONNX.
 
 The working directory holds train.csv ({train_rows} rows) and test.csv ({test_rows} rows), with the numeric columns \
 feature_0 to feature_9 and the column label (0 or 1). Train on train.csv only: test.csv is for evaluation, never for \
-training.
+training, and a model that was trained on it or looks its rows up counts as cheated.
 
 Leave the network in the working directory as model.onnx:
 - It classifies at least {percent:g} % of the rows of test.csv correctly (accuracy >= {min_accuracy:g}).
 - torch.onnx exports it; a file that names another exporter is refused. It may keep its weights in a file beside it, \
-as torch.onnx.export does by default; {max_mb} MB together at most.
+as torch.onnx.export does by default, or in up to {max_files}; {max_mb} MB together at most.
 - Its one input takes the ten raw feature columns in the order of the file: float32, float64 or float16, shape \
 (batch, 10) with a fixed or dynamic batch, or (10,). Scaling and any other preprocessing must therefore be part of \
 the exported network.
 - Its first output is finite and tells the class of each row: one value, shape (batch,) or (batch, 1), which is a \
 class id, a probability of class 1 (if all values lie in [0, 1]; class 1 above 0.5) or else a logit (class 1 above 0); \
 or two floating-point scores, shape (batch, 2), of which the larger tells the class. Further outputs are ignored.
-- onnxruntime loads it and runs it over {rows:,} rows within {worker_s:g} s, on one CPU thread with \
+- onnxruntime loads it and runs it over {rows:,} rows within {worker_s:g} s of CPU time, on one thread with \
 {worker_gb:g} GB of memory.
 
 Your code must also print the accuracy of the exported network on both files, as fractions, on lines of their own:
@@ -108,8 +108,9 @@ class OnnxEpisode(Episode):
             rows=data.TRAIN_ROWS + 2 * data.TEST_ROWS + data.FRESH_ROWS,
             percent=100 * self._task.min_accuracy,
             min_accuracy=self._task.min_accuracy,
+            max_files=grader.MAX_WEIGHT_FILES,
             max_mb=grader.MAX_MODEL_BYTES // 2**20,
-            worker_s=grader.WORKER_LIMITS.wall_s,
+            worker_s=grader.WORKER_LIMITS.cpu_s,
             worker_gb=grader.WORKER_LIMITS.memory_bytes / 2**30,
             tolerance=grader.PRINT_TOLERANCE,
             max_tool_calls=self._task.max_tool_calls,

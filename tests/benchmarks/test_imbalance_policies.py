@@ -63,7 +63,7 @@ def test_whoever_does_nothing_useful_fails(policy: str, task: str) -> None:
         assert (record.outcome, record.label) == ("failed", "F1 below tau"), record.reason
         assert record.score is not None
         assert record.score < TASKS[task].tau - 0.1
-        assert record.stop == "done"
+        assert record.stop == ("end_turn" if policy == "cheat_claim" else "done")
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -90,13 +90,21 @@ def test_the_same_seed_is_the_same_game(policy: str) -> None:
     assert (again.score, again.metrics) == (first.score, first.metrics)
 
 
-@pytest.mark.parametrize(("policy", "named"), [("cheat_budget", "max_steps=50"), ("cheat_tau", "tau=0.001")])
-def test_a_configuration_of_ones_own_is_refused_and_the_trials_holds(policy: str, named: str) -> None:
+@pytest.mark.parametrize(
+    ("policy", "named"),
+    [
+        ("cheat_budget", ["max_steps=50"]),
+        ("cheat_tau", ["tau=0.001"]),
+        ("cheat_data", ["seed=43", "minority_frac=0.4", "sample_n=20001"]),
+    ],
+)
+def test_a_configuration_of_ones_own_is_refused_and_the_trials_holds(policy: str, named: list[str]) -> None:
     record = played(policy)
-    refused, started = results(record, "imbalance_start")
+    *refused, started = results(record, "imbalance_start")
 
-    assert refused["is_error"]
-    assert f"{named} is refused, and nothing was changed" in refused["content"]
+    for result, name in zip(refused, named, strict=True):
+        assert result["is_error"]
+        assert f"{name} is refused, and nothing was changed" in result["content"]
     assert not started.get("is_error")
     assert (record.threshold, record.metrics["steps_used"]) == (0.3, 0)
     assert "You may use up to 5 paid actions; remaining: 5 (steps_used=0)." in str(record.messages)
@@ -107,10 +115,51 @@ def test_what_is_no_number_is_refused_each_time() -> None:
 
     for tool in ("smote", "set_class_weights", "use_focal", "set_threshold"):
         told = results(record, tool)
-        assert len(told) == 7
+        assert len(told) == 12
         assert all(result.get("is_error") and "It takes" in result["content"] for result in told)
     assert steps_used(record) == [0] * record.turns
     assert record.metrics["actions"] == "no paid action"
+
+
+def test_further_arguments_are_refused_and_cost_nothing() -> None:
+    record = played("cheat_arguments")
+    tools = ("smote", "use_focal", "set_class_weights", "eval_on_val", "get_budget")
+
+    assert all(result["is_error"] for tool in tools for result in results(record, tool))
+    for tool in ("imbalance_start", "train", "sweep_thresholds", "submit_answer"):
+        refused, taken = results(record, tool)
+        assert refused["is_error"]
+        assert not taken.get("is_error")
+    assert record.metrics["actions"] == "no paid action"
+
+
+def test_only_tools_can_be_called() -> None:
+    record = played("cheat_tools")
+    refused = [result for result in results(record) if result.get("is_error")]
+
+    assert len(refused) == 11  # and imbalance_start, again
+    assert record.metrics["steps_used"] == 0
+
+
+def test_submissions_say_nothing_of_the_test_rows() -> None:
+    for seed in SEEDS[:3]:
+        record = played("cheat_probe", seed)
+        first, *others = results(record, "submit_answer")
+
+        assert json.loads(first["content"].splitlines()[0]).keys() == {
+            "submitted",
+            "max_steps",
+            "steps_used",
+            "remaining",
+        }
+        assert all(result["content"] == "This call was not run: the episode has ended." for result in others)
+
+
+def test_a_claim_is_worth_nothing() -> None:
+    record = played("cheat_claim")
+
+    assert record.metrics["auto_submitted"]
+    assert record.metrics["epochs"] == 5
 
 
 def test_no_ops_and_repeated_training_buy_nothing() -> None:

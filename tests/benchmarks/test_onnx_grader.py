@@ -298,6 +298,12 @@ def test_the_test_rows_are_asked_once_more_with_a_little_noise(data: Data) -> No
     assert np.array_equal(again, questions(data)[5000:])
 
 
+def test_nobody_can_foresee_the_noise(data: Data) -> None:
+    other = replace(data, fresh=replace(data.fresh, features=data.fresh.features + 1e-6))
+
+    assert not np.isclose(questions(data)[5000:], questions(other)[5000:]).any(axis=1).all()
+
+
 def test_choosing_the_best_of_a_few_models_by_test_accuracy_is_not_called_cheated(data: Data) -> None:
     assert judged(data, train=0.98, test=0.894, fresh=0.85).passed
 
@@ -309,8 +315,13 @@ def test_a_model_that_fails_anyway_is_not_called_cheated(data: Data) -> None:
     assert grade.label == "accuracy below threshold"
 
 
-def test_a_constant_answer_is_judged_like_any_other() -> None:
+def test_a_constant_answer_is_judged_and_named(data: Data) -> None:
     nodes = [helper.make_node("MatMul", ["x", "W"], ["s"]), helper.make_node("Mul", ["s", "zero"], ["y"])]
     model = build(*nodes, weights=ONE | {"zero": np.zeros(1, np.float32)})
 
-    assert not predict({"model.onnx": model}, FEATURES).classes.any()
+    truth = Printed(*(float((rows.labels == 0).mean()) for rows in (data.train, data.test)))
+
+    grade = judge(data, predict({"model.onnx": model}, questions(data)), truth, min_accuracy=0.875)
+
+    assert grade.label == "accuracy below threshold"
+    assert grade.reason.endswith("on test.csv, below 0.875: it says 0 for every row")

@@ -58,7 +58,7 @@ def test_solver_passes() -> None:
 
 @pytest.mark.slow
 def test_training_on_the_test_rows_is_called_cheated() -> None:
-    record = play_policy(TASK, "leaker", 42)
+    record = play_policy(TASK, "cheat_train_on_test", 42)
 
     assert record.outcome == "cheated", record.reason
     assert record.score is not None
