@@ -114,6 +114,14 @@ def _gate(text: str) -> str:
     return text
 
 
+def _sandbox(text: str) -> str:
+    from pytest_rltask.sandbox import BACKENDS
+
+    if text not in BACKENDS:
+        raise ValueError(f"one of {', '.join(BACKENDS)}")
+    return text
+
+
 OPTIONS = (
     Option("--runs", "N", 10, "10", "trials of each task and model", parse_runs),
     Option(
@@ -182,6 +190,14 @@ OPTIONS = (
         is_switch=True,
         has_ini=False,
     ),
+    Option(
+        "--sandbox",
+        "NAME",
+        "auto",
+        "auto",
+        "what isolates agents' code: bwrap, landlock, auto (the first that works), none (it runs with your rights)",
+        _sandbox,
+    ),
     Option("--log-dir", "DIR", "logs", "logs", "where run directories are created", str),
     Option(
         "--resume",
@@ -210,6 +226,7 @@ class Options:
     stop_early: bool
     max_cost: float | None
     plan: bool
+    sandbox: str
     log_dir: str
     resume: str | None
     given: frozenset[str]
@@ -268,6 +285,7 @@ def add_options(parser: pytest.Parser) -> None:
             continue
         kind: Any = "bool" if option.is_switch else "args" if option.repeatable else "string"
         parser.addini(option.dest, f"{option.flag}: {option.help}", type=kind, default=None)
+    parser.addini("rltask_sandbox_allow_none", "allow --sandbox none although CI is set", type="bool", default=False)
 
 
 def joined(words: Iterable[str], flag: str) -> list[str]:
