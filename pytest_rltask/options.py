@@ -151,6 +151,15 @@ OPTIONS = (
         "go on with the run in DIR, or the last one of --log-dir: play what is missing or errored, keep the rest",
         str,
     ),
+    Option(
+        "--audit",
+        "",
+        False,
+        "true",
+        "check that each task is sound, by the policies that it ships; no model, no key, no run directory",
+        bool,
+        is_switch=True,
+    ),
 )
 
 
@@ -169,6 +178,7 @@ class Options:
     gate: Gate
     log_dir: str
     resume: str | None
+    audit: bool
     given: frozenset[str]
     """Names of the settings that the command line gave, and so override the marker."""
 

@@ -120,7 +120,7 @@ def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
 
 
 @pytest.fixture
-def trial(request: pytest.FixtureRequest) -> Trial:
+def trial(request: pytest.FixtureRequest) -> Trial | None:
     """The finished trial of this item: episode opened from its seed, played by the model, and graded."""
     return _session(request.config).play(request.node, getattr(request, "param", None))
 
@@ -135,6 +135,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     finally:
         if state:
             state.leave_test(item)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    state = pyfuncitem.config.stash.get(SESSION, None)
+    return state.audit(pyfuncitem) if state else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -29,6 +29,7 @@ from pytest_rltask.runlog import PlannedTrial, RunWriter, amend, choose_run_dir,
 from pytest_rltask.wording import assertion_text, explained, explained_amendment, oneline, properties
 
 if TYPE_CHECKING:
+    from pytest_rltask.audit.plays import Plays
     from pytest_rltask.engines.local import LocalEngine
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.report.terminal import Line
@@ -58,7 +59,7 @@ class Session:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.options = Options.read(config)
-        self.items = TrialItems(config, self.options)
+        self.items = self._make_items()
         self.broken = False
         """Whether a task is written wrongly, so that nothing is played."""
         self._headline_shown = False  # each worker of pytest-xdist gives occasion to
@@ -69,6 +70,8 @@ class Session:
         self._recorded: dict[str, Record] = {}
         """Trials that are on disk already, by id: their items take these and play nothing."""
         self._engine: LocalEngine | None = None
+        self._plays: Plays | None = None
+        """What the audit has played in this process."""
         self._resumption: Resumption | None = None
         self.checker = str(self._worker.get("rltask_checker", ""))
         """The worker of pytest-xdist that compares a resumed run with what it was, and writes its plan."""
@@ -78,6 +81,13 @@ class Session:
         """When this invocation began: a run that it resumes has older trials."""
         handed = self._worker.get("rltask")
         self.header: dict[str, Any] = json.loads(handed) if handed else self._old_header() or self._new_header()
+
+    def _make_items(self) -> TrialItems:
+        if not self.options.audit:
+            return TrialItems(self.config, self.options)
+        from pytest_rltask.audit import AuditItems
+
+        return AuditItems(self.config, self.options)
 
     @property
     def is_worker(self) -> bool:
@@ -163,10 +173,26 @@ class Session:
         self._headline_shown = True
         return f"rltask: {self.command}\nrltask: records in {run_dir}" + (going_on and f"\n{going_on}")
 
-    def play(self, item: pytest.Item, param: object) -> Trial:
-        """Wait for an item's trial, which is on disk then, and return it; an errored one errors the item."""
+    def audit(self, item: pytest.Function) -> bool | None:
+        """Run an item of ``--audit``; return None, and do nothing, for any other."""
+        if not self.options.audit:
+            return None
+        from pytest_rltask.audit import run_check
+        from pytest_rltask.audit.plays import Plays
+
+        self._plays = self._plays or Plays()
+        return run_check(item, self._plays)
+
+    def play(self, item: pytest.Item, param: object) -> Trial | None:
+        """Wait for an item's trial, which is on disk then, and return it; an errored one errors the item.
+
+        Returns:
+            None for an item of ``--audit``, which plays its trials once the test is called.
+        """
         from pytest_rltask.trial import Trial
 
+        if self.options.audit and param is not None:
+            return None
         if not isinstance(param, TrialParam):
             pytest.fail("the fixture trial needs a task: @pytest.mark.rltask(task=MyTask())", pytrace=False)
         record = self._recorded.get(item.nodeid) or self._played(item, param)
@@ -372,7 +398,9 @@ class Session:
         )
 
     def close(self) -> None:
-        """Give back the engine."""
+        """Give back the engine, and what the audit holds."""
+        if self._plays is not None:
+            self._plays.close()
         if self._engine is not None:
             self._engine.close()
             self._engine = None

@@ -163,7 +163,10 @@ class Task:
     band: ClassVar[Band] = Band()
     """The pass rates at which the task is worth training on; ``band=`` in the marker overrides it."""
     policies: ClassVar[Mapping[str, Policy]] = {}
-    """Scripted policies by name, played with ``--model policy:NAME``. Usual: null, naive, baseline, solver."""
+    """Scripted policies by name, played with ``--model policy:NAME`` and by ``--audit``.
+
+    Usual: null, naive, baseline, solver, and one ``cheat_...`` for each way in which a model might cheat.
+    """
 
     @property
     def name(self) -> str:
@@ -174,6 +177,14 @@ class Task:
     def limits(self) -> Limits:
         """The limits of one trial; options of the command line override them."""
         return Limits()
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Numbers that the grader enforces beside ``Grade.threshold``, by name, in the units that the prompt uses.
+
+        ``--audit`` looks for each in the prompt.
+        """
+        return {}
 
     def open(self, seed: int) -> Episode:
         """Open the episode of a seed. Everything random in it must follow from the seed."""
@@ -240,6 +251,15 @@ class Episode:
         """
         return ""
 
+    @property
+    def hidden(self) -> Mapping[str, Any]:
+        """What the agent must never read, by name: labels, an answer, a key. ``--audit`` looks for each value.
+
+        Strings, bytes, numbers, and sequences or arrays of these. Values that a text may hold by chance, such as
+        small numbers, are no good here.
+        """
+        return {}
+
     def observe(self, reply: str) -> None:
         """See the text of each reply of the model, before its tools run."""
 
@@ -273,7 +293,7 @@ class Episode:
             return
         if cls.grade is Episode.grade:
             raise DefinitionError(f"episode {cls.__name__} has no grader; add `def grade(self) -> Grade: ...` to it")
-        for name in ("prompt", "system", "done", "info", "tried"):
+        for name in ("prompt", "system", "done", "info", "tried", "hidden"):
             if inspect.isfunction(getattr(cls, name)):
                 raise DefinitionError(f"{cls.__name__}.{name} is a property; write @property above `def {name}(self)`")
         if cls.prompt is Episode.prompt:
