@@ -39,17 +39,16 @@ def test_usual_ways_to_state_a_number(value: float, text: str):
         (0.875, "87.5 rows"),
         (9, "feature_9"),
         (5, "1.5 and 15"),
-        (1, "1,000"),
         (8, "eighth, weight"),
         (0.5, "half"),
         (1, ""),
     ],
 )
 def test_what_states_another_number(value: float, text: str):
-    assert not is_stated(value, text) or (value, text) == (1, "1,000")
+    assert not is_stated(value, text)
 
 
-LABELS = np.array([0, 1, 1, 0, 1] * 40)
+LABELS = np.random.default_rng(0).integers(2, size=200)
 
 
 @pytest.mark.parametrize(

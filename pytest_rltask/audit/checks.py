@@ -58,8 +58,11 @@ class Case:
 
     def play(self, policy: str, seed: int, *, nth: int = 0) -> Play:
         """Return a play of a policy, which a fault must not have ended."""
-        play = self.plays.play(self.task, self.name, policy, seed, self.limits, nth=nth)
-        return self._whole(play, f"policy {policy}, seed {seed}")
+        return self._whole(self.plays.play(self.task, self.name, policy, seed, self.limits, nth=nth))
+
+    def warm(self, policy: str) -> Play:
+        """Return a play of a policy that was not the first one in this process."""
+        return self._whole(self.plays.warm(self.task, self.name, policy, self.seed, self.limits))
 
     def open(self, seed: int) -> Record:
         """Return the record of an episode that was opened and closed."""
@@ -67,8 +70,8 @@ class Case:
         self._refuse_fault(record, f"seed {seed}")
         return record
 
-    def _whole(self, play: Play, what: str) -> Play:
-        self._refuse_fault(play.record, what)
+    def _whole(self, play: Play) -> Play:
+        self._refuse_fault(play.record, f"{play.record.model}, seed {play.record.seed}")
         return play
 
     def _refuse_fault(self, record: Record, what: str) -> None:
@@ -404,12 +407,11 @@ def _secrets() -> dict[str, str]:
 
 def nothing_is_left_behind(case: Case) -> None:
     """A closed episode leaves no temporary file, process, thread or open file."""
-    # The second play: the first may have loaded libraries, which keep threads and files.
-    play = case.play(case.player, case.seed, nth=1)
+    play = case.warm(case.player)  # the first may have loaded libraries, which keep threads and files
     if play.leftovers:
         left = "\n".join(f"  {line}" for line in play.leftovers[:20])
         raise Unsound(
-            f"The episode of seed {case.seed}, played by {case.player}, left behind once it was closed:\n{left}",
+            f"The episode of seed {play.record.seed}, played by {case.player}, left behind once it was closed:\n{left}",
             "Give it back in Episode.close(), which is called whatever happened.",
             play.record,
         )

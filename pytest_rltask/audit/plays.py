@@ -53,14 +53,19 @@ class Plays:
             policy: who plays; `null` says nothing if the task ships none.
             seed: of the episode.
             limits: of the trial.
-            nth: 1 for a second play of the same, which finds every library loaded and every pool of threads begun.
+            nth: 0 or 1; 1 for a second play of the same.
         """
-        if nth:
-            self.play(task, name, policy, seed, limits, nth=nth - 1)
         key = (name, policy, seed, nth)
         if key not in self._kept:
             self._kept[key] = self._played(_spec(task, name, policy, seed, limits))
         return self._kept[key]
+
+    def warm(self, task: Task, name: str, policy: str, seed: int, limits: Limits) -> Play:
+        """Return a play of a policy that was not its first: every library was loaded, every pool of threads begun."""
+        kept = [play for (task_name, by, *_), play in self._kept.items() if (task_name, by) == (name, policy)]
+        if not kept:
+            self.play(task, name, policy, seed, limits)
+        return kept[1] if len(kept) > 1 else self.play(task, name, policy, seed, limits, nth=1)
 
     def open(self, task: Task, name: str, seed: int, limits: Limits) -> Record:
         """Open an episode, close it, and return its record: with prompt, tools and info, or with the fault."""

@@ -393,7 +393,7 @@ def test_a_fault_fails_the_check_that_met_it(vault: Vault):
 
     assert red(result) == {"canary_floor-cheat_ask"}
     result.stdout.fnmatch_lines(
-        ["policy cheat_ask, seed 42: errored, task fault: policy 'cheat_ask' raised RuntimeError: a bug of the policy"]
+        ["policy:cheat_ask, seed 42: errored, task fault: policy 'cheat_ask' raised RuntimeError: a bug of the policy"]
     )
 
 
