@@ -112,17 +112,17 @@ def checks_of(task: Task) -> list[Check]:
     """Return the checks that apply to a task."""
     cheats = [name for name in task.policies if name.startswith("cheat")]
     return [
-        # Next to each other, so that under -n few workers play the solver again.
+        # In this order two workers of -n, which take items by twos, each have plays of the solver for the last four.
         Check("oracle_max", solver_passes, "semantic", "solver"),
-        Check("episode_determinism", same_play_gets_the_same_grade, "runtime"),
-        Check("episode_isolation", nothing_is_left_behind, "runtime"),
-        Check("verifier_determinism", grading_twice_gives_the_same, "semantic"),
-        Check("no_solution_leakage", nothing_hidden_is_shown, "semantic"),
-        Check("thresholds_stated", prompt_states_every_threshold),
-        Check("seed_control", same_seed_opens_the_same, "runtime"),
         Check("floor_gap", null_misses, "semantic", "null"),
         *([Check("naive_floor", naive_misses)] if "naive" in task.policies else []),
+        Check("episode_determinism", same_play_gets_the_same_grade, "runtime"),
+        Check("seed_control", same_seed_opens_the_same, "runtime"),
         *(Check("canary_floor", _cheat_misses(name), "semantic", name) for name in cheats),
+        Check("thresholds_stated", prompt_states_every_threshold),
+        Check("verifier_determinism", grading_twice_gives_the_same, "semantic"),
+        Check("no_solution_leakage", nothing_hidden_is_shown, "semantic"),
+        Check("episode_isolation", nothing_is_left_behind, "runtime"),
     ]
 
 
