@@ -203,6 +203,7 @@ class Task:
             raise DefinitionError(
                 f"task {cls.__name__} cannot be opened; add `def open(self, seed: int) -> Episode: ...` to it"
             )
+        _check_properties(cls, "thresholds")
 
 
 def _identity(value: object) -> object:
@@ -293,10 +294,14 @@ class Episode:
             return
         if cls.grade is Episode.grade:
             raise DefinitionError(f"episode {cls.__name__} has no grader; add `def grade(self) -> Grade: ...` to it")
-        for name in ("prompt", "system", "done", "info", "tried", "hidden"):
-            if inspect.isfunction(getattr(cls, name)):
-                raise DefinitionError(f"{cls.__name__}.{name} is a property; write @property above `def {name}(self)`")
+        _check_properties(cls, "prompt", "system", "done", "info", "tried", "hidden")
         if cls.prompt is Episode.prompt:
             raise DefinitionError(
                 f"episode {cls.__name__} has no prompt; add a property `def prompt(self) -> str: ...` to it"
             )
+
+
+def _check_properties(cls: type, *names: str) -> None:
+    for name in names:
+        if inspect.isfunction(getattr(cls, name)):
+            raise DefinitionError(f"{cls.__name__}.{name} is a property; write @property above `def {name}(self)`")

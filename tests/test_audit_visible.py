@@ -79,6 +79,8 @@ def test_a_value_that_can_be_read(value: Any, text: str):
     [
         ("Oslo", "OSLO"),
         ("", "anything"),
+        (b"", "anything"),
+        (b"\xffa", "a"),
         (None, "None"),
         (True, "True, 1"),
         (45, "451 45.5 a45"),

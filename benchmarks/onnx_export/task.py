@@ -142,9 +142,8 @@ class OnnxEpisode(Episode):
     @property
     def hidden(self) -> Mapping[str, object]:
         """The rows that only the grader has, and what the data are made from."""
-        key = secret.load_secret()
         return {
-            "the secret": [key, key.hex()],
+            "the secret": secret.load_secret(),
             "labels of the fresh rows": self._data.fresh.labels,
             "features of the fresh rows": self._data.fresh.features,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import math
 import re
@@ -58,8 +59,10 @@ def is_visible(value: Any, text: str) -> bool:
         case str():
             return bool(value) and (value in text or json.dumps(value, ensure_ascii=False)[1:-1] in text)
         case bytes():
-            forms = (value.decode("utf-8", "ignore"), value.hex(), base64.b64encode(value).decode())
-            return any(is_visible(form, text) for form in forms)
+            forms = [value.hex(), base64.b64encode(value).decode()]
+            with contextlib.suppress(UnicodeDecodeError):
+                forms.append(value.decode())
+            return bool(value) and any(is_visible(form, text) for form in forms)
         case int() | float():
             return any(number == value for number in _numbers(text))
         case dict():
