@@ -19,8 +19,9 @@ SEED ?= 120
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
 
-test: $(VENV)/.dev  ## run the whole test suite
+test: $(VENV)/.dev  ## run the whole test suite, and check that the shipped tasks are sound
 	$(BIN)/pytest tests -n 2
+	$(BENCH_DATA) $(BIN)/pytest benchmarks --audit -n 2
 
 lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff check .

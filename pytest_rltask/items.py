@@ -82,8 +82,10 @@ class TrialItems:
                 f'name one of them: @pytest.mark.rltask(task=..., name="another")'
             )
         params = list(self._params(task, name, marker, where))
-        ids = [param.id if len(self.models) == 1 else f"{param.model.label}-{param.id}" for param in params]
-        metafunc.parametrize("trial", params, ids=ids, indirect=True)
+        metafunc.parametrize("trial", params, ids=self._ids(params), indirect=True)
+
+    def _ids(self, params: Iterable[TrialParam]) -> list[str]:
+        return [param.id if len(self.models) == 1 else f"{param.model.label}-{param.id}" for param in params]
 
     def _task(self, marker: pytest.Mark, where: str) -> Task:
         example = "@pytest.mark.rltask(task=MyTask())"

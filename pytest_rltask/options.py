@@ -207,6 +207,15 @@ OPTIONS = (
         "go on with the run in DIR, or the last one of --log-dir: play what is missing or errored, keep the rest",
         str,
     ),
+    Option(
+        "--audit",
+        "",
+        False,
+        "true",
+        "check that each task is sound, by the policies that it ships; no model, no key, no run directory",
+        bool,
+        is_switch=True,
+    ),
 )
 
 
@@ -229,6 +238,7 @@ class Options:
     sandbox: str
     log_dir: str
     resume: str | None
+    audit: bool
     given: frozenset[str]
     """Names of the settings that the command line gave, and so override the marker."""
 

@@ -131,7 +131,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 
 
 @pytest.fixture
-def trial(request: pytest.FixtureRequest) -> Trial:
+def trial(request: pytest.FixtureRequest) -> Trial | None:
     """The finished trial of this item: episode opened from its seed, played by the model, and graded."""
     return _session(request.config).play(request.node, getattr(request, "param", None))
 
@@ -146,6 +146,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     finally:
         if state:
             state.leave_test(item)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    state = pyfuncitem.config.stash.get(SESSION, None)
+    return state.audit(pyfuncitem) if state else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -42,6 +42,7 @@ from pytest_rltask.runlog import (
 from pytest_rltask.wording import assertion_text, explained, explained_amendment, oneline, properties
 
 if TYPE_CHECKING:
+    from pytest_rltask.audit.plays import Plays
     from pytest_rltask.engines.local import Admit, LocalEngine
     from pytest_rltask.report.statusline import StatusLine
     from pytest_rltask.report.summary import Summary
@@ -75,7 +76,7 @@ class Session:
         self.config = config
         self.options = Options.read(config)
         check_allowed(config, self.options.sandbox)
-        self.items = TrialItems(config, self.options)
+        self.items = self._make_items()
         self.broken = False
         """Whether a task is written wrongly, so that nothing is played."""
         self._headline_shown = False  # each worker of pytest-xdist gives occasion to
@@ -89,6 +90,8 @@ class Session:
         self._engine: LocalEngine | None = None
         self._admission: Admission | None = None
         self._status: StatusLine | None = None
+        self._plays: Plays | None = None
+        """What the audit has played in this process."""
         self._resumption: Resumption | None = None
         self.checker = str(self._worker.get("rltask_checker", ""))
         """The worker of pytest-xdist that compares a resumed run with what it was, and writes its plan."""
@@ -99,6 +102,13 @@ class Session:
         self._interrupts = Interrupts(config, self.since)
         handed = self._worker.get("rltask")
         self.header: dict[str, Any] = json.loads(handed) if handed else self._old_header() or self._new_header()
+
+    def _make_items(self) -> TrialItems:
+        if not self.options.audit:
+            return TrialItems(self.config, self.options)
+        from pytest_rltask.audit import AuditItems
+
+        return AuditItems(self.config, self.options)
 
     @property
     def is_worker(self) -> bool:
@@ -197,10 +207,26 @@ class Session:
         lines = [f"rltask: {self.command}", f"rltask: records in {run_dir}", isolated_by, going_on]
         return "\n".join(line for line in lines if line)
 
-    def play(self, item: pytest.Item, param: object) -> Trial:
-        """Wait for an item's trial, which is on disk then, and return it; an errored one errors the item."""
+    def audit(self, item: pytest.Function) -> bool | None:
+        """Run an item of ``--audit``; return None, and do nothing, for any other."""
+        if not self.options.audit:
+            return None
+        from pytest_rltask.audit import run_check
+        from pytest_rltask.audit.plays import Plays
+
+        self._plays = self._plays or Plays(self.options.sandbox)
+        return run_check(item, self._plays)
+
+    def play(self, item: pytest.Item, param: object) -> Trial | None:
+        """Wait for an item's trial, which is on disk then, and return it; an errored one errors the item.
+
+        Returns:
+            None for an item of ``--audit``, which plays its trials once the test is called.
+        """
         from pytest_rltask.trial import Trial
 
+        if self.options.audit and param is not None:
+            return None
         if not isinstance(param, TrialParam):
             pytest.fail("the fixture trial needs a task: @pytest.mark.rltask(task=MyTask())", pytrace=False)
         with self._status.shown() if self._status else contextlib.nullcontext():
@@ -455,9 +481,11 @@ class Session:
         yield f"next: {shlex.join(['pytest', *command])}"
 
     def close(self) -> None:
-        """Give back the engine and the terminal."""
+        """Give back the engine, the terminal and what the audit holds."""
         if self._status is not None:
             self._status.stop()
+        if self._plays is not None:
+            self._plays.close()
         if self._engine is not None:
             self._engine.close()
             self._engine = None

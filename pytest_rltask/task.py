@@ -163,7 +163,10 @@ class Task:
     band: ClassVar[Band] = Band()
     """The pass rates at which the task is worth training on; ``band=`` in the marker overrides it."""
     policies: ClassVar[Mapping[str, Policy]] = {}
-    """Scripted policies by name, played with ``--model policy:NAME``. Usual: null, naive, baseline, solver."""
+    """Scripted policies by name, played with ``--model policy:NAME`` and by ``--audit``.
+
+    Usual: null, naive, baseline, solver, and one ``cheat_...`` for each way in which a model might cheat.
+    """
 
     needs_sandbox: ClassVar[bool] = False
     """Whether its episodes make a :class:`~pytest_rltask.Sandbox`. Nothing is played then where none works."""
@@ -177,6 +180,14 @@ class Task:
     def limits(self) -> Limits:
         """The limits of one trial; options of the command line override them."""
         return Limits()
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Numbers that the grader enforces beside ``Grade.threshold``, by name, in the units that the prompt uses.
+
+        ``--audit`` looks for each in the prompt.
+        """
+        return {}
 
     def open(self, seed: int) -> Episode:
         """Open the episode of a seed. Everything random in it must follow from the seed."""
@@ -195,6 +206,7 @@ class Task:
             raise DefinitionError(
                 f"task {cls.__name__} cannot be opened; add `def open(self, seed: int) -> Episode: ...` to it"
             )
+        _check_properties(cls, "thresholds")
 
 
 def _identity(value: object) -> object:
@@ -243,6 +255,15 @@ class Episode:
         """
         return ""
 
+    @property
+    def hidden(self) -> Mapping[str, Any]:
+        """What the agent must never read, by name: labels, an answer, a key. ``--audit`` looks for each value.
+
+        Strings, bytes, numbers, and sequences or arrays of these. Values that a text may hold by chance, such as
+        small numbers, are no good here.
+        """
+        return {}
+
     def observe(self, reply: str) -> None:
         """See the text of each reply of the model, before its tools run."""
 
@@ -276,10 +297,14 @@ class Episode:
             return
         if cls.grade is Episode.grade:
             raise DefinitionError(f"episode {cls.__name__} has no grader; add `def grade(self) -> Grade: ...` to it")
-        for name in ("prompt", "system", "done", "info", "tried"):
-            if inspect.isfunction(getattr(cls, name)):
-                raise DefinitionError(f"{cls.__name__}.{name} is a property; write @property above `def {name}(self)`")
+        _check_properties(cls, "prompt", "system", "done", "info", "tried", "hidden")
         if cls.prompt is Episode.prompt:
             raise DefinitionError(
                 f"episode {cls.__name__} has no prompt; add a property `def prompt(self) -> str: ...` to it"
             )
+
+
+def _check_properties(cls: type, *names: str) -> None:
+    for name in names:
+        if inspect.isfunction(getattr(cls, name)):
+            raise DefinitionError(f"{cls.__name__}.{name} is a property; write @property above `def {name}(self)`")

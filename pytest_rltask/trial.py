@@ -12,7 +12,7 @@ import contextlib
 import math
 import time
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -80,31 +80,42 @@ class Trial:
         return self.record.metrics
 
 
-async def play(spec: TrialSpec, model: Model, slots: asyncio.Semaphore | None = None) -> Record:
+async def play(
+    spec: TrialSpec,
+    model: Model,
+    slots: asyncio.Semaphore | None = None,
+    *,
+    inspect: Callable[[Episode, Grade], None] | None = None,
+) -> Record:
     """Play a trial to its grade.
 
     Args:
         spec: what to play.
         model: who plays it; must belong to the running event loop.
         slots: shared by the trials of the loop: how many of them may compute at once.
+        inspect: called with the graded episode before it is closed, in its thread.
 
     Returns:
         The trial's record, with outcome ``errored`` if anything but the model was at fault.
     """
     with using_backend(spec.sandbox) as choice:
-        record = await _played(spec, model, slots)
+        record = await _played(spec, model, slots, inspect)
     record.sandbox = choice.used
     return record
 
 
-async def _played(spec: TrialSpec, model: Model, slots: asyncio.Semaphore | None) -> Record:
+async def _played(
+    spec: TrialSpec, model: Model, slots: asyncio.Semaphore | None, inspect: Callable[[Episode, Grade], None] | None
+) -> Record:
     record = _new_record(spec)
     begin = time.monotonic()
     worker = Worker(slots)
     try:
         async with _opened(spec, record, worker) as episode:
             await _converse(spec, record, episode, worker, model)
-            await _judge(record, episode, worker, spec.limits)
+            grade = await _judge(record, episode, worker, spec.limits)
+            if inspect is not None:
+                await _inspect(inspect, episode, grade, worker, spec.limits)
     except Faulty as error:
         _mark_errored(record, error.fault)
     except Exception as error:  # our own bug: still a record, never a lost or a failed trial
@@ -236,8 +247,8 @@ async def _note_tried(record: Record, episode: Episode, worker: Worker, limits: 
         record.tried = clean_text(tried)
 
 
-async def _judge(record: Record, episode: Episode, worker: Worker, limits: Limits) -> None:
-    """Grade the episode and write outcome, label and reason into the record."""
+async def _judge(record: Record, episode: Episode, worker: Worker, limits: Limits) -> Grade:
+    """Grade the episode, write outcome, label and reason into the record, and return the grade."""
     with timed(record, "grade"), blamed("the grader"):
         grade = await worker.call(lambda: _graded(episode), "the grader", within_s=limits.tool_s)
         if not isinstance(grade, Grade):
@@ -251,10 +262,19 @@ async def _judge(record: Record, episode: Episode, worker: Worker, limits: Limit
     if record.grade_passed is None and not grade.cheated:
         # The test's assertion decides; should the test never get there, nobody has judged the trial.
         record.label, record.reason = "not judged", "the grader names no threshold, and no assertion judged the trial"
-        return
+        return grade
     record.outcome = "cheated" if grade.cheated else "passed" if grade.passed else "failed"
     if record.outcome != "passed":
         record.label, record.reason = map(clean_text, _explained(record, grade))
+    return grade
+
+
+async def _inspect(
+    inspect: Callable[[Episode, Grade], None], episode: Episode, grade: Grade, worker: Worker, limits: Limits
+) -> None:
+    what = "inspecting the graded episode"
+    with blamed(what):
+        await worker.call(lambda: inspect(episode, grade), what, within_s=limits.tool_s)
 
 
 def _graded(episode: Episode) -> Grade:

@@ -29,11 +29,19 @@ def python_block() -> str:
 def test_the_shown_task_fits_in_a_hundred_lines_and_runs(pytester: pytest.Pytester):
     pytester.makepyfile(test_number=python_block())
 
-    result = pytester.runpytest("test_number.py", "--model", "policy:solver", "--runs", "20", "--gate", "proven")
+    result = pytester.runpytest("test_number.py", "--model", "policy:baseline", "--runs", "20", "--gate", "proven")
 
     assert len(python_block().splitlines()) < 100
     assert result.ret == pytest.ExitCode.OK
-    result.stdout.re_match_lines([r"find_number +policy:solver +20 .*", r".* passed, .* missed.*"])
+    result.stdout.re_match_lines([r"find_number +policy:baseline +20 .*", r".* passed, .* missed.*"])
+
+
+def test_the_shown_task_is_sound(pytester: pytest.Pytester):
+    pytester.makepyfile(test_number=python_block())
+
+    result = pytester.runpytest("test_number.py", "--audit")
+
+    assert result.parseoutcomes() == {"passed": 9}
 
 
 def test_the_shown_task_is_not_solved_by_doing_nothing(pytester: pytest.Pytester):

@@ -207,10 +207,23 @@ def test_an_episode_must_have_a_prompt():
                 return Grade(1.0)
 
 
-@pytest.mark.parametrize("name", ["prompt", "system", "done", "info", "tried"])
+@pytest.mark.parametrize("name", ["prompt", "system", "done", "info", "tried", "hidden"])
 def test_what_must_be_a_property_is_none_by_mistake(name: str):
     with pytest.raises(DefinitionError, match=rf"Broken.{name} is a property; write @property above `def {name}"):
         type("Broken", (Episode,), {"grade": lambda self: Grade(1.0), name: lambda self: ""})
+
+
+def test_a_tasks_thresholds_must_be_a_property():
+    with pytest.raises(
+        DefinitionError, match=r"Broken.thresholds is a property; write @property above `def thresholds"
+    ):
+
+        class Broken(Task):
+            def open(self, seed: int) -> Episode:
+                raise NotImplementedError
+
+            def thresholds(self) -> dict[str, float]:  # type: ignore[override]
+                return {}
 
 
 def test_an_abstract_base_may_leave_things_open():

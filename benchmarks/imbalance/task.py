@@ -97,6 +97,11 @@ class Imbalance(Task):
         """The default limits, with time to load the kaggle data once."""
         return Limits(tool_s=900.0) if self.source == "kaggle" else Limits()
 
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """The budget, beside tau."""
+        return {"paid actions": self.max_steps, "free epochs": FREE_EPOCHS, "learning rate": MAX_LR}
+
     def open(self, seed: int) -> ImbalanceEpisode:
         """Draw, or load and split, the data of a seed."""
         return ImbalanceEpisode(self, seed)
@@ -143,6 +148,14 @@ class ImbalanceEpisode(Episode):
             "train_positives": data.train.positives,
             "validation_positives": data.validation.positives,
             "test_positives": data.test.positives,
+        }
+
+    @property
+    def hidden(self) -> Mapping[str, object]:
+        """The rows that the answer is graded on."""
+        return {
+            "labels of the test rows": self._data.test.labels,
+            "features of the test rows": self._data.test.features,
         }
 
     @property

@@ -75,6 +75,18 @@ class OnnxExport(Task):
         """The default limits, with the prompt's number of tool calls."""
         return Limits(tool_calls=self.max_tool_calls)
 
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """What the grader and its worker enforce."""
+        return {
+            "largest model in MB": grader.MAX_MODEL_BYTES / 2**20,
+            "tolerance of the printed accuracies": grader.PRINT_TOLERANCE,
+            "seconds of the grading worker": grader.WORKER_LIMITS.wall_s,
+            "GB of the grading worker": grader.WORKER_LIMITS.memory_bytes / 2**30,
+            "tool calls": self.max_tool_calls,
+            "seconds of a run": self.run_timeout_s,
+        }
+
     def open(self, seed: int) -> OnnxEpisode:
         """Draw the data of a seed and lay them out in a fresh sandbox."""
         return OnnxEpisode(self, seed)
@@ -127,6 +139,15 @@ class OnnxEpisode(Episode):
             "attempt": self._data.attempt,
             "svc_accuracy": self._data.certificate.svc_accuracy,
             "mixture_accuracy": self._data.certificate.mixture_accuracy,
+        }
+
+    @property
+    def hidden(self) -> Mapping[str, object]:
+        """The rows that only the grader has, and what the data are made from."""
+        return {
+            "the secret": secret.load_secret(),
+            "labels of the fresh rows": self._data.fresh.labels,
+            "features of the fresh rows": self._data.fresh.features,
         }
 
     @property
