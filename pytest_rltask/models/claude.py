@@ -306,7 +306,7 @@ def _asked_s(error: Exception) -> float:
 
 def _is_refusal(error: Exception) -> bool:
     """Say whether the API takes no requests for now, whoever sends them."""
-    return getattr(error, "status_code", None) in (429, 529)
+    return getattr(error, "status_code", None) in (429, 529) and not _is_fatal(error)
 
 
 def _is_retryable(error: Exception) -> bool:

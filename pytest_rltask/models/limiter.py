@@ -196,7 +196,6 @@ class Limiter:
             self._timer = None
         while self._waiting and self.in_flight + 1 <= self._allowed:
             waiter = self._waiting[0]
-            self._turn_away(waiter)
             if not waiter.place.done():  # neither turned away nor cancelled
                 now, at = _now(), self._next_start()
                 if at > now:
