@@ -102,8 +102,8 @@ async def play(account: Account, *, trials: int, concurrency: int, processes: in
         (Account(per_minute=5), 24, 1, 0.01, 1.05),
         (Account(per_minute=5, tells_quotas=False), 40, 1, 0.55, 1.05),
         (Account(per_minute=50), 24, 1, 0.02, 1.2),
-        (Account(per_minute=50), 24, 4, 0.15, 1.2),
-        (Account(per_minute=50, tells_quotas=False), 24, 1, 0.1, 1.2),
+        (Account(per_minute=50), 24, 4, 0.1, 1.2),
+        (Account(per_minute=50, tells_quotas=False), 24, 1, 0.06, 1.2),
         (Account(per_minute=50, tells_quotas=False, answers_s=(0.1, 0.2)), 24, 1, 0.5, 1.2),
     ],
     ids=[
