@@ -52,7 +52,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float:
         return max(0.0, milliseconds / 1000)
     seconds = _number(headers, "retry-after")
     if seconds is None and "retry-after" in headers:
-        now = time.time()
+        now = _now(headers)
         seconds = _http_date(headers["retry-after"], now) - now
     return max(0.0, seconds or 0.0)
 

@@ -99,7 +99,7 @@ class ClaudeModel:
                 ended = _ended(error, attempts, wait_s, left_s=request.deadline - loop.time())
                 if ended is not None:
                     given_up = ModelFault(faults[-1] + ended, request_id=request_id, fatal=_is_fatal(error))
-                    self._fatal = given_up if given_up.fatal else None
+                    self._fatal = self._fatal or (given_up if given_up.fatal else None)
                     raise given_up from None
                 if not _is_refusal(error):  # the limiter has all wait
                     await asyncio.sleep(wait_s)
@@ -306,7 +306,7 @@ def _asked_s(error: Exception) -> float:
 
 def _is_refusal(error: Exception) -> bool:
     """Say whether the API takes no requests for now, whoever sends them."""
-    return getattr(error, "status_code", None) in (429, 529)
+    return getattr(error, "status_code", None) in (429, 529) and not _is_fatal(error)
 
 
 def _is_retryable(error: Exception) -> bool:

@@ -31,7 +31,9 @@ from pytest_rltask.record import Usage
 __all__ = ["Limiter", "NoPlace", "Place", "backoff_s"]
 
 BACKOFF_S = 0.5
+"""Seconds to wait after the first failure; doubled with each further one in a row."""
 MAX_BACKOFF_S = 30.0
+"""Where the doubling ends."""
 MAX_PAUSE_S = 60.0
 """Longest pause for all after a refusal that asks for more than the refused trial has left."""
 MAX_GAP_S = 15.0
@@ -58,12 +60,14 @@ class Place:
     started: float
     """Time on the event loop's clock."""
     deadline: float
+    """Of its request, on the same clock."""
 
 
 @dataclass(frozen=True, order=True)
 class _Waiter:
     since: float
     number: int
+    """Tells those of the same moment apart."""
     deadline: float
     place: asyncio.Future[Place | None] = field(compare=False)
     """None: turned away."""
@@ -196,7 +200,6 @@ class Limiter:
             self._timer = None
         while self._waiting and self.in_flight + 1 <= self._allowed:
             waiter = self._waiting[0]
-            self._turn_away(waiter)
             if not waiter.place.done():  # neither turned away nor cancelled
                 now, at = _now(), self._next_start()
                 if at > now:

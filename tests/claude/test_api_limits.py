@@ -16,7 +16,7 @@ RECORDED = {
     "date": "Thu, 21 Aug 2025 12:40:40 GMT",
     "anthropic-ratelimit-requests-limit": "50",
     "anthropic-ratelimit-requests-remaining": "20",
-    "anthropic-ratelimit-requests-reset": "2025-08-21T12:41:16Z",
+    "anthropic-ratelimit-requests-reset": "2025-08-21T12:41:10Z",
     "anthropic-ratelimit-input-tokens-limit": "80000",
     "anthropic-ratelimit-input-tokens-remaining": "80000",
     "anthropic-ratelimit-input-tokens-reset": "2025-08-21T12:40:39Z",
@@ -37,14 +37,14 @@ HEADERS: st.SearchStrategy[dict[str, str]] = st.dictionaries(
 
 def test_a_quota_refills_so_that_it_is_full_at_its_reset():
     assert list(quotas(RECORDED)) == [
-        Quota("requests", limit=50, remaining=20, per_s=30 / 36),
+        Quota("requests", limit=50, remaining=20, per_s=30 / 30),
         Quota("input-tokens", limit=80_000, remaining=80_000, per_s=80_000 / 60),
     ]
 
 
 def test_the_servers_clock_may_be_wrong():
     late = {**RECORDED, "date": "Thu, 21 Aug 2025 02:40:40 GMT"}
-    late["anthropic-ratelimit-requests-reset"] = "2025-08-21T02:41:16Z"
+    late["anthropic-ratelimit-requests-reset"] = "2025-08-21T02:41:10Z"
 
     assert list(quotas(late)) == list(quotas(RECORDED))
 
@@ -72,6 +72,7 @@ def test_a_quota_that_makes_no_sense_is_none(changes: dict[str, str]):
         ({"retry-after": "soon"}, 0),
         ({"retry-after": ""}, 0),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT", "date": "Wed, 21 Oct 2015 07:27:30 GMT"}, 30),
         ({"retry-after": formatdate(time.time() + 3600, usegmt=True)}, pytest.approx(3600, abs=60)),
     ],
 )

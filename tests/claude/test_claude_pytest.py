@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -83,6 +84,17 @@ def test_a_run_shows_pass_rate_tokens_and_cost_and_replays_without_a_request(any
     assert len(api.requests) == requests == 20
     assert grades(any_suite, 1) == grades(any_suite, 0)
     assert len(grades(any_suite, 0)) == 10
+
+
+def test_what_the_api_cost_a_trial_is_told_in_its_transcript(suite: Suite, serve: Serve):
+    serve([status(429, headers={"retry-after": "0.2"}), *plays(42, right=True)])
+
+    suite.run("--runs", "1", model=MODEL)
+
+    (transcript,) = (suite.run_dirs[0] / "transcripts").iterdir()
+    assert re.search(
+        r"^lost to the API: \d+\.\d s\n  turn 1: HTTP 429: scripted rate_limit_error$", transcript.read_text(), re.M
+    )
 
 
 def test_an_unknown_price_is_shown_as_unknown(suite: Suite, serve: Serve):

@@ -97,22 +97,28 @@ async def play(account: Account, *, trials: int, concurrency: int, processes: in
 
 
 @pytest.mark.parametrize(
-    ("account", "processes", "refused", "slower"),
+    ("account", "trials", "processes", "refused", "slower"),
     [
-        (Account(per_minute=5), 1, 0.01, 1.05),
-        (Account(per_minute=50), 1, 0.02, 1.2),
-        (Account(per_minute=50), 4, 0.15, 1.2),
-        (Account(per_minute=50, tells_quotas=False), 1, 0.1, 1.2),
-        (Account(per_minute=50, tells_quotas=False, answers_s=(0.1, 0.2)), 1, 0.5, 1.2),
+        (Account(per_minute=5), 24, 1, 0.01, 1.05),
+        (Account(per_minute=5, tells_quotas=False), 40, 1, 0.55, 1.05),
+        (Account(per_minute=50), 24, 1, 0.02, 1.2),
+        (Account(per_minute=50), 24, 4, 0.1, 1.2),
+        (Account(per_minute=50, tells_quotas=False), 24, 1, 0.06, 1.2),
+        (Account(per_minute=50, tells_quotas=False, answers_s=(0.1, 0.2)), 24, 1, 0.5, 1.2),
     ],
-    ids=["very few", "few", "few for several processes", "few and untold", "few and untold but quick"],
+    ids=[
+        "very few",
+        "very few and untold",
+        "few",
+        "few for several processes",
+        "few and untold",
+        "few and untold but quick",
+    ],
 )
 def test_trials_that_want_more_than_the_account_may_are_slowed_down_and_none_fails(
-    account: Account, processes: int, refused: float, slower: float
+    account: Account, trials: int, processes: int, refused: float, slower: float
 ):
-    trials = 24
-
-    seconds = virtual_time.run(play(account, trials=trials, concurrency=24 // processes, processes=processes))
+    seconds = virtual_time.run(play(account, trials=trials, concurrency=trials // processes, processes=processes))
 
     assert account.statuses.count(200) == trials * TURNS
     assert account.statuses.count(429) / len(account.statuses) <= refused

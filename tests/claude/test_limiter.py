@@ -202,6 +202,25 @@ def test_what_remains_is_used_at_once_and_then_at_the_pace_at_which_it_refills()
     assert virtual_time.run(starts()) == pytest.approx([0, 0, 0, 0, 1, 2, 3, 4])
 
 
+def test_what_was_sent_after_a_request_may_not_be_counted_in_its_answer():
+    async def start() -> float:
+        limits = Limiter()
+        await answered(limits, after_s=0)
+
+        async def long(after_s: float) -> None:
+            await asyncio.sleep(after_s)
+            await answered(limits, after_s=100)
+
+        later = [asyncio.create_task(long(0.5)) for _ in range(3)]
+        await answered(limits, headers=left(9, full_in_s=51))  # 3 more than the reserve, and they are in flight
+        begin = await answered(limits)
+        for task in later:
+            task.cancel()
+        return begin
+
+    assert virtual_time.run(start()) == 2
+
+
 def test_tokens_are_paced_by_what_replies_used():
     headers = {
         "anthropic-ratelimit-output-tokens-limit": "600",
@@ -264,7 +283,7 @@ def test_nobody_starves_no_place_is_lost_and_never_are_more_in_flight_than_allow
             with suppress(NoPlace):
                 async with limits.place(trial.deadline_s) as place:
                     assert limits.in_flight <= limits.allowed
-                    assert place.started < trial.deadline_s
+                    assert place.started <= trial.deadline_s
                     await asyncio.sleep(trial.takes_s)
                     match answer:
                         case "ok":
@@ -305,3 +324,25 @@ def test_places_are_given_in_the_order_in_which_they_were_asked_for():
         return served
 
     assert virtual_time.run(order()) == list(range(6))
+
+
+def test_a_refused_request_keeps_its_turn():
+    async def order() -> list[str]:
+        limits, served = Limiter(), list[str]()
+
+        async def ask(name: str) -> None:
+            begin = asyncio.get_running_loop().time()
+            async with limits.place(FAR) as place:
+                limits.refused(place, {})
+            async with limits.place(FAR, since=begin) as place:
+                served.append(name)
+
+        async def ask_later(name: str) -> None:
+            await asyncio.sleep(0.1)
+            async with limits.place(FAR):
+                served.append(name)
+
+        await asyncio.gather(ask_later("b"), ask("a"), ask_later("c"))
+        return served
+
+    assert virtual_time.run(order()) == ["a", "b", "c"]
