@@ -73,17 +73,8 @@ def plan_lines(
     for model in dict.fromkeys(group.model for group in paid_for):
         price = price_text(model)
         yield f"{model} costs {price}" if price else f"the price of {model} is not known"
-    costs = [group.cost for group in plan]
-    known = sum(cost for cost in costs if cost is not None)
-    how = (
-        f"{dollars(known)} expected" + " and more" * (None in costs)
-        if known
-        else "unknown"
-        if None in costs
-        else "none"
-    )
     kept = f", {len(reused)} more are reused" if reused else ""
-    yield f"{_trials(sum(group.trials for group in plan))} to be played{kept}; cost: {how}"
+    yield f"{_trials(sum(group.trials for group in plan))} to be played{kept}; cost: {_expected(plan)}"
     if options.max_cost is not None:
         paid = sum(record.cost_usd or 0.0 for record in resumed.run.paid) if resumed else 0.0
         yield f"--max-cost {options.max_cost:g}: {_limited(plan, options.max_cost - paid, paid)}"
@@ -114,6 +105,15 @@ def _basis(group: Group, log_dir: str) -> str:
         return f"no earlier trial in {log_dir}"
     which = "" if group.known.is_same_task else ", of the task as it was then or with other parameters"
     return f"mean and range of {_trials(len(group.known.costs))} in {log_dir}{which}"
+
+
+def _expected(plan: list[Group]) -> str:
+    """Say what all of it will cost, as far as that is known."""
+    costs = [group.cost for group in plan]
+    known = sum(cost for cost in costs if cost is not None)
+    if None in costs:
+        return f"{dollars(known)} expected and more" if known else "unknown"
+    return f"{dollars(known)} expected" if known else "none"
 
 
 def _limited(plan: list[Group], left: float, paid: float) -> str:

@@ -25,12 +25,11 @@ __all__ = ["LocalEngine", "play_policy"]
 
 CLEANUP_S = 1.5
 """Seconds that interrupted trials have to kill their processes and remove their files."""
-
-
 ASK_AGAIN_S = 0.2
 """Seconds after which a trial that may start later asks again: that other processes' trials end is seen on disk."""
 
 Admit = Callable[[str], NotStarted | Literal["later"] | None]
+"""Lets a trial begin, by its id, and notes that it does."""
 
 
 class LocalEngine:
