@@ -23,8 +23,6 @@ class Attempt:
 
     trial_id: str
     at: str
-    file: Path
-    """Of the process that began it."""
 
 
 class Ledger:
@@ -32,14 +30,16 @@ class Ledger:
 
     Args:
         path: the run directory.
-        in_flight: says whether the process that made an attempt still plays it.
+        since: UTC time, ISO 8601: what began before belongs to an invocation that this one resumes.
+        is_alive: says of a process, by the file it writes, whether it is alive.
     """
 
-    def __init__(self, path: Path, in_flight: Callable[[Attempt], bool]) -> None:
+    def __init__(self, path: Path, *, since: str, is_alive: Callable[[Path], bool]) -> None:
         self.payments: list[tuple[str, float | None]] = []
         """Trial and cost of every record, those that do not count included; None: unknown."""
         self._path = path
-        self._in_flight = in_flight
+        self._since = since
+        self._is_alive = is_alive
         self._read: dict[Path, int] = {}
         self._records: dict[str, Record] = {}
         self._asserted: dict[str, tuple[str, str]] = {}
@@ -54,7 +54,7 @@ class Ledger:
             match entry.get("type"):
                 case "started":
                     self._starts.setdefault(trial_id, []).append(at)
-                    self._attempts.setdefault((trial_id, file), []).append(Attempt(trial_id, at, file))
+                    self._attempts.setdefault((trial_id, file), []).append(Attempt(trial_id, at))
                 case "trial":
                     self._finish(Record.from_json({**entry, "messages": [], "tools": []}), file)
                 case "assertion":
@@ -68,12 +68,15 @@ class Ledger:
         self._records[trial_id] = record if other is None else counting(other, record)[0]
         if attempts := self._attempts.get((trial_id, file)):
             attempts.pop()
+            if not attempts:
+                del self._attempts[trial_id, file]
 
     def attempts(self) -> Iterator[tuple[Attempt, bool]]:
         """Yield what was begun and has no record, and whether it is in flight: the others' process died."""
-        for attempts in self._attempts.values():
+        alive = {file: self._is_alive(file) for file in {file for _, file in self._attempts}}
+        for (_, file), attempts in self._attempts.items():
             for attempt in attempts:
-                yield attempt, self._in_flight(attempt)
+                yield attempt, alive[file] and attempt.at >= self._since
 
     def outcomes(self, trial_ids: Iterable[str]) -> list[bool | None]:
         """Return how trials ended, in the order in which they started: passed, missed, or None for an errored one.

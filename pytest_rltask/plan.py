@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from pytest_rltask.earlier import EarlierRuns, Experience
 from pytest_rltask.models.named import is_paid, price_text
+from pytest_rltask.options import Options
 from pytest_rltask.report.table import aligned, dollars, tokens_text
+from pytest_rltask.resume import Resumption
 from pytest_rltask.runlog import PlannedTrial, split_trial_id
 
 __all__ = ["Group", "groups", "plan_lines"]
@@ -50,37 +53,31 @@ def groups(trials: Iterable[PlannedTrial], earlier: EarlierRuns) -> list[Group]:
     ]
 
 
-def plan_lines(plan: list[Group], *, reused: int, log_dir: str, max_cost: float | None, paid: float) -> Iterator[str]:
+def plan_lines(
+    planned: list[PlannedTrial], options: Options, log_dir: Path, resumed: Resumption | None
+) -> Iterator[str]:
     """Yield the lines of the plan.
 
     Args:
-        plan: what is to be played.
-        reused: trials of the run that is resumed which count already.
-        log_dir: where earlier runs were looked for.
-        max_cost: US dollars that the run may cost; None: any.
-        paid: what the run cost before it is resumed.
+        planned: the trials of the selected items.
+        options: the settings of the run.
+        log_dir: where earlier runs are looked for.
+        resumed: the run that is gone on with; None: it is a new one.
     """
+    reused = resumed.reused(planned) if resumed else {}
+    plan = groups((trial for trial in planned if trial.trial_id not in reused), EarlierRuns(log_dir))
     yield from aligned([COLUMNS, *map(_cells, plan)], TEXT_COLUMNS)
-    prices: Mapping[str, str | None] = {group.model: price_text(group.model) for group in plan if group.is_paid}
-    for group in plan:
-        if group.is_paid:
-            yield f"{group.name} by {group.model}: {_basis(group, log_dir)}"
-    for model, price in prices.items():
+    paid_for = [group for group in plan if group.is_paid]
+    for group in paid_for:
+        yield f"{group.name} by {group.model}: {_basis(group, options.log_dir)}"
+    for model in dict.fromkeys(group.model for group in paid_for):
+        price = price_text(model)
         yield f"{model} costs {price}" if price else f"the price of {model} is not known"
-    costs = [group.cost for group in plan]
-    known = sum(cost for cost in costs if cost is not None)
-    count = sum(group.trials for group in plan)
-    kept = f", {reused} more are reused" if reused else ""
-    how = (
-        f"{dollars(known)} expected" + " and more" * (None in costs)
-        if known
-        else "unknown"
-        if None in costs
-        else "none"
-    )
-    yield f"{_trials(count)} to be played{kept}; cost: {how}"
-    if max_cost is not None:
-        yield f"--max-cost {max_cost:g}: {_limited(plan, max_cost - paid, paid)}"
+    kept = f", {len(reused)} more are reused" if reused else ""
+    yield f"{_trials(sum(group.trials for group in plan))} to be played{kept}; cost: {_expected(plan)}"
+    if options.max_cost is not None:
+        paid = sum(record.cost_usd or 0.0 for record in resumed.run.paid) if resumed else 0.0
+        yield f"--max-cost {options.max_cost:g}: {_limited(plan, options.max_cost - paid, paid)}"
 
 
 def _name(trial: PlannedTrial) -> str:
@@ -97,8 +94,8 @@ def _cells(group: Group) -> tuple[str, ...]:
     tokens, costs = group.known.tokens, group.known.costs
     return (
         *row,
-        f"{tokens_text(round(_mean(tokens)))} ({tokens_text(min(tokens))} to {tokens_text(max(tokens))})",
-        f"{dollars(_mean(costs))} ({dollars(min(costs))} to {dollars(max(costs))})",
+        f"{tokens_text(round(_mean(tokens)))} ({tokens_text(min(tokens))}-{tokens_text(max(tokens))})",
+        f"{dollars(_mean(costs))} ({dollars(min(costs))}-{dollars(max(costs))})",
         dollars(group.cost),
     )
 
@@ -110,6 +107,15 @@ def _basis(group: Group, log_dir: str) -> str:
     return f"mean and range of {_trials(len(group.known.costs))} in {log_dir}{which}"
 
 
+def _expected(plan: list[Group]) -> str:
+    """Say what all of it will cost, as far as that is known."""
+    costs = [group.cost for group in plan]
+    known = sum(cost for cost in costs if cost is not None)
+    if None in costs:
+        return f"{dollars(known)} expected and more" if known else "unknown"
+    return f"{dollars(known)} expected" if known else "none"
+
+
 def _limited(plan: list[Group], left: float, paid: float) -> str:
     """Say where the money would end."""
     before = f"{dollars(paid)} was paid before; " if paid else ""
@@ -118,7 +124,7 @@ def _limited(plan: list[Group], left: float, paid: float) -> str:
         if group.cost is None:
             return f"{before}cannot be told, as the cost of {group.name} by {group.model} is unknown"
         each = group.cost / group.trials
-        lasts = group.trials if group.cost <= left else int(left / each) if left > 0 else 0
+        lasts = group.trials if group.cost <= left else int(left / each + 1e-9) if left > 0 else 0
         started, left = started + lasts, left - lasts * each
     count = sum(group.trials for group in plan)
     if started < count:

@@ -405,7 +405,6 @@ class Session:
         options = self.options
         if not options.stop_early and options.max_cost is None:
             return writer.start
-        from pytest_rltask.earlier import EarlierRuns
         from pytest_rltask.stopping import Admission
 
         self._admission = Admission(
@@ -414,7 +413,7 @@ class Session:
             since=self.since,
             stop_early=options.stop_early,
             max_cost=options.max_cost,
-            dearest_before=EarlierRuns(self._log_dir, besides=writer.path).dearest,
+            log_dir=self._log_dir,
         )
         return self._admission.ask
 
@@ -464,21 +463,11 @@ class Session:
 
     def plan_lines(self) -> Iterator[str]:
         """Return what ``--plan`` shows."""
-        from pytest_rltask.earlier import EarlierRuns
-        from pytest_rltask.plan import groups, plan_lines
+        from pytest_rltask.plan import plan_lines
 
-        old = self._resumption
-        reused = old.reused(self._planned) if old else {}
-        left = [trial for trial in self._planned if trial.trial_id not in reused]
-        yield from plan_lines(
-            groups(left, EarlierRuns(self._log_dir)),
-            reused=len(reused),
-            log_dir=self.options.log_dir,
-            max_cost=self.options.max_cost,
-            paid=sum(record.cost_usd or 0.0 for record in old.run.paid) if old else 0.0,
-        )
-        command = [word for word in map(str, self.config.invocation_params.args) if word != "--plan"]
-        yield f"next: {shlex.join(['pytest', *command])}"
+        args = map(str, self.config.invocation_params.args)
+        yield from plan_lines(self._planned, self.options, self._log_dir, self._resumption)
+        yield f"next: {shlex.join(['pytest', *(word for word in args if word != '--plan')])}"
 
     def close(self) -> None:
         """Give back the engine, the terminal and what the audit holds."""

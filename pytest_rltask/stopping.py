@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from pytest_rltask.ledger import Attempt, Ledger
+from pytest_rltask.earlier import EarlierRuns
+from pytest_rltask.ledger import Ledger
 from pytest_rltask.models.named import is_paid
 from pytest_rltask.report.table import dollars
 from pytest_rltask.runlog import NotStarted, PlannedTrial, RunWriter
@@ -36,7 +37,7 @@ class Admission:
         since: UTC time, ISO 8601, at which this invocation began: what an earlier one began is not in flight.
         stop_early: whether a task's trials end once its verdict is proven.
         max_cost: US dollars that the run may cost, with what it cost before it was resumed; None: any.
-        dearest_before: returns what the dearest trial like a given one cost in earlier runs; None: there was none.
+        log_dir: where earlier runs tell what trials cost.
     """
 
     def __init__(
@@ -47,18 +48,17 @@ class Admission:
         since: str,
         stop_early: bool,
         max_cost: float | None,
-        dearest_before: Callable[[PlannedTrial], float | None],
+        log_dir: Path,
     ) -> None:
         self._writer = writer
         self._plan = {trial.trial_id: trial for trial in plan}
         self._groups: dict[tuple[str, str], list[str]] = {}
         for trial in self._plan.values():
             self._groups.setdefault((trial.test, trial.model), []).append(trial.trial_id)
-        self._since = since
         self._stop_early = stop_early
         self._max_cost = max_cost
-        self._dearest_before = dearest_before
-        self._ledger = Ledger(writer.path, self._is_in_flight)
+        self._earlier = EarlierRuns(log_dir, besides=writer.path)
+        self._ledger = Ledger(writer.path, since=since, is_alive=is_held)
         self._held = writer.hold()
 
     def close(self) -> None:
@@ -88,21 +88,21 @@ class Admission:
         payments = self._ledger.payments
         if unpriced := next((trial_id for trial_id, cost in payments if cost is None), None):
             return NotStarted("cost", f"--max-cost {self._max_cost:g}: what {unpriced} cost is not known")
+        here: dict[tuple[str, str], float] = {}  # what the dearest trial of each test and model cost
+        for trial_id, cost in payments:
+            if cost and (paid_for := self._plan.get(trial_id)):
+                group = paid_for.test, paid_for.model
+                here[group] = max(cost, here.get(group, 0.0))
         funds = Funds(self._max_cost, spent=sum(cost for _, cost in payments if cost))
         for attempt, in_flight in self._ledger.attempts():
             other = self._plan.get(attempt.trial_id)
             if other and is_paid(other.model):
-                funds = funds.reserving(self._dearest(other), in_flight=in_flight)
-        return funds.answer(self._dearest(trial))
+                funds = funds.reserving(self._dearest(other, here), in_flight=in_flight)
+        return funds.answer(self._dearest(trial, here))
 
-    def _dearest(self, trial: PlannedTrial) -> float | None:
+    def _dearest(self, trial: PlannedTrial, here: Mapping[tuple[str, str], float]) -> float | None:
         """Return what the dearest trial of the same test and model cost, here or in earlier runs; None: unknown."""
-        group = set(self._groups[trial.test, trial.model])
-        here = (cost for trial_id, cost in self._ledger.payments if cost and trial_id in group)
-        return max(max(here, default=0.0), self._dearest_before(trial) or 0.0) or None
-
-    def _is_in_flight(self, attempt: Attempt) -> bool:
-        return attempt.at >= self._since and is_held(attempt.file)
+        return max(here.get((trial.test, trial.model), 0.0), self._earlier.dearest(trial) or 0.0) or None
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,12 @@ class Funds:
     def answer(self, dearest: float | None) -> NotStarted | Literal["later"] | None:
         """Say whether the money lasts for one more trial; the first of its kind starts alone, for what it will cost."""
         needed = dearest or 0.0
-        if self.spent >= self.limit or self.spent + needed > self.limit:
+        limit = self.limit * (1 + 1e-9)  # sums of many prices are not exact
+        if self.spent >= self.limit or self.spent + needed > limit:
             more = f", and another trial may cost {dollars(needed)}" if needed else ""
             return NotStarted("cost", f"--max-cost {self.limit:g}: {dollars(self.spent)} is spent{more}")
         is_known = dearest is not None
-        lasts = self.spent + self.reserved + needed <= self.limit if is_known else not self.is_testing
+        lasts = self.spent + self.reserved + needed <= limit if is_known else not self.is_testing
         return None if lasts else LATER
 
 

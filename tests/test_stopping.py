@@ -55,7 +55,7 @@ class Process:
 
     def __init__(self, path: Path, name: str, trials: list[PlannedTrial], **options: object) -> None:
         self.writer = RunWriter(path, name, {"id": "a", "schema": 1})
-        settings = {"since": "", "stop_early": False, "max_cost": None, "dearest_before": lambda trial: None}
+        settings = {"since": "", "stop_early": False, "max_cost": None, "log_dir": path.parent}
         self.admission = Admission(self.writer, trials, **{**settings, **options})
         self.ask = self.admission.ask
 
@@ -107,7 +107,9 @@ def test_what_an_earlier_invocation_left_in_flight_is_not_waited_for(tmp_path: P
 
 def test_earlier_runs_say_what_to_set_aside(tmp_path: Path):
     trials = plan(5)
-    process = Process(tmp_path / "run", "main", trials, max_cost=0.5, dearest_before=lambda trial: 0.2)
+    for cost in (0.1, 0.2):
+        RunWriter(tmp_path / f"run_{cost}", "main", {"id": cost, "schema": 1}).append(record(trials[0], cost=cost))
+    process = Process(tmp_path / "run_now", "main", trials, max_cost=0.5)
 
     assert [process.ask(trial.trial_id) for trial in trials[:3]] == [None, None, LATER]
 

@@ -28,12 +28,11 @@ CLEANUP_S = 1.0
 """Seconds that interrupted trials have to kill their processes and remove their files, all together."""
 POLL_S = 0.1
 """Seconds between two looks whether the run was stopped from elsewhere."""
-
-
 ASK_AGAIN_S = 0.2
 """Seconds after which a trial that may start later asks again: that other processes' trials end is seen on disk."""
 
 Admit = Callable[[str], NotStarted | Literal["later"] | None]
+"""Lets a trial begin, by its id, and notes that it does."""
 
 
 class LocalEngine:

@@ -167,3 +167,20 @@ def test_early_stops_and_money_go_together(suite: Suite, serve: Serve):
 
     assert len(api.conversations) == 5
     assert (row_of(suite)["not_needed"], row_of(suite)["not_afforded"]) == (15, 0)
+
+
+def test_a_wrong_key_ends_a_run_whose_trials_wait_for_a_price(any_suite: Suite, serve: Serve):
+    api = serve([status(401)])
+
+    result = any_suite.run("--max-cost", "1", model=MODEL)
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert len(api.requests) <= 2  # one in each worker
+    assert len(any_suite.last_run().starts) <= 2
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "nan", "inf", "much"])
+def test_an_amount_that_cannot_be_used(suite: Suite, amount: str):
+    result = suite.run(f"--max-cost={amount}")
+
+    assert_usage_error(result, f"--max-cost {amount} is not a positive number of US dollars; write --max-cost 5")

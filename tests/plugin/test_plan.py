@@ -41,7 +41,7 @@ def test_earlier_runs_say_what_it_may_cost(suite: Suite, serve: Serve):  # noqa:
     assert len(suite.run_dirs) == 1
     result.stdout.fnmatch_lines(
         [
-            f"sum * {MODEL} * 10 * 1200 (1200 to 1200) * $0.0020 ($0.0020 to $0.0020) * $0.0200",
+            f"sum * {MODEL} * 10 * 1200 (1200-1200) * $0.0020 ($0.0020-$0.0020) * $0.0200",
             f"sum by {MODEL}: mean and range of 3 trials in logs",
             "10 trials to be played; cost: $0.0200 expected",
             "--max-cost 0.015: would end the run after about 7 of 10 trials",
