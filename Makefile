@@ -34,7 +34,7 @@ bench-startup: $(VENV)/.dev  ## what the plugin costs a suite without tasks
 bench-overhead: $(VENV)/.dev  ## what the trial loop costs over the bare SDK
 	$(BIN)/python -m tests.bench.overhead
 
-bench-interrupt: $(VENV)/.dev  ## how long a run takes to end after Ctrl-C (15 minutes)
+bench-interrupt: $(VENV)/.dev  ## how long a run takes to end after Ctrl-C (10 minutes or more)
 	$(BIN)/python -m tests.bench.interrupt
 
 bench-imbalance: $(VENV)/.dev  ## what the task imbalance gains over writing it straight away (8 minutes)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while trials are played: both end the run in order, within two seconds.
+"""Ctrl-C and SIGTERM while trials are played: both end the run in order, and soon.
 
 Without this, SIGTERM would leave sandboxes behind, a second Ctrl-C would break off the closing of episodes, workers
 of pytest-xdist would hear five seconds late of an interrupt that reached their controller alone, and pytest would
@@ -21,7 +21,7 @@ import pytest
 __all__ = ["ENDING_S", "Interrupts", "StopFile"]
 
 ENDING_S = 2.0
-"""Seconds within which a run ends after an interrupt. Another interrupt within them changes nothing."""
+"""Seconds that a run is given to end after an interrupt. Another interrupt within them changes nothing."""
 
 
 class StopFile:

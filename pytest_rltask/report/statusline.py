@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from pytest_rltask.progress import Progress
+from pytest_rltask.runlog import RunLogError
 
 __all__ = ["StatusLine", "is_wanted", "status_line"]
 
@@ -127,10 +128,10 @@ class StatusLine:
     def _work(self) -> None:
         while not self._stopped.wait(INTERVAL_S):
             if self._is_shown and _is_in_foreground(self._terminal):
-                # The last column stays free: a cursor beyond it wraps on some terminals.
-                line = self._text(_columns_of(self._terminal) - 1)
+                with contextlib.suppress(OSError, RunLogError):  # no run directory to read any more: no news
+                    # The last column stays free: a cursor beyond it wraps on some terminals.
+                    self._line = self._text(_columns_of(self._terminal) - 1)
                 with self._lock:
-                    self._line = line
                     self._paint()
 
     def _write(self, text: str) -> None:

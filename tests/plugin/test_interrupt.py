@@ -83,10 +83,9 @@ def test_a_second_ctrl_c_does_not_break_off_the_cleaning_up(tmp_path: Path, work
     assert_ended_in_order(run)
 
 
-@pytest.mark.parametrize("workers", [ALONE, WORKERS], ids=["plain", "xdist"])
-def test_whoever_insists_is_heard(pytester: pytest.Pytester, workers: tuple[str, ...]):
+def test_whoever_insists_is_heard(suite: Suite):
     """A fixture that hangs when it ends can be left by Ctrl-C as ever, once our own cleaning up is over."""
-    suite = Suite(pytester, workers).write(
+    suite.write(
         conftest="""
         import os, signal, threading, pytest
         from pytest_rltask import interrupt
@@ -100,7 +99,7 @@ def test_whoever_insists_is_heard(pytester: pytest.Pytester, workers: tuple[str,
         """
     )
 
-    result = suite.pytester.runpytest_subprocess("--runs=1", "--model=policy:null", *workers, timeout=WITHIN_S)
+    result = suite.pytester.runpytest_subprocess("--runs=1", "--model=policy:null", timeout=WITHIN_S)
 
     assert result.ret != pytest.ExitCode.OK
 
