@@ -2,7 +2,7 @@
 
 Each marked test yields one item a check instead of one a run: the solver passes, doing nothing and every cheat
 fail, the grader says the same twice, the prompt states what is demanded and shows no answer, nothing is left
-behind. ``items`` says which checks a task gets, ``checks`` what they are, ``plays`` how an episode is played and
+behind. ``items`` makes the items, ``checks`` says which checks there are, ``plays`` how an episode is played and
 watched. Where RFC 008 of OpenEnv (environment auto-validation) has a check of the same intent, ours has its name.
 """
 

@@ -17,95 +17,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_rltask.audit.plays import Play, Plays
+from pytest_rltask.audit.case import TRIALS, Case, Check, Unsound
+from pytest_rltask.audit.plays import Play
 from pytest_rltask.audit.visible import is_stated, is_visible
 from pytest_rltask.record import Record
-from pytest_rltask.task import Grade, Limits, Task
+from pytest_rltask.task import Grade, Task
 
-__all__ = ["Case", "Check", "Unsound", "checks_of"]
+__all__ = ["checks_of"]
 
-TRIALS = 3
-"""Seeds that solver, naive and null are played on, from ``--seed`` on; cheats, which are many, on the first alone."""
 SECRET_NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 SECRET_CHARS = 8
 """Characters of an environment variable's value from which on it can be told from chance."""
-
-
-class Unsound(Exception):
-    """What a check found, in words for the task's author, with the trial that shows it."""
-
-    def __init__(self, seen: str, do: str, record: Record | None = None) -> None:
-        super().__init__(f"{seen}\n{do}")
-        self.record = record
-
-
-@dataclass(frozen=True)
-class Case:
-    """One task under audit, and the means to look at it."""
-
-    task: Task
-    name: str
-    seed: int
-    limits: Limits
-    plays: Plays
-    assertion: Callable[[Record], str | None]
-    """Has the author's test judge a trial: what its assertion said, or None if it held."""
-
-    @property
-    def seeds(self) -> range:
-        """The seeds to try."""
-        return range(self.seed, self.seed + TRIALS)
-
-    def play(self, policy: str, seed: int, *, nth: int = 0) -> Play:
-        """Return a play of a policy, which a fault must not have ended."""
-        return self._whole(self.plays.play(self.task, self.name, policy, seed, self.limits, nth=nth))
-
-    def warm(self, policy: str) -> Play:
-        """Return a play of a policy that was not the first one in this process."""
-        return self._whole(self.plays.warm(self.task, self.name, policy, self.seed, self.limits))
-
-    def open(self, seed: int) -> Record:
-        """Return the record of an episode that was opened and closed."""
-        record = self.plays.open(self.task, self.name, seed, self.limits)
-        self._refuse_fault(record, f"seed {seed}")
-        return record
-
-    def _whole(self, play: Play) -> Play:
-        self._refuse_fault(play.record, f"{play.record.model}, seed {play.record.seed}")
-        return play
-
-    def _refuse_fault(self, record: Record, what: str) -> None:
-        if record.fault is not None:
-            seen = (
-                f"{what}: errored, {record.fault.kind} fault: {record.fault.message}\n{record.fault.details}".rstrip()
-            )
-            raise Unsound(seen, "Mend what it names, or have it raise ToolError if a model can mend it.", record)
-
-    @property
-    def player(self) -> str:
-        """The best policy that the task ships; `null` if none."""
-        return next((name for name in ("solver", "baseline", "naive") if name in self.task.policies), "null")
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check, and the policy that it is about."""
-
-    name: str
-    run: Callable[[Case], None]
-    level: str = ""
-    """Level of the check of this name in RFC 008; empty if it is ours."""
-    policy: str = ""
-
-    @property
-    def id(self) -> str:
-        """Name within a node id."""
-        return "-".join(part for part in (self.name, self.policy) if part)
-
-    @property
-    def full_id(self) -> str:
-        """The id of RFC 008, where it has one."""
-        return f"{self.level}.{self.name}" if self.level else self.name
 
 
 def checks_of(task: Task) -> list[Check]:
@@ -134,7 +56,8 @@ def solver_passes(case: Case) -> None:
     if "solver" not in case.task.policies:
         raise Unsound(
             "The task ships no solver, so nothing shows that it can be passed.",
-            'Give it one: policies: ClassVar = {"solver": my_solver, "null": give_up}; see "Policies" in the README.',
+            'Write one, `def solver(view): yield call("my_tool", ...)`, and add it to the task: '
+            'policies: ClassVar = {"solver": solver}.',
         )
     judged = _majority(case, "solver")
     missed = [one for one in judged if not one.passed]
@@ -305,8 +228,8 @@ def _heard(record: Record) -> str:
 
 def _difference(before: str, after: str) -> str:
     """Return the first lines in which two texts differ; empty if they do not."""
-    lines = difflib.ndiff(before.splitlines(), after.splitlines())
-    return "\n".join([f"  {line[:300]}" for line in lines if line[0] in "+-"][:6])
+    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0))[2:]
+    return "\n".join([f"  {line[0]} {line[1:300]}" for line in lines if line[0] in "+-"][:6])
 
 
 # What the agent can read
@@ -334,7 +257,7 @@ def nothing_hidden_is_shown(case: Case) -> None:
     """Neither prompt nor tools show the seed, a hidden value, the grader's files or a secret of the environment."""
     opened = {seed: case.open(seed) for seed in case.seeds}
     if _shows_seed({seed: "\n".join(text for _, text in _opening(record)) for seed, record in opened.items()}):
-        raise _leak(f"the seed {case.seed}", "what the episode opens with", opened[case.seed])
+        raise _leak(f"the seed {case.seed}", "what the episode opens with", case.play("null", case.seed).record)
     for policy in dict.fromkeys(["null", case.player]):
         play = case.play(policy, case.seed)
         hidden = {**play.hidden, **_source_files(case.task, play), **_secrets()}
@@ -385,10 +308,8 @@ def _texts(message: dict[str, Any]) -> str:
 
 def _source_files(task: Task, play: Play) -> dict[str, str]:
     """Return the paths of the files that define task and episode."""
-    classes = [
-        cls for cls in (*type(task).__mro__, *play.classes) if cls.__module__.partition(".")[0] != "pytest_rltask"
-    ]
-    modules = {cls.__module__ for cls in classes} - {"builtins"}
+    modules = {cls.__module__ for cls in (*type(task).__mro__, *play.classes)}
+    modules = {name for name in modules if name.partition(".")[0] not in {"pytest_rltask", *sys.stdlib_module_names}}
     files = {name: getattr(sys.modules.get(name), "__file__", None) for name in modules}
     return {f"the path of the module {name}": path for name, path in files.items() if path}
 

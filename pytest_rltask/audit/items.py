@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_rltask.audit.checks import Case, Check, Unsound, checks_of
+from pytest_rltask.audit.case import Case, Check, Unsound
+from pytest_rltask.audit.checks import checks_of
 from pytest_rltask.audit.plays import Plays
 from pytest_rltask.items import TrialItems
 from pytest_rltask.options import Options

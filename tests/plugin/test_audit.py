@@ -404,7 +404,9 @@ def test_a_task_without_policies_is_told_that_it_lacks_a_solver(vault: Vault):
 
     assert red(result) == {"oracle_max-solver"}
     assert result.parseoutcomes() == {"failed": 1, "passed": 7}
-    result.stdout.fnmatch_lines(["The task ships no solver, *", "Give it one: policies: ClassVar = {*"])
+    result.stdout.fnmatch_lines(
+        ["The task ships no solver, *", "Write one, `def solver(view): *policies: ClassVar = {*"]
+    )
 
 
 def test_a_test_that_skips_skips_the_checks_that_it_judges(vault: Vault):
