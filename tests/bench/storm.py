@@ -74,13 +74,12 @@ class Told:
     seconds: float = 0.0
 
 
-def storm(*, calls: int, hostile: int, in_flight: int, backend: str) -> Told:
+def storm(*, calls: int, hostile: int, in_flight: int, backend: str, warm_up: int = 80) -> Told:
     """Play the calls, a few of them in each sandbox and every other sandbox preloaded, and look what is left."""
     told, lock = Told(), threading.Lock()
     episodes = plan(calls, hostile)
     with private_folder() as folder, ThreadPoolExecutor(in_flight) as pool:
-        warm_up = plan(2 * CALLS_OF_A_SANDBOX * in_flight, in_flight)
-        list(pool.map(lambda episode: play(episode, backend, Told(), lock), warm_up))
+        list(pool.map(lambda episode: play(episode, backend, Told(), lock), plan(warm_up, warm_up // 10)))
         before = state()
         started = time.perf_counter()
         list(pool.map(lambda episode: play(episode, backend, told, lock), episodes))
