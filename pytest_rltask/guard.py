@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import queue
 import threading
 import time
@@ -85,6 +86,8 @@ async def bounded(work: Awaitable[_T], what: str, *, within_s: float) -> _T:
 class Worker:
     """The one thread in which a trial's blocking code runs, call after call: a task may hold what is bound to it.
 
+    It runs in the context of whoever made it.
+
     A daemon thread, not the loop's executor: a tool that never returns must not keep the process alive.
 
     Args:
@@ -97,7 +100,8 @@ class Worker:
         self._slots = slots
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._pending = 0
-        threading.Thread(target=self._work, name="rltask-trial", daemon=True).start()
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(self._work,), name="rltask-trial", daemon=True).start()
 
     @property
     def busy(self) -> bool:

@@ -255,6 +255,7 @@ def _planned(item: pytest.Item, param: TrialParam) -> PlannedTrial:
         seed=param.seed,
         band=(param.band.low, param.band.high),
         limits=asdict(param.limits),
+        sandbox="auto" if param.task.needs_sandbox else "",
     )
 
 

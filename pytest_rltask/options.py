@@ -102,6 +102,14 @@ def _gate(text: str) -> str:
     return text
 
 
+def _sandbox(text: str) -> str:
+    from pytest_rltask.sandbox import BACKENDS
+
+    if text not in BACKENDS:
+        raise ValueError(f"one of {', '.join(BACKENDS)}")
+    return text
+
+
 OPTIONS = (
     Option("--runs", "N", 10, "10", "trials of each task and model", parse_runs),
     Option(
@@ -142,6 +150,14 @@ OPTIONS = (
         "point: the observed rate lies in the band; proven: it is not proven outside; strict: it is proven inside",
         _gate,
     ),
+    Option(
+        "--sandbox",
+        "NAME",
+        "auto",
+        "auto",
+        "what isolates agents' code: bwrap, landlock, auto (the first that works), none (it runs with your rights)",
+        _sandbox,
+    ),
     Option("--log-dir", "DIR", "logs", "logs", "where run directories are created", str),
     Option(
         "--resume",
@@ -167,6 +183,7 @@ class Options:
     sequential: bool
     band: Band | None
     gate: Gate
+    sandbox: str
     log_dir: str
     resume: str | None
     given: frozenset[str]
@@ -223,6 +240,7 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(option.flag, dest=option.dest, default=None, help=f"{option.help}{default}", **value)
         kind: Any = "bool" if option.is_switch else "args" if option.repeatable else "string"
         parser.addini(option.dest, f"{option.flag}: {option.help}", type=kind, default=None)
+    parser.addini("rltask_sandbox_allow_none", "allow --sandbox none although CI is set", type="bool", default=False)
 
 
 def joined(words: Iterable[str], flag: str) -> list[str]:

@@ -138,6 +138,8 @@ class Record:
     turns: int = 0
     tool_calls: int = 0
     """Valid tool calls that ran."""
+    sandbox: str = ""
+    """What isolated the code that it ran; ``none`` if nothing did, empty if it made no sandbox."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall-clock seconds by phase: open, model, tools, grade, total."""
     started: str = ""

@@ -49,9 +49,11 @@ class Resumption:
         load_records(self.run)
         self.header: dict[str, Any] = header | {"path": str(path)}  # it may have been moved
 
-    def refusal(self, planned: list[PlannedTrial], params: Mapping[str, TrialParam], *, sequential: bool) -> str:
+    def refusal(
+        self, planned: list[PlannedTrial], params: Mapping[str, TrialParam], *, sequential: bool, sandbox: str
+    ) -> str:
         """Say in a line why trials cannot be played as part of this run; empty if they can."""
-        found = list(changes(self.run, planned, lambda trial, seed: probed(params[trial.trial_id], seed)))
+        found = list(changes(self.run, planned, lambda trial, seed: probed(params[trial.trial_id], seed, sandbox)))
         told_of_others = self.run.header.get("sequential", sequential)
         if told_of_others != sequential and any(record.graded for record in self.run.records.values()):
             found.append("--sequential was " + ("given, and is no more" if told_of_others else "not given, and is now"))
@@ -209,9 +211,10 @@ def _tools(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> str:
     return ", ".join(f"{how} {', '.join(names)}" for how, names in told.items() if names) or "their order"
 
 
-def probed(param: TrialParam, seed: int) -> Record:
+def probed(param: TrialParam, seed: int, sandbox: str) -> Record:
     """Open the episode of an item's task and a seed, and close it again."""
     from pytest_rltask.trial import TrialSpec, probe
 
     name, model = param.task_name, param.model.name
-    return asyncio.run(probe(TrialSpec("", param.task, name, model, param.run, seed, param.limits)))
+    spec = TrialSpec("", param.task, name, model, param.run, seed, param.limits, sandbox=sandbox)
+    return asyncio.run(probe(spec))

@@ -58,6 +58,8 @@ class PlannedTrial:
     band: tuple[float, float]
     limits: dict[str, Any] = field(default_factory=dict)
     """Limits of the trial by name; empty if an earlier version planned it."""
+    sandbox: str = ""
+    """What isolates the code that it runs, ``auto`` until that is settled; empty if its task runs none."""
 
 
 @dataclass

@@ -6,6 +6,7 @@ controller of pytest-xdist as in each worker. Workers play and write; the contro
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -19,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rltask.ahead import Ahead
+from pytest_rltask.isolation import check_allowed, sandbox_line, settled
 from pytest_rltask.items import TrialItems, TrialParam, is_trial, may_start_ahead, params_by_id, planned, put_in_order
 from pytest_rltask.live import LiveRun
 from pytest_rltask.models.named import parse_model
 from pytest_rltask.options import Options, joined, without
 from pytest_rltask.provenance import provenance
 from pytest_rltask.record import SCHEMA_VERSION, Outcome, Record
-from pytest_rltask.runlog import PlannedTrial, RunWriter, amend, choose_run_dir, find_run_dir, utc_now
+from pytest_rltask.runlog import PlannedTrial, RunWriter, amend, choose_run_dir, find_run_dir, load_plan, utc_now
 from pytest_rltask.wording import assertion_text, explained, explained_amendment, oneline, properties
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class Session:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.options = Options.read(config)
+        check_allowed(config, self.options.sandbox)
         self.items = TrialItems(config, self.options)
         self.broken = False
         """Whether a task is written wrongly, so that nothing is played."""
@@ -107,6 +110,9 @@ class Session:
         trials = planned(items)
         if trials and not self._plays_nothing:
             header = self.header | provenance(self.config.rootpath)
+            if any(trial.sandbox for trial in trials):
+                backend = settled(self.options.sandbox)
+                trials = [dataclasses.replace(trial, sandbox=trial.sandbox and backend) for trial in trials]
             try:
                 trials = self._joined(items, trials)
                 self._writer = RunWriter(Path(self.header["path"]), self._writer_name, header)
@@ -133,7 +139,8 @@ class Session:
 
         self._resumption = resumption = self._resumption or Resumption(Path(self.header["path"]))
         if self._is_checker:
-            refusal = resumption.refusal(trials, params_by_id(items), sequential=self.options.sequential)
+            options, params = self.options, params_by_id(items)
+            refusal = resumption.refusal(trials, params, sequential=options.sequential, sandbox=options.sandbox)
             if refusal:
                 raise pytest.UsageError(refusal)
         self._recorded = resumption.reused(trials)
@@ -161,7 +168,9 @@ class Session:
         if run_dir is None or self._headline_shown:
             return ""
         self._headline_shown = True
-        return f"rltask: {self.command}\nrltask: records in {run_dir}" + (going_on and f"\n{going_on}")
+        isolated_by = sandbox_line(self.config, (trial.sandbox for trial in load_plan(run_dir)))
+        lines = [f"rltask: {self.command}", f"rltask: records in {run_dir}", isolated_by, going_on]
+        return "\n".join(line for line in lines if line)
 
     def play(self, item: pytest.Item, param: object) -> Trial:
         """Wait for an item's trial, which is on disk then, and return it; an errored one errors the item."""
@@ -204,6 +213,7 @@ class Session:
             seed=param.seed,
             limits=param.limits,
             history=self._history(item.nodeid),
+            sandbox=self.options.sandbox,
         )
 
     def _ahead(self, item: pytest.Item) -> Iterator[TrialSpec]:

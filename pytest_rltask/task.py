@@ -165,6 +165,9 @@ class Task:
     policies: ClassVar[Mapping[str, Policy]] = {}
     """Scripted policies by name, played with ``--model policy:NAME``. Usual: null, naive, baseline, solver."""
 
+    needs_sandbox: ClassVar[bool] = False
+    """Whether its episodes make a :class:`~pytest_rltask.Sandbox`. Nothing is played then where none works."""
+
     @property
     def name(self) -> str:
         """The task's name in reports: by default the class name in snake_case."""

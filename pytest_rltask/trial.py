@@ -21,6 +21,7 @@ from pytest_rltask.conversation import LIMIT_NAMES, Conversation
 from pytest_rltask.guard import Faulty, Worker, blamed, bounded, timed
 from pytest_rltask.models import Model
 from pytest_rltask.record import Fault, Record, clean_text, error_text
+from pytest_rltask.sandbox import using_backend
 from pytest_rltask.task import Episode, Grade, Limits, Task
 
 __all__ = ["Trial", "TrialSpec", "play", "probe", "unplayed"]
@@ -44,6 +45,8 @@ class TrialSpec:
     limits: Limits
     history: tuple[str, ...] = ()
     """What earlier runs of the task tried, oldest first (``--sequential``)."""
+    sandbox: str = "auto"
+    """What isolates the code that the task runs (``--sandbox``)."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,13 @@ async def play(spec: TrialSpec, model: Model, slots: asyncio.Semaphore | None = 
     Returns:
         The trial's record, with outcome ``errored`` if anything but the model was at fault.
     """
+    with using_backend(spec.sandbox) as choice:
+        record = await _played(spec, model, slots)
+    record.sandbox = choice.used
+    return record
+
+
+async def _played(spec: TrialSpec, model: Model, slots: asyncio.Semaphore | None) -> Record:
     record = _new_record(spec)
     begin = time.monotonic()
     worker = Worker(slots)
@@ -113,7 +123,9 @@ async def probe(spec: TrialSpec) -> Record:
     Returns:
         The trial's record as far as it got: with the prompt's digest and the tools, or with the fault.
     """
-    record, worker = _new_record(spec), Worker()
+    record = _new_record(spec)
+    with using_backend(spec.sandbox):
+        worker = Worker()
     try:
         async with _opened(spec, record, worker) as episode:
             _conversation(spec, record, episode, worker)

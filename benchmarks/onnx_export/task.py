@@ -68,6 +68,7 @@ class OnnxExport(Task):
     """Distance of the data's clusters from the origin. Draws are certified, so it moves the difficulty little."""
 
     policies: ClassVar[Mapping[str, Policy]] = POLICIES
+    needs_sandbox: ClassVar[bool] = True
 
     @property
     def limits(self) -> Limits:

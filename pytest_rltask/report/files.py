@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from pytest_rltask.isolation import warning
 from pytest_rltask.record import SCHEMA_VERSION
 from pytest_rltask.report.html import html
 from pytest_rltask.report.summary import Summary
@@ -21,6 +22,7 @@ def write_reports(run: Run, summary: Summary) -> None:
         "run": run.header,
         "gate": summary.gate,
         "gate_holds": summary.holds,
+        "sandboxes": summary.sandboxes,
         "rows": [row.to_json() for row in summary.rows],
     }
     (run.path / "report.json").write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
@@ -38,6 +40,9 @@ def _lines(run: Run, summary: Summary) -> Iterator[str]:
     yield ""
     yield f"`{run.header['command']}`, {run.header['created']}"
     yield ""
+    if unsafe := warning(summary.sandboxes):
+        yield f"**{unsafe}**"
+        yield ""
     yield f"| {' | '.join(COLUMNS)} |"
     yield f"|{'---|' * len(COLUMNS)}"
     for row in summary.rows:

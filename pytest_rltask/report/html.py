@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
 
+from pytest_rltask.isolation import warning
 from pytest_rltask.report.html_charts import rate_bar, score_plot, share_bar
 from pytest_rltask.report.html_markup import Html, clip, element
 from pytest_rltask.report.html_trials import GLYPHS, LINE_CHARS, TrialView, conversations
@@ -82,6 +83,7 @@ def _opening(run: Run, summary: Summary, headline: str) -> Html:
         element("p", "pytest-rltask, run of ", element("time", _when(created), datetime=created), class_="muted"),
         element("h1", headline, class_="good" if summary.holds else "bad"),
         element("p", rule),
+        *([element("p", unsafe, class_="bad")] if (unsafe := warning(summary.sandboxes)) else []),
         element("p", "This command plays the run again:", class_="muted"),
         element("pre", str(run.header.get("command", "unknown")), class_="command"),
     )

@@ -75,6 +75,8 @@ class Summary:
 
     rows: list[Row]
     gate: Gate
+    sandboxes: dict[str, int] = field(default_factory=dict)
+    """How many trials ran code in a sandbox, by what isolated it."""
 
     @property
     def holds(self) -> bool:
@@ -89,7 +91,9 @@ def summarise(run: Run, gate: Gate) -> Summary:
         groups.setdefault((trial.test, trial.model), []).append(trial)
     rows = [_row(trials, run, gate) for trials in groups.values()]
     rows.sort(key=lambda row: (row.verdict.holds, WORST_FIRST.index(row.verdict.word), row.name, row.model))
-    return Summary(rows, gate)
+    planned = {trial.trial_id for trial in run.plan}
+    sandboxes = [record.sandbox for trial_id, record in run.records.items() if trial_id in planned and record.sandbox]
+    return Summary(rows, gate, _counted(sandboxes))
 
 
 def _row(planned: list[PlannedTrial], run: Run, gate: Gate) -> Row:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytest_rltask.isolation import warning
 from pytest_rltask.options import without
 from pytest_rltask.report.summary import Row, Summary
 from pytest_rltask.report.table import COLUMNS, cells
@@ -45,6 +46,8 @@ def summary_lines(
         if row.lost:
             yield f"{who}: {row.lost} of {row.planned} planned trials were not played to the end", {"red": True}
     yield "", {}
+    if unsafe := warning(summary.sandboxes):
+        yield unsafe, {"red": True, "bold": True}
     if interrupted:
         yield "interrupted: the gate was not checked", {"yellow": True}
     yield f"run directory: {short_path(run_dir)}, to be read as report.html", {}

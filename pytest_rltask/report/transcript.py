@@ -56,6 +56,8 @@ def _foot(record: Record) -> Iterator[str]:
     yield f"score: {score}{threshold}"
     for name, value in record.metrics.items():
         yield f"  {name}: {value}"
+    if record.sandbox:
+        yield f"sandbox: {record.sandbox}"
     if record.tried:
         yield f"tried: {record.tried}"
     yield f"ended by: {record.limit or record.stop or 'fault'}"

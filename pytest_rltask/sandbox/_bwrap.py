@@ -118,10 +118,9 @@ def _interpreter() -> tuple[str, ...]:
     view = view_of_python()
     words: list[str] = []
     for path in view.readable:
-        if os.path.dirname(path) == "/" and os.path.islink(path):
-            words += ["--symlink", os.readlink(path), path]  # /lib -> usr/lib
-        else:
-            words += [*_folders(os.path.dirname(path)), "--ro-bind", path, path]
+        words += [*_folders(os.path.dirname(path)), "--ro-bind", path, path]
+    for path, real in view.aliases:
+        words += [*_folders(os.path.dirname(path)), "--symlink", real, path]
     for path in view.hidden:
         words += ["--perms", "0755", "--tmpfs", path, "--remount-ro", path]
     return tuple(words)

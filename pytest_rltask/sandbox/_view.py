@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _SYSTEM = (
@@ -26,32 +26,36 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 @dataclass(frozen=True)
 class View:
-    """Absolute paths that exist; none lies inside another of its own tuple."""
+    """Real paths that exist; none lies inside another of its own tuple."""
 
     readable: tuple[str, ...]
     """Files, and folders with all they hold."""
     hidden: tuple[str, ...]
     """Folders inside readable ones that may not be read."""
+    aliases: tuple[tuple[str, str], ...]
+    """Other paths, outside of these, by which they are known, each with the real one: a link leads there."""
 
     @functools.cached_property
     def is_public(self) -> bool:
         """Whether any user of the machine may read it, so that a user of their own is no hindrance."""
-        return all(is_public(os.path.realpath(path)) for path in self.readable)
+        return all(is_public(path) for path in self.readable)
 
 
 @functools.cache
 def view_of_python() -> View:
     """Return what the interpreter of this process needs to run, with its packages."""
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
-    prefixes |= {os.path.realpath(prefix) for prefix in prefixes}
     wanted = {*_SYSTEM, *_links(sys.executable)}
     wanted |= {os.path.join(prefix, name) for prefix in prefixes for name in _OF_PREFIX}
-    readable = _outermost(path for path in wanted if os.path.exists(path))
+    real = {path: os.path.realpath(path) for path in map(os.path.abspath, wanted) if os.path.exists(path)}
+    readable = _outermost(real.values())
+    aliases = [alias for alias in real.items() if not any(is_inside(alias[0], folder) for folder in readable)]
     packages = sysconfig.get_paths()
-    hidden = [_PACKAGE]
-    if not any(is_inside(packages[kind], os.getcwd()) for kind in ("stdlib", "purelib", "platlib")):
+    hidden = [os.path.realpath(_PACKAGE)]
+    if not any(is_inside(os.path.realpath(packages[kind]), os.getcwd()) for kind in ("stdlib", "purelib", "platlib")):
         hidden.append(os.getcwd())
-    return View(readable, _outermost(path for path in hidden if any(is_inside(path, whole) for whole in readable)))
+    inside = _outermost(path for path in hidden if any(is_inside(path, folder) for folder in readable))
+    return View(readable, inside, tuple(sorted(aliases)))
 
 
 def is_inside(path: str, folder: str) -> bool:
@@ -73,10 +77,10 @@ def parents(path: str) -> Iterator[str]:
         yield "/" + "/".join(parts[:depth])
 
 
-def _outermost(paths: Iterator[str]) -> tuple[str, ...]:
+def _outermost(paths: Iterable[str]) -> tuple[str, ...]:
     """Return the paths that lie in none of the others."""
     kept: list[str] = []
-    for path in sorted({os.path.abspath(path) for path in paths}):
+    for path in sorted(set(paths)):
         if not kept or not any(is_inside(path, other) for other in kept):
             kept.append(path)
     return tuple(kept)

@@ -19,7 +19,7 @@ def test_the_header_reproduces_the_run(suite: Suite):
     result = suite.run("--conv-steps=3", "--band", "20,50")
 
     result.stdout.re_match_lines(
-        [r"rltask: pytest --model policy:baseline --conv-steps=3 --band 20,50 .*--runs 10 --seed 42 --gate point"]
+        [r"rltask: pytest --model policy:baseline --conv-steps=3 --band 20,50 .*--runs 10 --seed 42 --gate .* auto"]
     )
 
 
@@ -165,7 +165,7 @@ def test_the_run_directory_holds_what_is_needed_to_understand_the_run(any_suite:
 
     run = any_suite.last_run()
     assert run.header["command"].startswith("pytest --model policy:baseline")
-    assert run.header["command"].endswith("--seed 42 --gate point")
+    assert run.header["command"].endswith("--seed 42 --gate point --sandbox auto")
     assert run.header["packages"]["pytest"] == pytest.__version__
     assert [(trial.run, trial.seed) for trial in run.plan] == [(0, 42), (1, 43)]
     assert len({trial.task_digest for trial in run.plan}) == 1

