@@ -50,7 +50,10 @@ def usage(folder: str, *, max_bytes: int, max_files: int) -> tuple[int, int]:
     the number exceed its maximum: anything could be in there.
     """
     size = files = 0
-    stack = [os.open(folder, _FOLDER)]
+    try:
+        stack = [os.open(folder, _FOLDER)]
+    except FileNotFoundError:
+        return 0, 0  # without isolation an agent may delete it
     walks = [os.scandir(stack[0])]
     try:
         while stack and size <= max_bytes and files <= max_files:

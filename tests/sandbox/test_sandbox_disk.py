@@ -135,6 +135,16 @@ def test_a_file_may_be_replaced_at_the_limit() -> None:
             sandbox.write_file("a", os.urandom(MB + MB // 2))
 
 
+@pytest.mark.parametrize("preload", [(), ("decimal",)], ids=["cold", "preloaded"])
+def test_a_script_that_deletes_all_folders_has_exited(preload: tuple[str, ...]) -> None:
+    with Sandbox(SandboxLimits(wall_s=20), backend="none", preload=preload) as sandbox:
+        sandbox.write_file("script.py", "import os, shutil; shutil.rmtree(os.path.dirname(os.getcwd()))")
+
+        assert sandbox.run_python("script.py").status == "exit"
+        with pytest.warns(RuntimeWarning, match="could not be removed"):
+            sandbox.close()
+
+
 # The walk
 
 
