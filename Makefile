@@ -14,7 +14,7 @@ RUNS ?= 10
 BENCH_DATA := RLTASK_SECRET=00000000000000000000000000000000
 SEED ?= 120
 
-.PHONY: bench test lint bench-startup bench-overhead bench-interrupt bench-imbalance clean
+.PHONY: bench test lint bench-startup bench-overhead bench-interrupt bench-imbalance bench-preload bench-storm clean
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -39,6 +39,12 @@ bench-interrupt: $(VENV)/.dev  ## how long a run takes to end after Ctrl-C (10 m
 
 bench-imbalance: $(VENV)/.dev  ## what the task imbalance gains over writing it straight away (8 minutes)
 	$(BIN)/python -m tests.bench.imbalance
+
+bench-preload: $(VENV)/.dev  ## what preloading torch gains a run
+	$(BIN)/python -m tests.bench.preload
+
+bench-storm: $(VENV)/.dev  ## 200 runs, 20 of them hostile, with each sandbox: nothing may leak (5 minutes)
+	$(BIN)/python -m tests.bench.storm
 
 $(VENV)/.venv:
 	$(PYTHON) -m venv $(VENV)

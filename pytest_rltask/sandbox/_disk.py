@@ -42,13 +42,18 @@ class Disk:
 
 
 def usage(folder: str, *, max_bytes: int, max_files: int) -> tuple[int, int]:
-    """Return the bytes and the number of files and folders below a folder; stop where one is past its maximum.
+    """Return the bytes and the number of files and folders in the folders of a folder; stop past a maximum.
+
+    What lies directly in the outer one does not count: it is ours.
 
     No link is followed, whatever is changed meanwhile. A folder that cannot be looked into, or lies too deep, makes
     the number exceed its maximum: anything could be in there.
     """
     size = files = 0
-    stack = [os.open(folder, _FOLDER)]
+    try:
+        stack = [os.open(folder, _FOLDER)]
+    except FileNotFoundError:
+        return 0, 0  # without isolation an agent may delete it
     walks = [os.scandir(stack[0])]
     try:
         while stack and size <= max_bytes and files <= max_files:
@@ -57,9 +62,10 @@ def usage(folder: str, *, max_bytes: int, max_files: int) -> tuple[int, int]:
                 walks.pop().close()
                 os.close(stack.pop())
                 continue
-            files += 1
             try:
-                size += entry.stat(follow_symlinks=False).st_blocks * 512
+                if len(stack) > 1:
+                    files += 1
+                    size += entry.stat(follow_symlinks=False).st_blocks * 512
                 if entry.is_dir(follow_symlinks=False):
                     below = os.open(entry.name, _FOLDER, dir_fd=stack[-1])
                     stack.append(below)

@@ -124,9 +124,8 @@ def _start(command: Sequence[str], limits: dict[str, list[int]], fds: Sequence[t
         prctl(_SET_PDEATHSIG, SIGKILL)  # in case somebody kills the watcher
         prctl(_SET_NO_NEW_PRIVS, 1)  # a setuid program could not be killed by us
         os.setsid()
-        os.nice(
-            5
-        )  # the watcher must get the CPU to stop a fork bomb; much more would starve honest work on a busy machine
+        # The watcher must get the CPU to stop a fork bomb; much more would starve honest work on a busy machine.
+        os.nice(5)
         for ours, theirs in fds:
             os.dup2(ours, theirs)
             os.set_inheritable(theirs, True)

@@ -50,7 +50,7 @@ def serve(number: str, *modules: str) -> str:
     loaded = {name.partition(".")[0] for name in sys.modules} - _AT_START
     gc.collect()
     gc.freeze()  # a collection in a child need not copy all these pages
-    us, folder = os.getpid(), os.getcwd()
+    us, folder, state = os.getpid(), os.getcwd(), _state()
     control.send(b"{}")
     while True:
         message, fds, _, _ = socket.recv_fds(control, _MESSAGE_BYTES, 2)
@@ -63,8 +63,16 @@ def serve(number: str, *modules: str) -> str:
         for fd in fds:
             os.close(fd)
         _, status, usage = os.wait4(child, 0)
+        if _state() != state:
+            os._exit(1)  # the run has changed our limits, which its own user may: the next one would inherit them
         code = os.waitstatus_to_exitcode(status)
         control.send(json.dumps({"exit_code": code, "cpu_s": usage.ru_utime + usage.ru_stime}).encode())
+
+
+def _state() -> list[object]:
+    """Return what another process of our user can change of this one, and a child would inherit."""
+    limits = [resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")]
+    return [limits, os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0), os.sched_getscheduler(0)]
 
 
 def _become(request: dict[str, Any], fds: list[int], *, parent: int, folder: str, loaded: set[str]) -> str:

@@ -58,6 +58,11 @@ class Watcher:
         except OSError as error:
             raise SandboxError(f"the sandbox could not start a process: {error}") from error
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._popen.pid
+
     def end(self) -> bool:
         """Have it end, and kill what it left; return whether it had to be abandoned."""
         self.hang_up()

@@ -31,7 +31,7 @@ class Watch:
 
     def __init__(self, agent: int, life: int, *, limits: Limits, folder: str) -> None:
         self.gone = False
-        """Whether the command is dead, and collected."""
+        """Whether the command is dead and collected, or of no more use."""
         self.is_shell_like = False
         """Whether its exit code is 128 and a number where that signal killed what it ran."""
         self._agent, self._life, self._limits = agent, life, limits
@@ -99,9 +99,8 @@ class Watch:
             if pid == self._agent:
                 self.gone = True
                 code = os.waitstatus_to_exitcode(status)
-                self._collect(
-                    128 - code if self.is_shell_like and code > 128 else code, usage.ru_utime + usage.ru_stime
-                )
+                signalled = self.is_shell_like and code > 128
+                self._collect(128 - code if signalled else code, usage.ru_utime + usage.ru_stime)
 
     def _collect(self, exit_code: int, cpu_s: float) -> None:
         self._exit_code, self._used_cpu_s = exit_code, max(self._used_cpu_s, cpu_s)

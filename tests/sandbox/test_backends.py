@@ -148,6 +148,12 @@ class Aftermath:
     victim_lives: bool
     connected: bool
 
+    @property
+    def known(self) -> set[str]:
+        """What does come through: before Landlock's version 6, signals to the user's processes but our own."""
+        is_open = self.backend == "landlock" and not IS_ROOT and _landlock.offered_abi() < 6
+        return {"kill a process"} if is_open else set()
+
 
 @pytest.fixture(scope="module", params=["", "abi 1", "abi 4"], ids=["", "abi1", "abi4"])
 def aftermath(request: pytest.FixtureRequest, backend: str) -> Iterator[Aftermath]:
@@ -222,16 +228,14 @@ def has_visitor(server: socket.socket) -> bool:
 
 
 def test_no_attack_comes_through(aftermath: Aftermath) -> None:
-    came_through = {name: said for name, said in aftermath.said["came through"].items() if said is not None}
-
     assert aftermath.said["came through"].keys() == set(NAMES)
-    assert came_through == {}
+    assert {name for name, said in aftermath.said["came through"].items() if said is not None} == aftermath.known
 
 
 def test_the_victims_are_as_they_were(aftermath: Aftermath) -> None:
     assert aftermath.file == "private"
     assert aftermath.folder == ["datagrams", "file", "socket"]
-    assert aftermath.victim_lives
+    assert aftermath.victim_lives or aftermath.known
     assert not aftermath.connected
 
 

@@ -79,12 +79,13 @@ def test_a_deleted_file_counts_as_long_as_it_is_open(run: Run) -> None:
 
 
 @linux_only
-def test_files_in_memory_count_as_well(run: Run) -> None:
-    result = run(
-        "import os, time; os.write(os.memfd_create('a'), bytes(16 * 2**20)); time.sleep(60)", disk_bytes=8 * MB
-    )
+def test_files_in_memory_count_as_well() -> None:
+    with Sandbox(SandboxLimits(wall_s=20, disk_bytes=8 * MB), backend="none") as sandbox:  # others forbid them
+        sandbox.write_file(
+            "script.py", "import os, time; os.write(os.memfd_create('a'), bytes(16 * 2**20)); time.sleep(60)"
+        )
 
-    assert result.status == "disk"
+        assert sandbox.run_python("script.py").status == "disk"
 
 
 @pytest.mark.parametrize(
@@ -117,66 +118,84 @@ def test_a_process_may_hold_so_many_files_open(run: Run) -> None:
 
 
 def test_write_file_refuses_what_would_exceed_the_limits() -> None:
-    with Sandbox(SandboxLimits(disk_bytes=2 * MB, disk_files=6)) as sandbox:
+    with Sandbox(SandboxLimits(disk_bytes=2 * MB, disk_files=4)) as sandbox:
         sandbox.write_file("a", os.urandom(MB))
         with pytest.raises(ToolError, match="more than 2097152 bytes together"):
             sandbox.write_file("b", os.urandom(MB + MB // 2))
 
-        for name in "bcd":  # two more are the folders themselves
+        for name in "bcd":
             sandbox.write_file(name, "")
-        with pytest.raises(ToolError, match="6 files and folders"):
+        with pytest.raises(ToolError, match="4 files and folders"):
             sandbox.write_file("e", "")
 
 
 def test_a_file_may_be_replaced_at_the_limit() -> None:
-    with Sandbox(SandboxLimits(disk_bytes=2 * MB, disk_files=3)) as sandbox:
+    with Sandbox(SandboxLimits(disk_bytes=2 * MB, disk_files=1)) as sandbox:
         for _ in range(3):
             sandbox.write_file("a", os.urandom(MB + MB // 2))
+
+
+@pytest.mark.parametrize("preload", [(), ("decimal",)], ids=["cold", "preloaded"])
+def test_a_script_that_deletes_all_folders_has_exited(preload: tuple[str, ...]) -> None:
+    with Sandbox(SandboxLimits(wall_s=20), backend="none", preload=preload) as sandbox:
+        sandbox.write_file("script.py", "import os, shutil; shutil.rmtree(os.path.dirname(os.getcwd()))")
+
+        assert sandbox.run_python("script.py").status == "exit"
+        with pytest.warns(RuntimeWarning, match="could not be removed"):
+            sandbox.close()
 
 
 # The walk
 
 
-def test_it_counts_what_is_there(tmp_path: Path) -> None:
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "b" / "file").write_bytes(os.urandom(MB))
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of an agent, in a folder of ours."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
 
-    size, files = usage(str(tmp_path), max_bytes=10 * MB, max_files=10)
+
+def test_it_counts_what_is_there(folder: Path) -> None:
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "a" / "b" / "file").write_bytes(os.urandom(MB))
+    (folder.parent / "ours").write_bytes(os.urandom(MB))
+
+    size, files = usage(str(folder.parent), max_bytes=10 * MB, max_files=10)
 
     assert files == 3
     assert MB <= size < MB + 2**16
 
 
-def test_it_follows_no_link(tmp_path: Path) -> None:
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "file").write_bytes(os.urandom(MB))
-    (tmp_path / "inside").mkdir()
-    (tmp_path / "inside" / "link").symlink_to(tmp_path / "outside")
-    (tmp_path / "inside" / "loop").symlink_to(tmp_path / "inside")
+def test_it_follows_no_link(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "file").write_bytes(os.urandom(MB))
+    (folder / "link").symlink_to(outside)
+    (folder / "loop").symlink_to(folder)
 
-    size, files = usage(str(tmp_path / "inside"), max_bytes=10 * MB, max_files=10)
+    size, files = usage(str(folder.parent), max_bytes=10 * MB, max_files=10)
 
     assert files == 2
     assert size < MB
 
 
-def test_it_stops_where_a_maximum_is_exceeded_and_leaves_nothing_open(tmp_path: Path) -> None:
+def test_it_stops_where_a_maximum_is_exceeded_and_leaves_nothing_open(folder: Path) -> None:
     for i in range(50):
-        (tmp_path / f"{i}" / "below").mkdir(parents=True)
+        (folder / f"{i}" / "below").mkdir(parents=True)
     before = os.listdir("/dev/fd")
 
-    assert usage(str(tmp_path), max_bytes=10 * MB, max_files=5)[1] == 6
+    assert usage(str(folder.parent), max_bytes=10 * MB, max_files=5)[1] == 6
     assert len(os.listdir("/dev/fd")) == len(before)
 
 
-def test_what_lies_too_deep_to_be_counted_exceeds_the_maximum(tmp_path: Path) -> None:
-    tmp_path.joinpath(*["d"] * 60).mkdir(parents=True)
+def test_what_lies_too_deep_to_be_counted_exceeds_the_maximum(folder: Path) -> None:
+    folder.joinpath(*["d"] * 60).mkdir(parents=True)
 
-    assert usage(str(tmp_path), max_bytes=10 * MB, max_files=100)[1] > 100
+    assert usage(str(folder.parent), max_bytes=10 * MB, max_files=100)[1] > 100
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_closed_folder_exceeds_the_maximum(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0o300)
+def test_a_closed_folder_exceeds_the_maximum(folder: Path) -> None:
+    (folder / "closed").mkdir(mode=0o300)
 
-    assert usage(str(tmp_path), max_bytes=10 * MB, max_files=100)[1] > 100
+    assert usage(str(folder.parent), max_bytes=10 * MB, max_files=100)[1] > 100
