@@ -25,7 +25,7 @@ from pytest_rltask.models.named import parse_model
 from pytest_rltask.options import Options, joined, without
 from pytest_rltask.provenance import provenance
 from pytest_rltask.record import SCHEMA_VERSION, Outcome, Record
-from pytest_rltask.runlog import PlannedTrial, RunWriter, amend, choose_run_dir, find_run_dir, utc_now
+from pytest_rltask.runlog import PlannedTrial, RunLogError, RunWriter, amend, choose_run_dir, find_run_dir, utc_now
 from pytest_rltask.wording import assertion_text, explained, explained_amendment, oneline, properties
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.report.terminal import Line
     from pytest_rltask.resume import Resumption
+    from pytest_rltask.runlock import RunLock
     from pytest_rltask.trial import Trial, TrialSpec
 
 __all__ = ["Session"]
@@ -69,6 +70,7 @@ class Session:
         self._recorded: dict[str, Record] = {}
         """Trials that are on disk already, by id: their items take these and play nothing."""
         self._engine: LocalEngine | None = None
+        self._lock: RunLock | None = None
         self._resumption: Resumption | None = None
         self.checker = str(self._worker.get("rltask_checker", ""))
         """The worker of pytest-xdist that compares a resumed run with what it was, and writes its plan."""
@@ -110,16 +112,30 @@ class Session:
             try:
                 trials = self._joined(items, trials)
                 self._writer = RunWriter(Path(self.header["path"]), self._writer_name, header)
+                self._hold(self._writer.path)
                 if self._resumption is None or self._is_checker:
                     self._writer.plan(trials)
                 self._plan = {trial.trial_id: trial for trial in trials}
                 self._later = Ahead(items)
                 self._live = LiveRun(self._writer.path, since=self.since)
                 self._checked = True
-            except OSError as error:
+            except (OSError, RunLogError) as error:
                 if self._resumption is not None:
                     raise pytest.UsageError(f"--resume {self._resumption.shown}: {error}") from None
                 raise pytest.UsageError(_unwritable(self.options.log_dir, str(error))) from None
+
+    def _hold(self, run_dir: Path) -> None:
+        """Keep others from going on with the run as long as this process is at it."""
+        from pytest_rltask.runlock import RunLock
+
+        if self._lock is None and not self._plays_nothing:
+            self._lock = RunLock(run_dir, self._writer_name)
+            self.config.add_cleanup(self._lock.release)
+
+    def _hold_alone(self, run_dir: Path) -> None:
+        self._hold(run_dir)
+        if self._lock is not None:
+            self._lock.check_alone()
 
     @property
     def _plays_nothing(self) -> bool:
@@ -161,6 +177,7 @@ class Session:
         if run_dir is None or self._headline_shown:
             return ""
         self._headline_shown = True
+        self._hold(run_dir)
         return f"rltask: {self.command}\nrltask: records in {run_dir}" + (going_on and f"\n{going_on}")
 
     def play(self, item: pytest.Item, param: object) -> Trial:
@@ -383,7 +400,8 @@ class Session:
             return None
         from pytest_rltask.resume import resumption
 
-        self._resumption = resumption(self.options.resume, self.options.log_dir, self.config.invocation_params.dir)
+        cwd = self.config.invocation_params.dir
+        self._resumption = resumption(self.options.resume, self.options.log_dir, cwd, hold=self._hold_alone)
         return self._resumption.header
 
     def _new_header(self) -> dict[str, Any]:
