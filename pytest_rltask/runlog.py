@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from pytest_rltask.record import SCHEMA_VERSION, Outcome, Record, known_fields
+from pytest_rltask.record import SCHEMA_VERSION, Fault, Outcome, Record, known_fields
 
 __all__ = [
     "PlannedTrial",
@@ -58,6 +58,22 @@ class PlannedTrial:
     band: tuple[float, float]
     limits: dict[str, Any] = field(default_factory=dict)
     """Limits of the trial by name; empty if an earlier version planned it."""
+
+    def lost(self) -> Record:
+        """Return the record of this trial if the process that played it died, whatever of."""
+        said = "the process that played the trial died: killed, out of memory, or a crash of native code"
+        return Record(
+            trial_id=self.trial_id,
+            task=self.task,
+            task_digest=self.task_digest,
+            model=self.model,
+            run=self.run,
+            seed=self.seed,
+            label="task fault",
+            reason=said,
+            fault=Fault("task", said),
+            started=utc_now(),
+        )
 
 
 @dataclass
@@ -255,17 +271,6 @@ def load_plan(path: Path) -> list[PlannedTrial]:
         return [PlannedTrial(**{**known_fields(PlannedTrial, trial), "band": tuple(trial["band"])}) for trial in plan]
     except (TypeError, KeyError) as error:
         raise RunLogError(f"{path / 'plan.json'} is damaged: {error}") from None
-
-
-def _load_trial(file: Path, entry: dict[str, Any], run: Run) -> None:
-    if entry.get("type") == "trial":
-        try:
-            record = Record.from_json(entry)
-        except ValueError as error:
-            raise RunLogError(f"{file}: {error}") from None
-        run.records[record.trial_id] = record
-    elif entry.get("type") == "skipped":
-        run.plan = [trial for trial in run.plan if trial.trial_id != entry.get("trial_id")]
 
 
 class _Found(NamedTuple):

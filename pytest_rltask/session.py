@@ -267,6 +267,21 @@ class Session:
             self._writer = RunWriter(path, self._writer_name, self.header)
         return self._writer
 
+    def lose(self, nodeid: str, report: pytest.TestReport) -> None:
+        """Put on disk that the worker of pytest-xdist which played a trial died, for the last time."""
+        from pytest_rltask.runlog import load_run
+
+        run = load_run(self.run_dir) if self.run_dir else None
+        planned = next((trial for trial in run.plan if trial.trial_id == nodeid), None) if run else None
+        writer = self._join()
+        if run is None or planned is None or writer is None:
+            return  # another test, whose crash is a failure
+        if nodeid in run.records:
+            writer.amend(nodeid, "errored", "the test did not judge the trial: its process died")
+        else:
+            writer.append(planned.lost())
+        vars(report)["rltask_errored"] = True
+
     def enter_test(self, item: pytest.Item) -> None:
         """Note that the item's test function runs."""
         item.stash[IN_TEST_KEY] = True
