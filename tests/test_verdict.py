@@ -14,7 +14,6 @@ from pytest_rltask.verdict import (
     CAPS,
     Levels,
     _ever,
-    _first_below,
     _Tails,
     calibrate,
     clopper_pearson,
@@ -69,7 +68,7 @@ def test_a_wrong_verdict_is_ever_proven_in_at_most_five_of_a_hundred_suites_on_a
 
 def test_the_risk_is_counted_along_the_way_not_only_at_the_end():
     tails = _Tails(0.5, 10)
-    region = [(_first_below(tails.at_least[n], 0.2), n) for n in range(11)]
+    region = [(tails.first_below(n, 0.2), n) for n in range(11)]
 
     assert _ever(0.5, region) > 0.2
 
