@@ -13,8 +13,10 @@ RUNS ?= 10
 # A published secret and this seed fix the data that the baseline sees, so that the run ends alike on every machine.
 BENCH_DATA := RLTASK_SECRET=00000000000000000000000000000000
 SEED ?= 120
+# What `make bench-scale` measures against, in an environment of its own.
+INSPECT_AI := inspect-ai==0.3.285 anthropic==2.12.0
 
-.PHONY: bench test lint bench-startup bench-overhead bench-interrupt bench-imbalance bench-preload bench-storm clean
+.PHONY: bench test lint bench-startup bench-overhead bench-interrupt bench-imbalance bench-preload bench-storm bench-scale bench-kills clean
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -46,6 +48,17 @@ bench-preload: $(VENV)/.dev  ## what preloading torch gains a run
 bench-storm: $(VENV)/.dev  ## 200 runs, 20 of them hostile, with each sandbox: nothing may leak (5 minutes)
 	$(BIN)/python -m tests.bench.storm
 
+bench-scale: $(VENV)/.dev $(VENV)-inspect/.done  ## many trials in one process: wall, CPU and memory, beside Inspect AI (6 minutes)
+	$(BIN)/python -m tests.bench.scale --inspect $(VENV)-inspect/bin/python
+
+bench-kills: $(VENV)/.dev  ## kill -9 at 30 random moments, then resume: what is lost, and what is paid twice (6 minutes)
+	$(BIN)/python -m tests.bench.kills
+
+$(VENV)-inspect/.done:
+	$(PYTHON) -m venv $(VENV)-inspect
+	$(VENV)-inspect/bin/python -m pip install --quiet --disable-pip-version-check $(INSPECT_AI)
+	touch $@
+
 $(VENV)/.venv:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
@@ -61,4 +74,4 @@ $(VENV)/.dev: $(VENV)/.benchmarks
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-inspect build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

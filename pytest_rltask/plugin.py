@@ -85,6 +85,10 @@ class Controller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.errored_trials += getattr(report, "rltask_errored", False)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        _session(self.config).lose(crashitem, report)
+
     @pytest.hookimpl(tryfirst=True)  # before the terminal lists it as an error of the file
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         said = getattr(report, "rltask_usage_error", None)

@@ -78,15 +78,24 @@ def _plan(path: Path) -> list[PlannedTrial]:
     return load_plan(path) if (path / "plan.json").exists() else []  # it was killed before anything was planned
 
 
-def resumption(wanted: str, log_dir: str, cwd: Path) -> Resumption:
+def resumption(wanted: str, log_dir: str, cwd: Path, *, hold: Callable[[Path], None]) -> Resumption:
     """Return the run that ``--resume`` names.
 
+    Args:
+        wanted: what it says.
+        log_dir: where the runs are.
+        cwd: what paths are relative to.
+        hold: called with the run directory before its trials are read, so that nobody adds to them any more.
+
     Raises:
-        pytest.UsageError: it names none.
+        pytest.UsageError: it names none, or one that cannot be held.
     """
     try:
-        return Resumption(find_run(wanted, cwd / log_dir, cwd))
-    except RunLogError as error:
+        path = find_run(wanted, cwd / log_dir, cwd)
+        load_header(path)  # nothing is written into what is no run directory
+        hold(path)
+        return Resumption(path)
+    except (RunLogError, OSError) as error:
         write = "write --resume DIR, or leave it out to play a new run"
         raise pytest.UsageError(f"--resume {shlex.quote(wanted)}: {error}; {write}") from None
 

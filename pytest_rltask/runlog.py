@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, get_args
 
-from pytest_rltask.record import SCHEMA_VERSION, Outcome, Record, known_fields
+from pytest_rltask.record import SCHEMA_VERSION, Fault, Outcome, Record, known_fields
 
 __all__ = [
     "NotStarted",
@@ -63,6 +63,22 @@ class PlannedTrial:
     """Limits of the trial by name; empty if an earlier version planned it."""
     sandbox: str = ""
     """What isolates the code that it runs, ``auto`` until that is settled; empty if its task runs none."""
+
+    def lost(self) -> Record:
+        """Return the record of this trial if the process that played it died, whatever of."""
+        said = "the process that played the trial died: killed, out of memory, or a crash of native code"
+        return Record(
+            trial_id=self.trial_id,
+            task=self.task,
+            task_digest=self.task_digest,
+            model=self.model,
+            run=self.run,
+            seed=self.seed,
+            label="task fault",
+            reason=said,
+            fault=Fault("task", said),
+            started=utc_now(),
+        )
 
 
 @dataclass(frozen=True)

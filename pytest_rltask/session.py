@@ -32,6 +32,7 @@ from pytest_rltask.record import SCHEMA_VERSION, Outcome, Record
 from pytest_rltask.runlog import (
     NotStarted,
     PlannedTrial,
+    RunLogError,
     RunWriter,
     amend,
     choose_run_dir,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.report.terminal import Line
     from pytest_rltask.resume import Resumption
+    from pytest_rltask.runlock import RunLock
     from pytest_rltask.stopping import Admission
     from pytest_rltask.trial import Trial, TrialSpec
 
@@ -92,6 +94,7 @@ class Session:
         self._status: StatusLine | None = None
         self._plays: Plays | None = None
         """What the audit has played in this process."""
+        self._lock: RunLock | None = None
         self._resumption: Resumption | None = None
         self.checker = str(self._worker.get("rltask_checker", ""))
         """The worker of pytest-xdist that compares a resumed run with what it was, and writes its plan."""
@@ -144,6 +147,7 @@ class Session:
             try:
                 trials = self._joined(items, trials)
                 self._writer = RunWriter(Path(self.header["path"]), self._writer_name, header)
+                self._hold(self._writer.path)
                 if self._resumption is None or self._is_checker:
                     self._writer.plan(trials)
                 self._plan = {trial.trial_id: trial for trial in trials}
@@ -151,10 +155,23 @@ class Session:
                 self._live = LiveRun(self._writer.path, since=self.since)
                 self._checked = True
                 self._interrupts.install(self._writer.path)
-            except OSError as error:
+            except (OSError, RunLogError) as error:
                 if self._resumption is not None:
                     raise pytest.UsageError(f"--resume {self._resumption.shown}: {error}") from None
                 raise pytest.UsageError(_unwritable(self.options.log_dir, str(error))) from None
+
+    def _hold(self, run_dir: Path) -> None:
+        """Keep others from going on with the run as long as this process is at it."""
+        from pytest_rltask.runlock import RunLock
+
+        if self._lock is None and not self._plays_nothing:
+            self._lock = RunLock(run_dir, self._writer_name)
+            self.config.add_cleanup(self._lock.release)
+
+    def _hold_alone(self, run_dir: Path) -> None:
+        self._hold(run_dir)
+        if self._lock is not None:
+            self._lock.check_alone()
 
     @property
     def _plays_nothing(self) -> bool:
@@ -200,6 +217,7 @@ class Session:
         if run_dir is None or self._headline_shown:
             return ""
         self._headline_shown = True
+        self._hold(run_dir)
         if not self._plays_nothing:
             self._interrupts.install(run_dir)
             self._status = status_line(self.config, run_dir, since=self.since)
@@ -318,6 +336,21 @@ class Session:
         if self._writer is None and (path := self.run_dir):
             self._writer = RunWriter(path, self._writer_name, self.header)
         return self._writer
+
+    def lose(self, nodeid: str, report: pytest.TestReport) -> None:
+        """Put on disk that the worker of pytest-xdist which played a trial died, for the last time."""
+        from pytest_rltask.runlog import load_run
+
+        run = load_run(self.run_dir) if self.run_dir else None
+        planned = next((trial for trial in run.plan if trial.trial_id == nodeid), None) if run else None
+        writer = self._join()
+        if run is None or planned is None or writer is None:
+            return  # another test, whose crash is a failure
+        if nodeid in run.records:
+            writer.amend(nodeid, "errored", "the test did not judge the trial: its process died")
+        else:
+            writer.append(planned.lost())
+        vars(report)["rltask_errored"] = True
 
     def enter_test(self, item: pytest.Item) -> None:
         """Note that the item's test function runs."""
@@ -487,7 +520,8 @@ class Session:
             return None
         from pytest_rltask.resume import resumption
 
-        self._resumption = resumption(self.options.resume, self.options.log_dir, self.config.invocation_params.dir)
+        cwd = self.config.invocation_params.dir
+        self._resumption = resumption(self.options.resume, self.options.log_dir, cwd, hold=self._hold_alone)
         return self._resumption.header
 
     @property

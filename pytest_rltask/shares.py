@@ -114,7 +114,6 @@ class SharesScheduling(LoadScheduling):  # type: ignore[misc]
         self._items: list[str] = []
         self._group = own._split_scope if type(own) is LoadGroupScheduling else lambda nodeid: nodeid
         self._deaths = deaths
-        self._run = run
         self._live = LiveRun(run.path, since=utc_now())
         self._share = {trial.trial_id: n % self.numnodes for n, trial in enumerate(load_plan(run.path))}
         self._died_of: Counter[str] = Counter()
@@ -183,8 +182,6 @@ class SharesScheduling(LoadScheduling):  # type: ignore[misc]
             is_deadly = self._died_of[due] > 1 or (self._live.is_suspect(due) and self._live.starts[due] > 1)
             if self._deaths.another_worker_comes and not is_deadly:
                 return None
-            if self._live.is_finished(due):
-                self._run.amend(due, "errored", "the test did not judge the trial: its process died")
         return due
 
     def _give_back(self, items: Sequence[int]) -> None:

@@ -9,9 +9,11 @@ verdict is ever proven stays at most 5 %.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Literal
 
 from pytest_rltask.task import Band
@@ -38,6 +40,8 @@ MAX_ERROR_SHARE = 0.20
 """Share of the planned trials that may end without a grade before the verdict is `incomplete`."""
 RISK = 0.05
 """Chance of ever proving a wrong verdict at an edge of the band."""
+NEGLIGIBLE = 1e-12
+"""A chance that could not change the third digit of the risk."""
 CAPS = (20, 50, 100, 200)
 """Numbers of runs up to which one may look after each; a run plan belongs to the smallest that holds it."""
 
@@ -212,12 +216,12 @@ def calibrate(band: Band, cap: int) -> Levels:
     is wrong up to the upper edge and likeliest there, *too hard* from the lower edge on, *in band* outside both.
     """
     low, high = _Tails(band.low, cap), _Tails(band.high, cap)
-    easy = _largest(lambda a: _ever(band.high, [(_first_below(high.at_least[n], a), n) for n in range(cap + 1)]))
-    hard = _largest(lambda a: _ever(band.low, [(0, _last_below(low.at_most[n], a)) for n in range(cap + 1)]))
+    easy = _largest(lambda a: _ever(band.high, [(high.first_below(n, a), n) for n in range(cap + 1)]))
+    hard = _largest(lambda a: _ever(band.low, [(0, low.last_below(n, a)) for n in range(cap + 1)]))
 
     def inside(a: float) -> float:
-        first = [0 if band.low == 0 else _first_below(low.at_least[n], a) for n in range(cap + 1)]
-        last = [n if band.high == 1 else _last_below(high.at_most[n], a) for n in range(cap + 1)]
+        first = [0 if band.low == 0 else low.first_below(n, a) for n in range(cap + 1)]
+        last = [n if band.high == 1 else high.last_below(n, a) for n in range(cap + 1)]
         region = list(zip(first, last, strict=True))
         edges = [edge for edge in (band.low, band.high) if 0 < edge < 1]
         return max((_ever(edge, region) for edge in edges), default=0.0)
@@ -235,47 +239,50 @@ _DEFAULT_LEVELS = {
 
 
 class _Tails:
-    """Both tails of the binomial distribution for all n up to a cap: ``at_least[n][k]`` and ``at_most[n][k]``."""
+    """Both tails of the binomial distribution for all n up to a cap, as far as levels reach."""
 
     def __init__(self, p: float, cap: int) -> None:
-        self.at_least: list[list[float]] = []
-        self.at_most: list[list[float]] = []
+        self._at_most: list[list[float]] = []
+        """For each n the chances of at most 0, 1, ... successes."""
+        self._at_least: list[list[float]] = []
+        """For each n the chances of at least n, n - 1, ... successes."""
         pmf = [1.0]
         for _ in range(cap + 1):
-            total, below = 0.0, []
-            for mass in pmf:
-                total += mass
-                below.append(total)
-            self.at_most.append(below)
-            total, above = 0.0, []
-            for mass in reversed(pmf):
-                total += mass
-                above.append(total)
-            self.at_least.append(above[::-1])
+            self._at_most.append(_sums(pmf))
+            self._at_least.append(_sums(reversed(pmf)))
             pmf = [a * (1 - p) + b * p for a, b in zip([*pmf, 0.0], [0.0, *pmf], strict=True)]
 
+    def first_below(self, n: int, level: float) -> int:
+        """Return the smallest k of which at least as many are less likely than the level; past n if there is none."""
+        return n + 1 - bisect_left(self._at_least[n], level)
 
-def _first_below(tail: list[float], level: float) -> int:
-    """Return the smallest k whose upper tail is below the level; past the end if none is."""
-    return next((k for k, value in enumerate(tail) if value < level), len(tail))
+    def last_below(self, n: int, level: float) -> int:
+        """Return the largest k of which at most as many are less likely than the level; -1 if there is none."""
+        return bisect_left(self._at_most[n], level) - 1
 
 
-def _last_below(tail: list[float], level: float) -> int:
-    """Return the largest k whose lower tail is below the level; -1 if none is."""
-    return next((k for k in range(len(tail) - 1, -1, -1) if tail[k] < level), -1)
+def _sums(masses: Iterable[float]) -> list[float]:
+    """Return the running sums up to the first that no level reaches."""
+    sums: list[float] = []
+    for total in accumulate(masses):
+        sums.append(total)
+        if total > 0.5:
+            break
+    return sums
 
 
 def _ever(p: float, region: list[tuple[int, int]]) -> float:
     """Return the chance that a walk with success probability p ever enters region[n] = (first k, last k)."""
-    alive, entered = {0: 1.0}, 0.0
+    alive, start, entered = [1.0], 0, 0.0  # alive[i]: the chance of start + i successes, the region never entered
     for first, last in region[1:]:
-        moved: dict[int, float] = {}
-        for k, mass in alive.items():
-            if mass > 1e-12:  # what is left out could not change the third digit of the risk
-                moved[k] = moved.get(k, 0.0) + mass * (1 - p)
-                moved[k + 1] = moved.get(k + 1, 0.0) + mass * p
-        entered += sum(mass for k, mass in moved.items() if first <= k <= last)
-        alive = {k: mass for k, mass in moved.items() if not first <= k <= last}
+        alive = [a * (1 - p) + b * p for a, b in zip([*alive, 0.0], [0.0, *alive], strict=True)]
+        low, high = max(first - start, 0), max(last - start + 1, 0)
+        entered += sum(alive[low:high])
+        alive[low:high] = [0.0] * len(alive[low:high])
+        while alive and alive[-1] <= NEGLIGIBLE:
+            alive.pop()
+        lead = next((i for i, mass in enumerate(alive) if mass > NEGLIGIBLE), len(alive))
+        alive, start = alive[lead:], start + lead
     return entered
 
 

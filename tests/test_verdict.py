@@ -18,7 +18,6 @@ from pytest_rltask.verdict import (
     Levels,
     Proof,
     _ever,
-    _first_below,
     _Tails,
     calibrate,
     clopper_pearson,
@@ -196,7 +195,7 @@ def test_a_series_that_was_cut_short_is_held_to_the_levels_of_its_plan():
 
 def test_the_risk_is_counted_along_the_way_not_only_at_the_end():
     tails = _Tails(0.5, 10)
-    region = [(_first_below(tails.at_least[n], 0.2), n) for n in range(11)]
+    region = [(tails.first_below(n, 0.2), n) for n in range(11)]
 
     assert _ever(0.5, region) > 0.2
 

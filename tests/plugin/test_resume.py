@@ -153,7 +153,7 @@ def test_a_killed_run_goes_on_without_playing_anything_twice(any_runs: Runs):
     ) as process:
         try:
             wait_until(lambda: sum(any_runs.plays()[seed] for seed in range(42, 52)) >= 4)
-            wait_until(lambda: b"".join(any_runs.lines().values()).count(b"\n") >= 3)
+            wait_until(lambda: b"".join(any_runs.lines().values()).count(b'"type": "trial"') >= 3)
         finally:
             os.killpg(process.pid, signal.SIGKILL)  # its workers as well: they would play what they have left
     finished = [record.seed for record in any_runs.last_run().records.values()]

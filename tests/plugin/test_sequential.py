@@ -115,10 +115,10 @@ class Tries(Suite):
         return sorted(self.last_run().records.values(), key=lambda record: record.started)
 
     def told(self, **wanted: Any) -> dict[int, list[str]]:
-        """Return what the first message of each run told, of the records with the given fields."""
+        """Return what the first message of each run told, of those that have one and the given fields."""
         chosen = [r for r in self.records if all(getattr(r, name) == value for name, value in wanted.items())]
         assert len({record.run for record in chosen}) == len(chosen), "one trial of each run"
-        return {record.run: told(record) for record in chosen}
+        return {record.run: told(record) for record in chosen if record.messages}
 
 
 def told(record: Record) -> list[str]:

@@ -108,6 +108,11 @@ class Meeting(Suite):
         return {record.run: record.info["worker"] for record in self.last_run().records.values()}
 
     @property
+    def outcomes(self) -> dict[int, str]:
+        """The outcome of each run."""
+        return {record.run: record.outcome for record in self.last_run().records.values()}
+
+    @property
     def scores(self) -> dict[str, float | None]:
         """The score of each trial."""
         return {trial_id: record.score for trial_id, record in sorted(self.last_run().records.items())}
@@ -276,18 +281,22 @@ def dies(*runs: int, when: str = "True") -> str:
 
 @pytest.mark.parametrize("workers", ["1", "2", "4"])
 @pytest.mark.parametrize("run", [0, 3, 7])
-def test_a_deadly_trial_is_reported_and_no_other_is_lost(pytester: pytest.Pytester, workers: str, run: int):
+def test_a_deadly_trial_is_errored_and_no_other_is_lost(pytester: pytest.Pytester, workers: str, run: int):
     suite = Meeting(pytester, "-n", workers)
     others = [other for other in range(8) if other != run]
 
     result = suite.play(dies(run), "--runs", "8", "--concurrency", "1")
 
-    assert suite.count("trial") == once(*others), "each was judged once"
+    assert suite.count("trial") == once(*range(8)), "each has one record"
     assert suite.count("started") == once(*others) | {run: 2}
     text = result.stdout.str()
     assert f"crashed while running 'test_meet.py::test_meet[run-{run:02d}]'" in text
     assert text.count("replacing crashed worker") == 2
-    assert {row["lost"] for row in suite.report()["rows"]} == {1}
+    (row,) = suite.report()["rows"]
+    assert (row["errored"], row["lost"]) == (1, 0)
+    (fault,) = row["faults"]
+    assert fault.startswith("task fault: the process that played the trial died")
+    assert result.ret == (0 if row["verdict"]["holds"] else 1), "a share of errored trials that is small fails no run"
     assert {row["failed"] for row in suite.report()["rows"]} == {sum(other % 3 != 0 for other in others)}
     assert "INTERNALERROR" not in text
 
@@ -310,7 +319,8 @@ async def meeting(episode):
     )
 
     others = [0, 1, 2, 3, 5, 6, 7, 8, 9]
-    assert suite.count("trial") == once(*others)
+    assert suite.count("trial") == once(*range(10))
+    assert [run for run, outcome in suite.outcomes.items() if outcome == "errored"] == [4]
     assert suite.count("started") == once(*others) | {0: 2, 2: 2, 4: 2}
     text = result.stdout.str()
     assert "run-04]'" in text

@@ -204,8 +204,8 @@ def test_it_has_no_privilege_and_gains_none(box: Box, backend: str) -> None:
     facts = dict(line.split(":\t", 1) for line in result.stdout.splitlines() if ":\t" in line)
     assert "(0," not in result.stdout.splitlines()[0]
     assert (facts["NoNewPrivs"], facts["Seccomp"]) == ("1", "2")
-    # Started by root, Landlock's agent may hold CAP_DAC_READ_SEARCH: an interpreter below /root needs it, and Landlock's
-    # own rules, which that does not touch, say what else it reads.
+    # Root's agent may hold CAP_DAC_READ_SEARCH with Landlock: an interpreter below /root needs it, and Landlock's own
+    # rules, which that does not touch, say what else it reads.
     harmless = 0b100 if backend == "landlock" and os.getuid() == 0 else 0
     assert all(int(facts[name], 16) in (0, harmless) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"))
 
