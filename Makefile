@@ -14,7 +14,7 @@ RUNS ?= 10
 BENCH_DATA := RLTASK_SECRET=00000000000000000000000000000000
 SEED ?= 120
 
-.PHONY: bench test lint bench-startup bench-overhead bench-imbalance clean
+.PHONY: bench test lint bench-startup bench-overhead bench-imbalance bench-sandbox clean
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -35,6 +35,9 @@ bench-overhead: $(VENV)/.dev  ## what the trial loop costs over the bare SDK
 
 bench-imbalance: $(VENV)/.dev  ## what the task imbalance gains over writing it straight away (8 minutes)
 	$(BIN)/python -m tests.bench.imbalance
+
+bench-sandbox: $(VENV)/.dev  ## what isolation adds to each run of an agent's code
+	$(BIN)/python -m tests.bench.sandbox
 
 $(VENV)/.venv:
 	$(PYTHON) -m venv $(VENV)
