@@ -16,7 +16,7 @@ SEED ?= 120
 # What `make bench-scale` measures against, in an environment of its own.
 INSPECT_AI := inspect-ai==0.3.285 anthropic==2.12.0
 
-.PHONY: bench test lint bench-startup bench-overhead bench-interrupt bench-imbalance bench-preload bench-storm bench-scale bench-kills clean
+.PHONY: bench test lint clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -58,6 +58,9 @@ $(VENV)-inspect/.done:
 	$(PYTHON) -m venv $(VENV)-inspect
 	$(VENV)-inspect/bin/python -m pip install --quiet --disable-pip-version-check $(INSPECT_AI)
 	touch $@
+
+bench-sandbox: $(VENV)/.dev  ## what isolation adds to each run of an agent's code
+	$(BIN)/python -m tests.bench.sandbox
 
 $(VENV)/.venv:
 	$(PYTHON) -m venv $(VENV)
