@@ -392,7 +392,7 @@ for folder in ("/tmp", "/dev/shm", "/var/tmp", "/run"):
     )
 
     written = {line.split()[1]: int(line.split()[2]) for line in result.stdout.splitlines() if line.startswith("GOT")}
-    assert result.status in ("disk", "memory") or sum(written.values()) <= 300 * MB, written
+    assert result.status in ("disk", "memory") or sum(written.values()) <= (64 + 256) * MB, written
 
 
 # What may not outlive it
