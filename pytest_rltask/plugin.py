@@ -144,12 +144,12 @@ def trial(request: pytest.FixtureRequest) -> Trial | None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     # Reports made while the test runs are those of its subtests.
     if state := item.config.stash.get(SESSION, None):
-        state.enter_test(item)
+        state.judge.enter_test(item)
     try:
         return (yield)
     finally:
         if state:
-            state.leave_test(item)
+            state.judge.leave_test(item)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -164,7 +164,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if state := item.config.stash.get(SESSION, None):
-        state.settle(item, call, report)
+        state.judge.settle(item, call, report)
     return report
 
 

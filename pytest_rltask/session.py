@@ -20,48 +20,36 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_rltask.ahead import Ahead
-from pytest_rltask.interrupt import Interrupts, StopFile
+from pytest_rltask.interrupt import Interrupts
 from pytest_rltask.isolation import check_allowed, sandbox_line, settled
-from pytest_rltask.items import TrialItems, TrialParam, is_trial, may_start_ahead, params_by_id, planned, put_in_order
-from pytest_rltask.live import LiveRun
-from pytest_rltask.models.named import parse_model
+from pytest_rltask.items import TrialItems, TrialParam, params_by_id, planned, put_in_order
+from pytest_rltask.judging import Judge
 from pytest_rltask.options import Options, joined, without
+from pytest_rltask.playing import Playing
 from pytest_rltask.provenance import provenance
-from pytest_rltask.record import SCHEMA_VERSION, Outcome, Record
+from pytest_rltask.record import SCHEMA_VERSION, Record
 from pytest_rltask.runlog import (
     NotStarted,
     PlannedTrial,
     RunLogError,
     RunWriter,
-    amend,
     choose_run_dir,
     find_run_dir,
     load_plan,
     utc_now,
 )
-from pytest_rltask.wording import assertion_text, explained, explained_amendment, oneline, properties
+from pytest_rltask.wording import explained
 
 if TYPE_CHECKING:
     from pytest_rltask.audit.plays import Plays
-    from pytest_rltask.engines.local import Admit, LocalEngine
     from pytest_rltask.report.statusline import StatusLine
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.report.terminal import Line
     from pytest_rltask.resume import Resumption
     from pytest_rltask.runlock import RunLock
-    from pytest_rltask.stopping import Admission
-    from pytest_rltask.trial import Trial, TrialSpec
+    from pytest_rltask.trial import Trial
 
 __all__ = ["Session"]
-
-API_CONCURRENCY = 10
-"""Trials of an API's model that are in flight at once, unless ``--concurrency`` says otherwise."""
-
-RECORD_KEY = pytest.StashKey[Record]()
-IN_TEST_KEY = pytest.StashKey[bool]()
-NOT_STARTED_KEY = pytest.StashKey[NotStarted]()
-MISSED_KEY = pytest.StashKey[bool]()
 
 
 class Session:
@@ -84,13 +72,9 @@ class Session:
         self._headline_shown = False  # each worker of pytest-xdist gives occasion to
         self._writer: RunWriter | None = None
         self._planned: list[PlannedTrial] = []
-        self._plan: dict[str, PlannedTrial] = {}
-        self._live: LiveRun | None = None
-        self._later = Ahead(())
-        self._recorded: dict[str, Record] = {}
-        """Trials that are on disk already, by id: their items take these and play nothing."""
-        self._engine: LocalEngine | None = None
-        self._admission: Admission | None = None
+        self._playing: Playing | None = None
+        self.judge = Judge(lambda: self._writer)
+        """Turns what becomes of items into outcomes of trials."""
         self._status: StatusLine | None = None
         self._plays: Plays | None = None
         """What the audit has played in this process."""
@@ -145,14 +129,21 @@ class Session:
                 backend = settled(self.options.sandbox)
                 trials = [dataclasses.replace(trial, sandbox=trial.sandbox and backend) for trial in trials]
             try:
-                trials = self._joined(items, trials)
+                trials, recorded = self._joined(items, trials)
                 self._writer = RunWriter(Path(self.header["path"]), self._writer_name, header)
                 self._hold(self._writer.path)
                 if self._resumption is None or self._is_checker:
                     self._writer.plan(trials)
-                self._plan = {trial.trial_id: trial for trial in trials}
-                self._later = Ahead(items)
-                self._live = LiveRun(self._writer.path, since=self.since)
+                self._playing = Playing(
+                    self.options,
+                    items,
+                    trials,
+                    recorded,
+                    writer=self._writer,
+                    worker=self._worker,
+                    since=self.since,
+                    log_dir=self._log_dir,
+                )
                 self._checked = True
                 self._interrupts.install(self._writer.path)
             except (OSError, RunLogError) as error:
@@ -178,10 +169,12 @@ class Session:
         config = self.config.option
         return self.broken or config.collectonly or config.setupplan or self.options.plan
 
-    def _joined(self, items: list[pytest.Item], trials: list[PlannedTrial]) -> list[PlannedTrial]:
-        """Return what is planned with the trials of the run that is resumed, and note those that count already."""
+    def _joined(
+        self, items: list[pytest.Item], trials: list[PlannedTrial]
+    ) -> tuple[list[PlannedTrial], dict[str, Record]]:
+        """Return what is planned with the trials of the run that is resumed, and the records that count already."""
         if self.options.resume is None:
-            return trials
+            return trials, {}
         from pytest_rltask.resume import Resumption, united
 
         self._resumption = resumption = self._resumption or Resumption(Path(self.header["path"]))
@@ -190,8 +183,7 @@ class Session:
             refusal = resumption.refusal(trials, params, sequential=options.sequential, sandbox=options.sandbox)
             if refusal:
                 raise pytest.UsageError(refusal)
-        self._recorded = resumption.reused(trials)
-        return united(resumption.run.plan, trials)
+        return united(resumption.run.plan, trials), resumption.reused(trials)
 
     @property
     def _is_checker(self) -> bool:
@@ -247,79 +239,18 @@ class Session:
             return None
         if not isinstance(param, TrialParam):
             pytest.fail("the fixture trial needs a task: @pytest.mark.rltask(task=MyTask())", pytrace=False)
+        assert self._playing is not None, "items were planned"
         with self._status.shown() if self._status else contextlib.nullcontext():
-            record = self._recorded.get(item.nodeid) or self._played(item, param)
-        transcript = self._write_transcript(record)
-        item.stash[RECORD_KEY] = record
-        item.add_report_section("setup", "trial", f"{oneline(record)}\ntranscript: {transcript}")
+            record = self._playing.record(item, param)
+        if isinstance(record, NotStarted):
+            self.judge.note_not_started(item, record)
+            pytest.skip(record.reason)
+        self.judge.note_record(item, record)
         if record.fault is not None:
             if record.fault.fatal:
                 item.session.shouldstop = f"no trial can be played by {record.model}: {record.fault.message}"
             pytest.fail(explained(record.fault), pytrace=False)
         return Trial(param.task, record)
-
-    def _played(self, item: pytest.Item, param: TrialParam) -> Record:
-        engine = self._local_engine()
-        if not engine.knows(item.nodeid):
-            if record := self._taken_over(item.nodeid):
-                return record
-            engine.submit([self._spec(item, param), *self._ahead(item)])
-        result = engine.result(item.nodeid)
-        if isinstance(result, NotStarted):  # before its turn; a test's assertion may have overruled a grader since
-            engine.submit([self._spec(item, param)])
-            result = engine.result(item.nodeid)
-        if isinstance(result, NotStarted):
-            item.stash[NOT_STARTED_KEY] = result
-            pytest.skip(result.reason)
-        return result
-
-    def _taken_over(self, trial_id: str) -> Record | None:
-        """Return the record of a trial that another worker finished before it died, which could not report it."""
-        is_for_any = self._worker.get("rltask_dist", "each") != "each"
-        return self._live_run.read().record(trial_id) if is_for_any else None
-
-    def _spec(self, item: pytest.Item, param: TrialParam) -> TrialSpec:
-        from pytest_rltask.trial import TrialSpec
-
-        return TrialSpec(
-            trial_id=item.nodeid,
-            task=param.task,
-            task_name=param.task_name,
-            model=param.model.name,
-            run=param.run,
-            seed=param.seed,
-            limits=param.limits,
-            history=self._history(item.nodeid),
-            sandbox=self.options.sandbox,
-        )
-
-    def _ahead(self, item: pytest.Item) -> Iterator[TrialSpec]:
-        """Yield the trials of later items that may start before their item's turn."""
-        live = self._live_run
-        shares = live.shares if self.is_worker else 1
-        if self.options.sequential or not shares:
-            return  # or a worker that cannot know what it will be given
-        for other in self._later.of(item.nodeid, shares=shares, is_suspect=live.is_suspect):
-            is_there = other.nodeid in self._recorded or live.is_finished(other.nodeid)
-            if not is_there and (param := may_start_ahead(other)):
-                yield self._spec(other, param)
-
-    @property
-    def _live_run(self) -> LiveRun:
-        assert self._live is not None, "items were planned"
-        return self._live
-
-    def _history(self, trial_id: str) -> tuple[str, ...]:
-        """Return what earlier runs of a trial's task by its model tried, in their order; nothing unless sequential.
-
-        It is read from disk: the process that played them may have died.
-        """
-        if not self.options.sequential:
-            return ()
-        tried, this = self._live_run.read().tried, self._plan[trial_id]
-        runs = [trial for trial in self._plan.values() if (trial.test, trial.model) == (this.test, this.model)]
-        earlier = [tried.get(trial.trial_id, "") for trial in runs if trial.run < this.run]
-        return tuple(line for line in earlier if line)
 
     def scheduler(self, log: Any, own: Any) -> Any:
         """Return what gives workers of pytest-xdist their items, in place of or around its own."""
@@ -351,116 +282,6 @@ class Session:
         else:
             writer.append(planned.lost())
         vars(report)["rltask_errored"] = True
-
-    def enter_test(self, item: pytest.Item) -> None:
-        """Note that the item's test function runs."""
-        item.stash[IN_TEST_KEY] = True
-
-    def leave_test(self, item: pytest.Item) -> None:
-        """Note that it has ended."""
-        item.stash[IN_TEST_KEY] = False
-
-    def settle(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport) -> None:
-        """Turn what became of an item into the outcome of its trial, and a miss into a report of its own."""
-        record = item.stash.get(RECORD_KEY, None)
-        if record is None:
-            if report.skipped and is_trial(item) and self._writer is not None:
-                because = item.stash.get(NOT_STARTED_KEY, None)
-                self._writer.skip(item.nodeid, because)
-                if because:
-                    report.longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: {because.reason}")
-        elif record.fault is not None:
-            if report.failed and call.when == "setup":
-                vars(report)["rltask_errored"] = True
-        elif item.stash.get(IN_TEST_KEY, False):
-            # A subtest: its failure stays pytest's own, and its trial has missed.
-            item.stash[MISSED_KEY] = item.stash.get(MISSED_KEY, False) or _missed(call)
-        elif call.when == "call":
-            self._judge(item, call, report, record)
-
-    def _judge(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport, record: Record) -> None:
-        """Let the test decide: it held, an assertion failed, or it ended otherwise and nobody has judged the trial."""
-        held = call.excinfo is None and not item.stash.get(MISSED_KEY, False)
-        missed = _missed(call) or (call.excinfo is None and not held)
-        if record.outcome == "cheated":
-            missed = missed or held  # no assertion can turn cheating into a pass
-        elif held or missed:
-            self._amend(record, "passed" if held else "failed", assertion_text(call))
-        else:
-            how = call.excinfo.typename if call.excinfo else ""
-            self._amend(record, "errored", f"the test did not judge the trial: {how}: {assertion_text(call)}")
-        item.user_properties += properties(record)
-        if missed:
-            report.outcome = "skipped"
-            report.wasxfail = record.reason or assertion_text(call)
-            report.longrepr = (str(item.path), item.location[1] or 0, report.wasxfail)
-        if missed or report.passed:
-            # One plain string: whatever else crosses to the controller may not be serialisable.
-            vars(report)["rltask_outcome"] = str(record.outcome)
-
-    def _amend(self, record: Record, outcome: Outcome, said: str) -> None:
-        """Let the test's assertion overrule the grader, and say so on disk."""
-        if record.outcome == outcome:
-            return
-        why = explained_amendment(record, outcome, said)
-        amend(record, outcome, why)
-        assert self._writer is not None
-        self._writer.amend(record.trial_id, outcome, why)
-        self._write_transcript(record)
-
-    def _write_transcript(self, record: Record) -> Path:
-        from pytest_rltask.report.transcript import render
-
-        assert self._writer is not None
-        try:
-            return self._writer.write_transcript(record, render(record))
-        except OSError as error:  # the record is on disk, and that is what counts
-            return Path(f"(not written: {error.strerror})")
-
-    def _local_engine(self) -> LocalEngine:
-        if self._engine is None:
-            from pytest_rltask.engines.local import LocalEngine
-            from pytest_rltask.models.named import make_model
-
-            assert self._writer is not None, "items were planned"
-            self._engine = LocalEngine(
-                lambda name: make_model(parse_model(name)),
-                concurrency=self._concurrency,
-                cores=self._cores,
-                admit=self._admits(self._writer),
-                finished=self._writer.append,
-                is_stopped=StopFile(self._writer.path, self.since).is_there if self.is_worker else None,
-            )
-        return self._engine
-
-    def _admits(self, writer: RunWriter) -> Admit:
-        """Return what lets trials start, and notes that they do."""
-        options = self.options
-        if not options.stop_early and options.max_cost is None:
-            return writer.start
-        from pytest_rltask.stopping import Admission
-
-        self._admission = Admission(
-            writer,
-            self._plan.values(),
-            since=self.since,
-            stop_early=options.stop_early,
-            max_cost=options.max_cost,
-            log_dir=self._log_dir,
-        )
-        return self._admission.ask
-
-    def _concurrency(self, model: str) -> int:
-        """Return how many trials of a model this process has in flight at once."""
-        if self.options.concurrency is not None:
-            return self.options.concurrency
-        return API_CONCURRENCY if parse_model(model).kind == "claude" else self._cores
-
-    @property
-    def _cores(self) -> int:
-        """How many cores this process has to itself: those of the machine, shared with the workers of -n."""
-        workers = int(self._worker.get("workercount", 1))
-        return max(1, usable_cores() // workers)
 
     def summarise(self) -> Summary | None:
         """Summarise what is on disk and write the report files; None if no trial was planned."""
@@ -508,11 +329,8 @@ class Session:
             self._status.stop()
         if self._plays is not None:
             self._plays.close()
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
-        if self._admission is not None:
-            self._admission.close()
+        if self._playing is not None:
+            self._playing.close()
 
     def _old_header(self) -> dict[str, Any] | None:
         """Return the header of the run that is to be resumed."""
@@ -549,15 +367,6 @@ class Session:
         flags = {word.partition("=")[0] for word in typed}
         missing = [word for words in self.options.command_line() if words[0] not in flags for word in words]
         return shlex.join(["pytest", *typed, *missing])
-
-
-def _missed(call: pytest.CallInfo[Any]) -> bool:
-    return call.excinfo is not None and call.excinfo.errisinstance(AssertionError)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _unwritable(log_dir: str, why: str) -> str:
