@@ -14,7 +14,7 @@ RUNS ?= 10
 BENCH_DATA := RLTASK_SECRET=00000000000000000000000000000000
 SEED ?= 120
 
-.PHONY: bench test lint bench-startup bench-overhead bench-imbalance bench-preload bench-storm clean
+.PHONY: bench test lint bench-startup bench-overhead bench-imbalance bench-sandbox bench-preload bench-storm clean
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -36,10 +36,13 @@ bench-overhead: $(VENV)/.dev  ## what the trial loop costs over the bare SDK
 bench-imbalance: $(VENV)/.dev  ## what the task imbalance gains over writing it straight away (8 minutes)
 	$(BIN)/python -m tests.bench.imbalance
 
+bench-sandbox: $(VENV)/.dev  ## what isolation adds to each run of an agent's code
+	$(BIN)/python -m tests.bench.sandbox
+
 bench-preload: $(VENV)/.dev  ## what preloading torch gains a run
 	$(BIN)/python -m tests.bench.preload
 
-bench-storm: $(VENV)/.dev  ## 200 runs, 20 of them hostile, with each sandbox: nothing may leak (5 minutes)
+bench-storm: $(VENV)/.dev  ## 200 runs, 20 of them hostile, with each sandbox: nothing may leak (2 minutes)
 	$(BIN)/python -m tests.bench.storm
 
 $(VENV)/.venv:

