@@ -45,7 +45,7 @@ bench-imbalance: $(VENV)/.dev  ## what the task imbalance gains over writing it 
 bench-preload: $(VENV)/.dev  ## what preloading torch gains a run
 	$(BIN)/python -m tests.bench.preload
 
-bench-storm: $(VENV)/.dev  ## 200 runs, 20 of them hostile, with each sandbox: nothing may leak (5 minutes)
+bench-storm: $(VENV)/.dev  ## 200 runs, 20 of them hostile, with each sandbox: nothing may leak (2 minutes)
 	$(BIN)/python -m tests.bench.storm
 
 bench-scale: $(VENV)/.dev $(VENV)-inspect/.done  ## many trials in one process: wall, CPU and memory, beside Inspect AI (6 minutes)

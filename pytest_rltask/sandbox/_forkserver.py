@@ -62,7 +62,11 @@ class ForkServer:
     def wait(self) -> str:
         """Wait until it has imported its modules; return what went wrong."""
         if not self._ready:
-            said = json.loads(self._control.recv(MESSAGE_BYTES) or '{"error": "its watcher died"}')
+            try:
+                message = self._control.recv(MESSAGE_BYTES)
+            except OSError:  # another thread has ended it
+                message = b""
+            said = json.loads(message or '{"error": "its watcher died"}')
             if "error" in said:
                 return str(said["error"])
             self._ready = True
