@@ -59,8 +59,8 @@ class _Watch:
     def __init__(self, agent: int, program: str, *, cpu_s: int, memory_bytes: int, processes: int) -> None:
         self.exit_code: int | None = None
         self._agent = agent
-        # These say what a shell says of a command that a signal killed: 128 and the signal's number.
-        self._is_shell_like = os.path.basename(program) in ("bwrap", "docker")
+        # It says what a shell says of a command that a signal killed: 128 and the signal's number, which is at most 64.
+        self._is_bwrap = os.path.basename(program) == "bwrap"
         self._cpu_s = cpu_s
         self._memory_bytes = memory_bytes
         self._processes = processes
@@ -113,7 +113,7 @@ class _Watch:
                 return True
             if pid == self._agent:
                 self.exit_code = os.waitstatus_to_exitcode(status)
-                if self._is_shell_like and self.exit_code > 128:
+                if self._is_bwrap and 128 < self.exit_code <= 128 + 64:
                     self.exit_code = 128 - self.exit_code
                 self._used_cpu_s = max(self._used_cpu_s, usage.ru_utime + usage.ru_stime)
 
