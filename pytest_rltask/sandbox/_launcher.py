@@ -185,7 +185,7 @@ def _limit(*, cpu_s: int, memory_bytes: int, file_bytes: int, processes: int) ->
     _set_limit(resource.RLIMIT_AS, memory_bytes + 16 * 2**30)
     # It counts all tasks of the user, other runs included: a backstop for what happens between two polls. Root is
     # exempt, but the user that a backend changes to has none yet.
-    _set_limit(resource.RLIMIT_NPROC, (_tasks_of_user() if os.getuid() != 0 else 0) + 4 * processes)
+    _set_limit(resource.RLIMIT_NPROC, (_tasks_of_user() if os.getuid() != 0 else 0) + max(4 * processes, 256))
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
