@@ -66,7 +66,7 @@ def test_it_stops_a_model_that_does_not_end(name: str) -> None:
 
 
 def test_a_worker_that_cannot_start_is_no_fault_of_the_model() -> None:
-    with pytest.raises(SandboxError, match="the grading worker failed"):
+    with pytest.raises(SandboxError, match=r"the grading worker failed|could not isolate a process"):
         predict(HONEST["logit (N,1)"], FEATURES, SandboxLimits(wall_s=0.01))
 
 

@@ -1,0 +1,89 @@
+"""The filter, run by a small interpreter of its instructions, for machines that are not at hand as well."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from pytest_rltask.sandbox import _seatbelt, _seccomp
+
+ALL: tuple[_seccomp.Gap, ...] = ("sockets", "processes", "signals", "metadata", "truncate")
+ALLOWED, KILLED = 0x7FFF_0000, 0x8000_0000
+ARCH = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
+CALLS = {
+    "x86_64": {"read": 0, "ptrace": 101, "clone": 56, "socket": 41, "socketpair": 53, "kill": 62, "chmod": 91},
+    "aarch64": {"read": 63, "ptrace": 117, "clone": 220, "socket": 198, "socketpair": 199, "kill": 129, "chmod": 52},
+}
+
+
+def verdict(program: list[_seccomp.Instruction], arch: int, number: int, *arguments: int) -> int:
+    """Return what the filter says of a call."""
+    data = {0: number, 4: arch} | {16 + 8 * place: value & 0xFFFF_FFFF for place, value in enumerate(arguments)}
+    accumulator, place = 0, 0
+    while True:
+        code, if_true, if_false, k = program[place]
+        k &= 0xFFFF_FFFF
+        place += 1
+        match code:
+            case 0x20:
+                accumulator = data.get(k, 0)
+            case 0x54:
+                accumulator &= k
+            case 0x06:
+                return k
+            case _:
+                holds = {0x15: accumulator == k, 0x35: accumulator >= k, 0x45: bool(accumulator & k)}[code]
+                place += if_true if holds else if_false
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize(
+    ("call", "arguments", "gaps", "expected"),
+    [
+        ("read", (3,), ALL, None),
+        ("ptrace", (), (), errno.EPERM),
+        ("clone", (0x11,), (), None),
+        ("clone", (0x1000_0011,), (), errno.EPERM),
+        ("socket", (1, 1), (), None),
+        ("socket", (2, 1), (), errno.EAFNOSUPPORT),
+        ("socket", (1, 1), ALL, errno.EAFNOSUPPORT),
+        ("socketpair", (1, 0o2000001), ALL, None),
+        ("socketpair", (1, 5), ALL, None),
+        ("socketpair", (1, 2), ALL, errno.EPERM),
+        ("socketpair", (1, 3), ALL, errno.EPERM),
+        ("kill", (77, 9), ("processes",), None),
+        ("kill", (77, 9), ALL, errno.EPERM),
+        ("kill", (-77, 9), ALL, errno.EPERM),
+        ("kill", (_seccomp.PARENT, 9), ALL, errno.EPERM),
+        ("kill", (-1, 9), ALL, errno.EPERM),
+        ("kill", (78, 9), ALL, None),
+        ("chmod", (3,), (), None),
+        ("chmod", (3,), ALL, 0),
+    ],
+)
+def test_the_filter(
+    machine: str, call: str, arguments: tuple[int, ...], gaps: tuple[_seccomp.Gap, ...], expected: int | None
+) -> None:
+    program = _seccomp.program(machine, gaps, protected=[77, _seccomp.PARENT])
+
+    said = verdict(program, ARCH[machine], CALLS[machine][call], *arguments)
+
+    assert said == (ALLOWED if expected is None else 0x0005_0000 | expected)
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_calls_of_another_architecture_kill(machine: str) -> None:
+    assert verdict(_seccomp.program(machine, ()), 0x4000_0003, 0) == KILLED
+
+
+def test_the_profile_for_macos_names_the_folders(tmp_path: Path) -> None:
+    """It has never been run; this much can be said of it anywhere."""
+    profile = _seatbelt.profile(tmp_path)
+
+    assert profile.startswith("(version 1)\n(deny default)\n")
+    assert f'(subpath "{os.path.realpath(tmp_path / "work")}")' in profile
+    assert profile.count("(") == profile.count(")")
+    assert "(deny network*)" in profile
