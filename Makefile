@@ -38,10 +38,10 @@ bench-overhead: $(VENV)/.dev  ## what the trial loop costs over the bare SDK
 bench-imbalance: $(VENV)/.dev  ## what the task imbalance gains over writing it straight away (8 minutes)
 	$(BIN)/python -m tests.bench.imbalance
 
-bench-scale: $(VENV)/.dev $(VENV)-inspect/.done  ## many trials in one process: wall, CPU and memory, beside Inspect AI (6 minutes)
+bench-scale: $(VENV)/.dev $(VENV)-inspect/.done  ## many trials in one process: wall, CPU and memory, beside Inspect AI
 	$(BIN)/python -m tests.bench.scale --inspect $(VENV)-inspect/bin/python
 
-bench-kills: $(VENV)/.dev  ## kill -9 at 30 random moments, then resume: what is lost, and what is paid twice (6 minutes)
+bench-kills: $(VENV)/.dev  ## kill -9 at 30 random moments, then resume: what is lost, and what is paid twice
 	$(BIN)/python -m tests.bench.kills
 
 $(VENV)-inspect/.done:

@@ -134,7 +134,7 @@ def judge(*, passed: int, judged: int, planned: int, band: Band, gate: Gate = "p
 def levels(band: Band, cap: int) -> Levels:
     """Return the levels for a band and a cap: shipped for the default band, else calibrated.
 
-    That takes a quarter of a second up to 200 runs, and some seconds for 1000.
+    That takes an eighth of a second up to 200 runs, and a second for 1000.
     """
     if band == Band() and cap in _DEFAULT_LEVELS:
         return _DEFAULT_LEVELS[cap]
