@@ -45,13 +45,13 @@ bench-imbalance: $(VENV)/.dev  ## what the task imbalance gains over writing it 
 bench-preload: $(VENV)/.dev  ## what preloading torch gains a run
 	$(BIN)/python -m tests.bench.preload
 
-bench-storm: $(VENV)/.dev  ## 200 runs, 20 of them hostile, with each sandbox: nothing may leak (2 minutes)
+bench-storm: $(VENV)/.dev  ## 200 runs, 20 of them hostile, with each sandbox: nothing may leak
 	$(BIN)/python -m tests.bench.storm
 
-bench-scale: $(VENV)/.dev $(VENV)-inspect/.done  ## many trials in one process: wall, CPU and memory, beside Inspect AI (6 minutes)
+bench-scale: $(VENV)/.dev $(VENV)-inspect/.done  ## many trials in one process: wall, CPU and memory, beside Inspect AI
 	$(BIN)/python -m tests.bench.scale --inspect $(VENV)-inspect/bin/python
 
-bench-kills: $(VENV)/.dev  ## kill -9 at 30 random moments, then resume: what is lost, and what is paid twice (6 minutes)
+bench-kills: $(VENV)/.dev  ## kill -9 at 30 random moments, then resume: what is lost, and what is paid twice
 	$(BIN)/python -m tests.bench.kills
 
 $(VENV)-inspect/.done:

@@ -277,7 +277,8 @@ class Session:
         writer = self._join()
         if run is None or planned is None or writer is None:
             return  # another test, whose crash is a failure
-        if nodeid in run.records:
+        record = run.records.get(nodeid)
+        if record is not None and record.graded:
             writer.amend(nodeid, "errored", "the test did not judge the trial: its process died")
         else:
             writer.append(planned.lost())

@@ -202,7 +202,7 @@ def judge(
 def levels(band: Band, cap: int) -> Levels:
     """Return the levels for a band and a cap: shipped for the default band, else calibrated.
 
-    That takes a quarter of a second up to 200 runs, and some seconds for 1000.
+    That takes an eighth of a second up to 200 runs, and a second for 1000.
     """
     if band == Band() and cap in _DEFAULT_LEVELS:
         return _DEFAULT_LEVELS[cap]

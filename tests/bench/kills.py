@@ -30,7 +30,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pytest_rltask.runlog import load_run
 from tests.messages_api import MessagesAPI, Reply, SeenRequest, reply, text, tool_use
@@ -109,7 +109,7 @@ class Told:
 
 
 class Suite:
-    """A suite in a folder of its own, and the processes that play it against a server.
+    """A suite in a folder of its own, and the processes that play it against a server: they end with its context.
 
     Args:
         folder: an empty one.
@@ -133,7 +133,19 @@ class Suite:
             "ANTHROPIC_API_KEY": "none",
         }
         (folder / "test_add.py").write_text(SUITE)
-        self._sessions: list[int] = []
+        self._started: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for pid in self.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for process in self._started:
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start pytest in a session of its own, by which all its processes are found."""
@@ -146,12 +158,13 @@ class Suite:
             text=True,
             start_new_session=True,
         )
-        self._sessions.append(process.pid)
+        self._started.append(process)
         return process
 
     def alive(self) -> list[int]:
-        """Return the processes of all sessions that were started, parents before their children."""
-        return sorted(pid for pid, _, session in _processes() if session in self._sessions)
+        """Return the processes of all sessions that were started."""
+        started = {process.pid for process in self._started}
+        return sorted(pid for pid, _, session in _processes() if session in started)
 
     @property
     def run_dir(self) -> Path:
@@ -193,41 +206,37 @@ def play_round(kill: Kill, *, trials: int, expected: list[Any], latency_s: float
     with (
         tempfile.TemporaryDirectory(prefix="kills-") as folder,
         MessagesAPI(script, latency_s=latency_s, allow_violations=True) as api,
+        Suite(Path(folder), trials=trials, workers=kill.workers, api=api) as suite,
     ):
-        suite = Suite(Path(folder), trials=trials, workers=kill.workers, api=api)
         process = suite.start()
-        try:
-            api.wait_for_requests(kill.after, timeout_s=120)
-            _kill(kill, process, suite)
-            on_disk = suite.judged()
-            at_kill = len(api.requests)
-            said = _go_on(kill, process, suite, told)
-            _check(kill, suite, told, on_disk=on_disk, at_kill=at_kill, journal=api.requests, trials=trials)
-            if suite.report() != expected:
-                told.wrong.append(f"the report differs from an undisturbed run's: {suite.report()[:3]}")
-            told.wrong += [f"the server refused: {violation}" for violation in api.take_violations()]
-            if told.wrong:
-                told.wrong.append(said[-3000:])
-        finally:
-            left = suite.alive()
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        if left:
+        api.wait_for_requests(kill.after, timeout_s=120)
+        _kill(kill, process)
+        on_disk, at_kill = suite.judged(), len(api.requests)
+        said = _go_on(kill, process, suite, told)
+        _check(kill, suite, told, on_disk=on_disk, at_kill=at_kill, journal=api.requests, trials=trials)
+        if suite.report() != expected:
+            told.wrong.append(f"the report differs from an undisturbed run's: {suite.report()[:3]}")
+        told.wrong += [f"the server refused: {violation}" for violation in api.take_violations()]
+        if left := suite.alive():
             told.wrong.append(f"processes are left: {left}")
+        if told.wrong:
+            told.wrong.append(said[-3000:])
     return told
 
 
 def undisturbed(*, trials: int) -> list[Any]:
     """Return what the report of a run says that nobody kills."""
-    with tempfile.TemporaryDirectory(prefix="kills-") as folder, MessagesAPI(script) as api:
-        suite = Suite(Path(folder), trials=trials, workers=0, api=api)
+    with (
+        tempfile.TemporaryDirectory(prefix="kills-") as folder,
+        MessagesAPI(script) as api,
+        Suite(Path(folder), trials=trials, workers=0, api=api) as suite,
+    ):
         said = suite.start().communicate(timeout=300)[0]
         assert len(api.requests) == TURNS * trials, said
         return suite.report()
 
 
-def _kill(kill: Kill, process: subprocess.Popen[str], suite: Suite) -> None:
+def _kill(kill: Kill, process: subprocess.Popen[str]) -> None:
     children = sorted(pid for pid, parent, _ in _processes() if parent == process.pid)  # the workers
     match kill.victim:
         case "controller":

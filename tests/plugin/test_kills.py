@@ -35,25 +35,25 @@ def test_a_killed_run_ends_as_if_nobody_had_killed_it(victim: Victim, workers: i
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_that_is_being_played_is_not_resumed(tmp_path: Path, workers: int):
     gate = Gate()
-    with MessagesAPI(lambda body, turn: slow(script(body, turn), until=gate)) as api:
-        suite = Suite(tmp_path, trials=2, workers=workers, api=api)
+    with (
+        MessagesAPI(lambda body, turn: slow(script(body, turn), until=gate)) as api,
+        Suite(tmp_path, trials=4, workers=workers, api=api) as suite,
+    ):
         running = suite.start()
         gate.wait_until_reached(timeout_s=60)
 
         refused, said = finished(suite.start("--resume", "last"))
         gate.open()
-        first, _ = finished(running)
-        resumed, says = finished(suite.start("--resume", "last"))
+        ended, says = finished(running)
 
     assert refused == pytest.ExitCode.USAGE_ERROR, said
     assert f"{suite.run_dir} is still being played by process {running.pid}; " in said
-    assert resumed == first, "the rate is what it is, and nothing was in the way"
-    assert "2 trials reused, none to be played" in says
-    assert len(api.requests) == 2 * TURNS
-    assert len(load_run(suite.run_dir).records) == 2
+    assert ended == pytest.ExitCode.OK, says
+    assert len(api.requests) == 4 * TURNS
+    assert len(load_run(suite.run_dir).records) == 4
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Wait for the end of pytest, and return its exit status and what it said."""
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=120)
     return process.returncode, said
