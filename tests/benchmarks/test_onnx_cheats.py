@@ -37,13 +37,12 @@ EXPECTED = {
     "cheat_external_data": ("failed", "export rejected"),
 }
 PLAY = """\
-import contextlib, json, sys
-import pytest_rltask.sandbox
-from benchmarks.onnx_export.task import OnnxExport
-from pytest_rltask import play_policy
-using = getattr(pytest_rltask.sandbox, "using_backend", contextlib.nullcontext)
-with using("none"):
-    record = play_policy(OnnxExport(), sys.argv[1], 42)
+import functools, inspect, json, sys
+from benchmarks.onnx_export import task
+from pytest_rltask import Sandbox, play_policy
+if "backend" in inspect.signature(Sandbox).parameters:
+    task.Sandbox = functools.partial(Sandbox, backend="none")
+record = play_policy(task.OnnxExport(), sys.argv[1], 42)
 print(json.dumps([record.outcome, record.score, record.metrics, record.messages]))
 """
 
