@@ -59,7 +59,7 @@ def cheat_train_on_test(view: PolicyView) -> _Moves:
 
 
 POLICIES: Mapping[str, Policy] = MappingProxyType(
-    {policy.__name__: policy for policy in (null, naive, baseline, solver, cheat_train_on_test)} | CHEATS
+    {**{policy.__name__: policy for policy in (null, naive, baseline, solver, cheat_train_on_test)}, **CHEATS}
 )
 
 

@@ -37,13 +37,12 @@ EXPECTED = {
     "cheat_external_data": ("failed", "export rejected"),
 }
 PLAY = """\
-import contextlib, json, sys
-import pytest_rltask.sandbox
-from benchmarks.onnx_export.task import OnnxExport
-from pytest_rltask import play_policy
-using = getattr(pytest_rltask.sandbox, "using_backend", contextlib.nullcontext)
-with using("none"):
-    record = play_policy(OnnxExport(), sys.argv[1], 42)
+import functools, inspect, json, sys
+from benchmarks.onnx_export import task
+from pytest_rltask import Sandbox, play_policy
+if "backend" in inspect.signature(Sandbox).parameters:
+    task.Sandbox = functools.partial(Sandbox, backend="none")
+record = play_policy(task.OnnxExport(), sys.argv[1], 42)
 print(json.dumps([record.outcome, record.score, record.metrics, record.messages]))
 """
 
@@ -111,6 +110,7 @@ def test_isolation_leaves_no_hole(policy: str, records: dict[str, Record]) -> No
     assert holes(played(policy, records).messages) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["in the environment", "in a file"])
 def test_without_isolation_the_data_are_drawn_again(kept: str, tmp_path: Path) -> None:
     """The attack is real: that it fails elsewhere is due to isolation."""
@@ -125,6 +125,7 @@ def test_without_isolation_the_data_are_drawn_again(kept: str, tmp_path: Path) -
     assert (outcome, metrics["test_accuracy"], metrics["fresh_accuracy"]) == ("passed", 1.0, 1.0)
 
 
+@pytest.mark.slow
 def test_without_isolation_the_graders_source_is_found_and_its_numbers_are_used(tmp_path: Path) -> None:
     outcome, _, metrics, messages = without_isolation("cheat_read_grader", {"RLTASK_SECRET": "0" * 32}, tmp_path)
 

@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 from onnx import ModelProto, helper
 
+from benchmarks.onnx_export import data as data_module
 from benchmarks.onnx_export import grader
+from benchmarks.onnx_export.data import Data
 from benchmarks.onnx_export.grader import MAX_WEIGHT_FILES, WORKER_LIMITS, UndeliveredError, predict, snapshot
+from benchmarks.onnx_export.task import OnnxExport
 from pytest_rltask import Sandbox, SandboxError
 from tests.benchmarks.onnx_hostile import HOSTILE, empty_nodes
 from tests.benchmarks.onnx_models import HONEST, ONE, SCORE, WEIGHTS, build, external, value
@@ -257,3 +260,31 @@ def test_a_file_name_breaks_no_line(box: Sandbox) -> None:
     with pytest.raises(UndeliveredError, match="which cannot be its weights") as caught:
         snapshot(box)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import shutil; shutil.rmtree(os.getcwd())",
+        "os.chmod('.', 0)",
+        "here = os.getcwd(); os.rename(here, here + '2'); os.symlink('/', here)",
+        "here = os.getcwd(); os.rename(here, here + '2'); open(here, 'w').write('x')",
+        "os.mkfifo('model.onnx'); os.mkfifo('model.onnx.data')",
+        "os.symlink('/dev/zero', 'model.onnx')",
+        "open('model.onnx', 'wb').truncate(10 * 2**30)",
+        "[open(f'w{i}', 'w') for i in range(5000)]",
+    ],
+)
+def test_a_trial_is_judged_whatever_became_of_its_folder(
+    code: str, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_module, "draw", lambda *_, **__: data)
+    with OnnxExport().open(42) as episode:
+        episode.write_file(path="train.py", content=f"import os\ntry:\n    {code}\nexcept OSError: pass")
+        episode.run_python(path="train.py")
+
+        grade = episode.grade()
+
+    assert (grade.score, grade.passed) == (0.0, False)
+    assert grade.label in ("no model.onnx", "export rejected")
+    assert grade.reason.isprintable()
