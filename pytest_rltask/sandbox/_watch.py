@@ -99,7 +99,7 @@ class Watch:
             if pid == self._agent:
                 self.gone = True
                 code = os.waitstatus_to_exitcode(status)
-                signalled = self.is_shell_like and code > 128
+                signalled = self.is_shell_like and 128 < code <= 128 + 64
                 self._collect(128 - code if signalled else code, usage.ru_utime + usage.ru_stime)
 
     def _collect(self, exit_code: int, cpu_s: float) -> None:
