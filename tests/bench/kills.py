@@ -26,7 +26,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +37,7 @@ from tests.messages_api import MessagesAPI, Reply, SeenRequest, reply, text, too
 Victim = Literal["run", "controller", "worker"]
 
 TURNS = 3
+WHOLE = list(range(TURNS))
 FIRST_SEED = 42
 SUITE = """
 from dataclasses import dataclass
@@ -286,34 +286,37 @@ def _check(
     journal: list[SeenRequest],
     trials: int,
 ) -> None:
-    seeds = {f"test_add.py::test_add[run-{run:02d}]": str(FIRST_SEED + run) for run in range(trials)}
-    asked = Counter(_seed(seen.body) for seen in journal)
-    before = Counter(_seed(seen.body) for seen in journal[:at_kill])
     finally_there = suite.judged()
     told.on_disk = len(on_disk)
-    for trial, seed in seeds.items():
-        outcomes = finally_there.get(trial, [])
+    for run in range(trials):
+        trial, seed = f"test_add.py::test_add[run-{run:02d}]", str(FIRST_SEED + run)
+        outcomes, plays = finally_there.get(trial, []), _plays(journal, seed)
+        began = any(_seed(seen.body) == seed for seen in journal[:at_kill])
+        told.in_flight += began and trial not in on_disk
+        told.played_again += len(plays) > 1
         if len(outcomes) != 1:
             told.wrong.append(f"{trial} has {len(outcomes)} records with a grade")
-        if trial in on_disk:
-            if outcomes != on_disk[trial]:
-                told.wrong.append(f"{trial} was {on_disk[trial]} on disk and is {outcomes}")
-            if asked[seed] != TURNS:
-                told.wrong.append(f"{trial} was on disk, and {asked[seed] - TURNS} requests more were made for it")
-            continue
-        told.in_flight += before[seed] > 0
-        told.played_again += asked[seed] > TURNS
-        # Not on disk: its requests before the kill were lost, unless its process lived on and finished it.
-        if asked[seed] not in {TURNS, before[seed] + TURNS, *_partly(kill, before[seed])}:
-            told.wrong.append(f"{trial} took {asked[seed]} requests, {before[seed]} of them before the kill")
+        if on_disk.get(trial, outcomes) != outcomes:
+            told.wrong.append(f"{trial} was {on_disk[trial]} on disk and is {outcomes}")
+        if not plays or plays[-1] != WHOLE or any(play != WHOLE[: len(play)] for play in plays):
+            told.wrong.append(f"{trial} was not played as it should: {plays}")
+        if len(plays) > (1 if trial in on_disk else 2):
+            told.wrong.append(f"{trial} was paid more often than need be: {plays}")
+        # A first request may have been on its way at the kill; and orphaned workers go on for some seconds.
+        is_orphan = kill.victim == "controller" and kill.workers
+        if len(plays) > 1 and not began and len(plays[0]) > 1 and not is_orphan:
+            told.wrong.append(f"{trial} was not in flight, and played twice: {plays}")
 
 
-def _partly(kill: Kill, before: int) -> Iterator[int]:
-    """Yield what else a trial in flight may have taken: orphaned workers go on for some seconds before they end."""
-    if kill.victim == "controller" and kill.workers:
-        yield from range(TURNS + 1, 2 * TURNS + 1)
-    elif before:  # a request may have been on its way when its process was killed
-        yield before + 1 + TURNS
+def _plays(journal: list[SeenRequest], seed: str) -> list[list[int]]:
+    """Return the turns that were asked for, play by play: each starts anew at turn 0."""
+    plays: list[list[int]] = []
+    for seen in journal:
+        if _seed(seen.body) == seed:
+            if seen.turn == 0:
+                plays.append([])
+            plays[-1].append(seen.turn)
+    return plays
 
 
 def _seed(body: dict[str, Any]) -> str:
