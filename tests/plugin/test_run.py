@@ -273,7 +273,28 @@ def test_a_crashed_worker_loses_only_the_trial_in_flight(pytester: pytest.Pytest
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     (row,) = suite.report()["rows"]
-    assert (row["planned"], row["judged"], row["lost"]) == (8, 7, 1)
+    assert (row["planned"], row["judged"], row["errored"], row["lost"]) == (8, 7, 1, 0)
+
+
+def test_a_trial_whose_test_kills_two_workers_is_not_judged(pytester: pytest.Pytester):
+    suite = Suite(pytester, ("-n", "1", "--max-worker-restart=2"))
+    suite.write(
+        test_sum="""
+        import os
+        from tasks import *
+        @pytest.mark.rltask(task=Sum())
+        def test_sum(trial):
+            if trial.record.run == 1:
+                os._exit(1)
+            assert trial.passed
+        """
+    )
+
+    suite.run("--runs", "3")
+
+    outcomes = {record.run: record.outcome for record in suite.last_run().records.values()}
+    assert outcomes[1] == "errored"
+    assert {outcomes[0], outcomes[2]} <= {"passed", "failed"}
 
 
 def test_the_command_that_reproduces_names_the_log_dir_as_one_word(suite: Suite):
