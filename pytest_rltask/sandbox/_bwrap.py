@@ -1,8 +1,9 @@
 """Isolation by bubblewrap: namespaces in which there is nothing but the interpreter and the sandbox's own folders.
 
-bwrap makes the namespaces and mounts; ``_confine`` then drops what rights are left and adds seccomp. Where we are
-root, bwrap needs no user namespace and the agent becomes a user of its own; where we are not, it is mapped to an
-id without any meaning.
+bwrap makes the namespaces and mounts; ``_confine`` then drops what rights are left and adds seccomp. bwrap itself gets
+the same filter: it stays in there as process 1, and where the agent has its user, the agent may write to its memory.
+Where we are root, bwrap needs no user namespace and the agent becomes a user of its own; where we are not, it is
+mapped to an id without any meaning.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +26,8 @@ from pytest_rltask.sandbox._view import parents, view_of_python
 _TMP_BYTES, _SHARED_MEMORY_BYTES = 64 * 2**20, 256 * 2**20
 """Both lie in memory that is no process's, so they are small."""
 _MAPPED_USER = 1000
-_PASSWD = "passwd"
+_PASSWD, _FILTER = "passwd", "seccomp"
+"""Our files in the sandbox's folder."""
 _NO_DEVICES = ("/sys/bus/pci/devices", "/sys/class/drm", "/sys/class/accel")
 """Empty folders: where onnxruntime looks for GPUs, and complains if it cannot."""
 
@@ -49,6 +52,7 @@ class Bubblewrap:
         entry = f"agent:x:{uid}:{uid}::{base / WORK}:/bin/sh\n"
         (base / _PASSWD).write_text(entry)
         (base / _PASSWD).chmod(0o644)
+        (base / _FILTER).write_bytes(b"".join(struct.pack("HBBI", *part) for part in _filter()))
         if self.owner is not None:
             for folder in (WORK, SCRATCH):
                 os.chown(base / folder, self.owner, self.owner)
@@ -61,12 +65,14 @@ class Bubblewrap:
             command,
             folder=str(base / WORK),
             uid=self.owner,
-            seccomp=_seccomp.program(os.uname().machine, gaps=()),
+            seccomp=_filter(),
             keep_fds=keep_fds,
             ready_fd=ready_fd,
         )
+        number = next(str(fd) for fd in range(4, 10) if fd not in (*keep_fds, ready_fd))
         return [
-            self._program,
+            *("/bin/sh", "-c", f'exec "$@" {number}<"$0"', str(base / _FILTER)),  # bwrap wants it at a descriptor
+            *(self._program, "--seccomp", number),
             *_namespaces(self._program, own_user=self.owner is not None),
             *_files(base),
             "--",
@@ -84,6 +90,10 @@ def find_bwrap() -> str:
         return str(bwrap_path())
     except (ImportError, RuntimeError):  # its own, of a build without the program
         raise SandboxError("bwrap is not installed") from None
+
+
+def _filter() -> list[_seccomp.Instruction]:
+    return _seccomp.program(os.uname().machine, gaps=())
 
 
 def _namespaces(program: str, *, own_user: bool) -> list[str]:

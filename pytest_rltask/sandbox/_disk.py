@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Collection, Set
 
-from pytest_rltask.sandbox._proc import listdir
+from pytest_rltask.sandbox._descriptors import Held, held_by
+
+TYPE_CHECKING = False  # as type checkers know it; to import the module typing would cost 5 ms
+if TYPE_CHECKING:
+    from pytest_rltask.sandbox._launcher import Limits
 
 _DEPTH = 40
 """How deep folders may lie: much deeper they could not be named, and what cannot be counted is over the limit."""
@@ -19,8 +22,9 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Disk:
     """What the folders of a sandbox hold."""
 
-    def __init__(self, folder: str, *, max_bytes: int, max_files: int) -> None:
-        self._folder, self._max_bytes, self._max_files = folder, max_bytes, max_files
+    def __init__(self, folder: str, limits: Limits) -> None:
+        self._folder, self._limits = folder, limits
+        self._opaque: Set[int] = frozenset()
         self._next = 0.0
 
     def poll(self, pids: Set[int]) -> str | None:
@@ -34,11 +38,20 @@ class Disk:
         return over
 
     def over(self, pids: Collection[int]) -> str | None:
-        """Say which limit is exceeded, counting deleted files that the processes still hold open as well."""
-        size, files = usage(self._folder, max_bytes=self._max_bytes, max_files=self._max_files)
-        if files > self._max_files:
+        """Say which limit is exceeded, counting what the processes hold that has no name as well."""
+        limits = self._limits
+        size, files = usage(self._folder, max_bytes=limits.disk_bytes, max_files=limits.disk_files)
+        held = held_by(pids, self._folder)
+        if files > limits.disk_files or self._hides(held):
             return "files"
-        return "disk" if size + _deleted_bytes(pids) > self._max_bytes else None
+        if size + held.deleted_bytes + held.unknown_files * limits.file_bytes > limits.disk_bytes:
+            return "disk"
+        return "memory" if held.socket_bytes > limits.memory_bytes else None
+
+    def _hides(self, held: Held) -> bool:
+        """Say whether a process has closed its descriptors to us; just after a fork or an exec, each may seem to."""
+        before, self._opaque = self._opaque, held.opaque
+        return bool(before & held.opaque)
 
 
 def usage(folder: str, *, max_bytes: int, max_files: int) -> tuple[int, int]:
@@ -82,17 +95,3 @@ def usage(folder: str, *, max_bytes: int, max_files: int) -> tuple[int, int]:
         for fd in stack:
             os.close(fd)
     return size, files
-
-
-def _deleted_bytes(pids: Collection[int]) -> int:
-    """Return the bytes of files that have no name any more, but are open."""
-    sizes = {}
-    for pid in pids:
-        for fd in listdir(f"/proc/{pid}/fd"):
-            try:
-                file = os.stat(f"/proc/{pid}/fd/{fd}")
-            except OSError:
-                continue  # it was closed
-            if file.st_nlink == 0 and stat.S_ISREG(file.st_mode):
-                sizes[file.st_dev, file.st_ino] = file.st_blocks * 512
-    return sum(sizes.values())

@@ -93,7 +93,7 @@ class Landlock:
         return (files, network, scopes), [(path, rights & files) for path, rights in granted.items()]
 
     def _gaps(self) -> set[_seccomp.Gap]:
-        gaps: set[_seccomp.Gap] = {"sockets", "processes"}
+        gaps: set[_seccomp.Gap] = {"sockets", "processes", "events"}
         if self._abi < 3:
             gaps.add("truncate")
         if self.owner is None:  # nothing on the machine belongs to a user of its own

@@ -79,8 +79,8 @@ def _run(report: int, life: str, folder: str, numbers: str, wall_s: str, *comman
         os.set_inheritable(fd, False)
     agent = _start(command, limits.of_the_interpreter() | limits.of_a_run())
     watch = Watch(agent, int(life), limits=limits, folder=folder)
-    # These say what a shell says of a command that a signal killed: 128 and the signal's number.
-    watch.is_shell_like = os.path.basename(command[0]) in ("bwrap", "docker")
+    # bwrap, which a shell starts, says what shells say of a command that a signal killed: 128 and its number.
+    watch.is_shell_like = os.path.basename(command[0]) == "sh"
     status = watch.until_over(float(wall_s))
     watch.end()
     _write(report, watch.verdict(status))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -100,8 +101,9 @@ class Sandbox:
         """Create or replace a file, with its parent folders, and return where it is.
 
         Raises:
-            ToolError: the name leaves the directory, leads over a link or cannot be; or the content is too long.
-            SandboxError: the disk is full.
+            ToolError: the name leaves the directory, leads over a link or cannot be; the content is too long; or the
+                disk is full, and would have room for it but for what the sandbox holds.
+            SandboxError: the disk is full of other things.
         """
         try:
             data = content.encode() if isinstance(content, str) else content
@@ -109,11 +111,17 @@ class Sandbox:
             raise ToolError("the content is not valid Unicode text: it holds half of a surrogate pair") from None
         if len(data) > self.limits.file_bytes:
             raise ToolError(f"the content has {len(data)} bytes; a file may have {self.limits.file_bytes}")
-        self._check_room(name, len(data))
+        held = self._check_room(name, len(data))
         try:
             path = _workspace.write_file(self.path, name, data, owner=self._backend.owner)
         except FileNotFoundError:
             raise ToolError("the working directory no longer exists") from None
+        except SandboxError as error:
+            cause = error.__cause__
+            is_full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+            if is_full and held >= len(data):  # else a model could fill the disk to void its trial
+                raise ToolError("the disk is full; delete some files first") from None
+            raise
         if name.endswith(".py"):
             with self._lock:
                 self._start_server()  # a model takes a second or more to ask for the run
@@ -221,16 +229,18 @@ class Sandbox:
         if server:
             server.end()
 
-    def _check_room(self, name: str, size: int) -> None:
+    def _check_room(self, name: str, size: int) -> int:
+        """Refuse a file that would exceed a limit; return what the files take now."""
         limits = self.limits
-        held, files = usage(str(self._base), max_bytes=limits.disk_bytes, max_files=limits.disk_files)
         replaced = _workspace.size_of(self.path, name)
+        held, files = usage(str(self._base), max_bytes=limits.disk_bytes, max_files=limits.disk_files)
         if held + size - (replaced or 0) > limits.disk_bytes:
             raise ToolError(f"the files would take more than {limits.disk_bytes} bytes together; delete some first")
         if files + (replaced is None) > limits.disk_files:
             raise ToolError(
                 f"there are {limits.disk_files} files and folders already, or some lie too deep; delete some"
             )
+        return held
 
 
 def _is_text(argument: str) -> bool:

@@ -14,12 +14,13 @@ import errno
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Literal
 
-Gap = Literal["sockets", "processes", "signals", "metadata", "truncate"]
+Gap = Literal["sockets", "processes", "signals", "events", "metadata", "truncate"]
 """What a backend leaves open.
 
 sockets: sockets of the machine can be reached by a path. processes: the machine's processes can be named by their id.
-signals: and signalled. metadata: mode, times and attributes of any file of the user can be changed, and its events
-be watched. truncate: files can be cut by their path.
+signals: and signalled. events: what happens to files can be watched from outside their folder, and files that are
+readable be changed by requests of their file system. metadata: mode, times and attributes of any file of the user can
+be changed. truncate: files can be cut by their path.
 """
 
 Instruction = tuple[int, int, int, int]
@@ -32,13 +33,18 @@ MACHINES = {"x86_64": (0, 0xC000_003E), "aarch64": (1, 0xC000_00B7)}
 """Column in the table below, and AUDIT_ARCH_*."""
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
-_NUMBER, _ARCH, _ARGUMENT = 0, 4, 16
-"""Offsets in ``struct seccomp_data``; of each argument the low half is compared."""
+_NUMBER, _ARCH, _ARGUMENT, _HIGH = 0, 4, 16, 4
+"""Offsets in ``struct seccomp_data``; of each argument the low half is compared, the high one lies behind it."""
 _ALLOW, _KILL, _ERROR = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
 _X32_CALLS = 0x4000_0000
 _NEW_NAMESPACES = 0x7E02_0000
 _SIGNALS_OF_FILES = (8, 10, 15)
 """F_SETOWN, F_SETSIG and F_SETOWN_EX of fcntl: a file that is ready may send any process any signal."""
+_OWNERS_OF_SOCKETS = (0x8901, 0x8902)
+"""FIOSETOWN and SIOCSPGRP of ioctl: the same for a socket."""
+_OF_FILE_SYSTEMS = tuple(letter << 8 for letter in (0x94, 0xBC, *b"fXv"))
+"""The groups of ioctl that change a file, or a folder, through a descriptor that only reads: attributes and versions
+of files, and subvolumes of btrfs and bcachefs, which are planted without any right to make folders."""
 _AF_UNIX, _SOCK_STREAM, _SOCK_SEQPACKET = 1, 1, 5
 
 # name: number on x86_64, on aarch64; None where it does not exist.
@@ -132,10 +138,13 @@ _CHANGES_OF_METADATA: dict[str, tuple[int | None, int | None]] = {
     "fchmod": (91, 52),
     "fchmodat": (268, 53),
     "fchmodat2": (452, 452),
-    "utime": (132, None),
-    "utimes": (235, None),
-    "futimesat": (261, None),
-    "utimensat": (280, 88),
+}
+# Positions of the times, which are a null pointer where they shall be now, and of the path.
+_CHANGES_OF_TIMES: dict[str, tuple[int, int, tuple[int | None, int | None]]] = {
+    "utime": (1, 0, (132, None)),
+    "utimes": (1, 0, (235, None)),
+    "futimesat": (2, 1, (261, None)),
+    "utimensat": (2, 1, (280, 88)),
 }
 _CHANGES_OF_OWNER: dict[str, tuple[int | None, int | None]] = {
     "chown": (92, None),
@@ -162,6 +171,12 @@ _OF_A_PROCESS: dict[str, tuple[int, tuple[int | None, int | None]]] = {
     "sched_setparam": (0, (142, 118)),
     "sched_setscheduler": (0, (144, 119)),
     "sched_setattr": (0, (314, 274)),
+}
+# Those whose first argument says what kind of thing that is, where 0 is the caller's own: the kind for a process, since
+# the caller's own user has others.
+_OF_ONE_PROCESS: dict[str, tuple[int, tuple[int | None, int | None]]] = {
+    "setpriority": (0, (141, 140)),
+    "ioprio_set": (1, (251, 30)),
 }
 
 
@@ -192,6 +207,10 @@ def program(machine: str, gaps: Collection[Gap], protected: Sequence[int] = ()) 
         code += _deny([424], errno.EPERM)  # pidfd_send_signal
         for place, of_machine in _OF_A_PROCESS.values():
             code += _if_call(of_machine[column], [_argument(place), (_EQUAL, 1, 0, 0), _refuse(errno.EPERM)])
+        for kind, of_machine in _OF_ONE_PROCESS.values():
+            code += _if_call(of_machine[column], [_argument(0), (_EQUAL, 1, 0, kind), _refuse(errno.EPERM)])
+        # Pretended success: libraries pin their own threads, whose ids nothing tells from those of other processes.
+        code += _if_call((203, 122)[column], [_argument(0), (_EQUAL, 1, 0, 0), _refuse(0)])  # sched_setaffinity
     if "signals" in gaps:
         pids = [-1, *protected, *(-pid for pid in protected)]
         # Each match jumps to the refusal behind the last test, which is stepped over if that fails too.
@@ -200,11 +219,17 @@ def program(machine: str, gaps: Collection[Gap], protected: Sequence[int] = ()) 
         for number in numbers(_SIGNALS):
             code += _if_call(number, [_argument(0), *tests, _refuse(errno.EPERM)])
         code += _if_call((72, 25)[column], [_argument(1), *_deny(_SIGNALS_OF_FILES, errno.EPERM)])  # fcntl
+        code += _if_call((16, 29)[column], [_argument(1), *_deny(_OWNERS_OF_SOCKETS, errno.EPERM)])  # ioctl
+    if "events" in gaps:
+        code += _deny([(254, 27)[column]], errno.EPERM)  # inotify_add_watch
+        groups = [_argument(1), (_AND, 0, 0, 0xFF00), *_deny(_OF_FILE_SYSTEMS, errno.ENOTTY)]
+        code += _if_call((16, 29)[column], groups)  # ioctl
     if "metadata" in gaps:
         code += _deny(numbers(_CHANGES_OF_METADATA), 0)  # pretended success: honest code cares little, and goes on
+        for times, path, of_machine in _CHANGES_OF_TIMES.values():
+            code += _if_call(of_machine[column], _pretend_unless_now(times, path))
         code += _deny(numbers(_CHANGES_OF_OWNER), errno.EPERM)
         code += _deny(numbers(_CHANGES_OF_ATTRIBUTES), errno.EOPNOTSUPP)
-        code += _deny([(254, 27)[column]], errno.EPERM)  # inotify_add_watch
     if "truncate" in gaps:
         code += _deny([(76, 45)[column]], errno.EPERM)
     return [*code, (_RETURN, 0, 0, _ALLOW)]
@@ -222,6 +247,18 @@ def _sockets(column: int, *, reachable: bool) -> list[Instruction]:
         *_deny([(42, 203)[column], (49, 200)[column]], errno.EPERM),  # connect, bind
         *_if_call(pair, [_argument(1), (_AND, 0, 0, 0xF), *kinds]),
     ]
+
+
+def _pretend_unless_now(times: int, path: int) -> list[Instruction]:
+    """Pretend success, but refuse to set the times of a path to now: ``touch`` would take it that the file exists.
+
+    Without a path it is an open file, which does exist.
+    """
+    pretend = (_RETURN, 0, 0, _ERROR)
+    low, high = _argument(path), (_LOAD, 0, 0, _ARGUMENT + 8 * path + _HIGH)
+    unless_path = [low, (_EQUAL, 0, 3, 0), high, (_EQUAL, 0, 1, 0), pretend]
+    low, high = _argument(times), (_LOAD, 0, 0, _ARGUMENT + 8 * times + _HIGH)
+    return [*unless_path, low, (_EQUAL, 1, 0, 0), pretend, high, (_EQUAL, 1, 0, 0), pretend, _refuse(errno.EPERM)]
 
 
 def _deny(numbers: Iterable[int], error: int) -> list[Instruction]:

@@ -38,7 +38,7 @@ class Watch:
         self._exit_code: int | None = None
         self._used_cpu_s = 0.0
         self._spared: Set[int] = frozenset()
-        self._disk = Disk(folder, max_bytes=limits.disk_bytes, max_files=limits.disk_files)
+        self._disk = Disk(folder, limits)
         self._parent, self._poll_s = os.getppid(), _POLL_S
         self._poller = select.poll()
         self._poller.register(life, select.POLLIN)
@@ -128,7 +128,13 @@ class Watch:
         limit = self._limits.memory_bytes
         if sum(resident.values()) > limit and sum(map(memory_of, resident)) > limit:
             return "memory"
-        return self._disk.poll(pids)
+        return self._disk.poll(pids - self._wrapper())
+
+    def _wrapper(self) -> set[int]:
+        """Return the processes of bwrap itself, which may be closed to us where it is a setuid program."""
+        if not self.is_shell_like:
+            return set()
+        return {self._agent, *map(int, read(f"/proc/{self._agent}/task/{self._agent}/children").split())}
 
 
 class Served(Watch):

@@ -174,7 +174,7 @@ def _parts(name: str) -> list[str]:
 @contextlib.contextmanager
 def _folder(root: Path, parts: list[str], *, create: bool, owner: int | None = None) -> Iterator[int]:
     """Open the folder that ``parts`` lead to from ``root``, without following a link."""
-    folder = os.open(root, _FOLDER)
+    folder = _open_root(root)
     try:
         for part in parts:
             if create:
@@ -190,6 +190,18 @@ def _folder(root: Path, parts: list[str], *, create: bool, owner: int | None = N
         yield folder
     finally:
         os.close(folder)
+
+
+def _open_root(root: Path) -> int:
+    """Open the working directory, for us and for its user, who may have closed it: no later run could start there."""
+    try:
+        folder = os.open(root, _FOLDER)
+    except PermissionError:
+        os.chmod(root, 0o700)  # no link: what is above it is ours, but for an agent with our own rights
+        folder = os.open(root, _FOLDER)
+    if stat.S_IMODE(os.fstat(folder).st_mode) & 0o700 != 0o700:
+        os.fchmod(folder, 0o700)
+    return folder
 
 
 def _kind(name: str, folder: int) -> str | None:

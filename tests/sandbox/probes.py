@@ -26,6 +26,7 @@ from pytest_rltask.sandbox import Sandbox, SandboxLimits
 __all__ = [
     "MB",
     "NETWORK",
+    "PRIORITIES",
     "READS",
     "ROUTE_OUT",
     "SYSTEM_CALLS",
@@ -79,6 +80,10 @@ class Arena:
         """Whether the victim neither died nor was stopped."""
         state = Path(f"/proc/{self.victim}/stat").read_text().rpartition(")")[2].split()[0]
         return state in "SRD"
+
+    def victim_runs(self) -> tuple[int, frozenset[int]]:
+        """Return the victim's priority, and the CPUs it may run on."""
+        return os.getpriority(os.PRIO_PROCESS, self.victim), frozenset(os.sched_getaffinity(self.victim))
 
     def snapshot(self) -> dict[str, tuple[int, bytes | None]]:
         """Return mode and content of all that lies in the folder and in the sibling's."""
@@ -249,6 +254,16 @@ for words in (["/bin/cat", A["folder"] + "/key.txt"], ["/bin/sh", "-c", f"cat {A
 """),
 }
 """Attacks that would bring out the canary, or say ``GOT``."""
+
+PRIORITIES = attack("""
+attempt(lambda: os.sched_setaffinity(A["victim"], {min(os.sched_getaffinity(0))}))
+attempt(lambda: os.setpriority(os.PRIO_PROCESS, A["victim"], 19))
+attempt(lambda: os.setpriority(os.PRIO_USER, 0, 19))
+import platform
+for who, pid in ((1, A["victim"]), (3, 0)):  # a process, a user
+    libc.syscall(30 if platform.machine() == "aarch64" else 251, who, pid, 3 << 13)
+""")
+"""Would leave the victim the CPU and the disk only when nobody else wants them."""
 
 WRITES = {
     "a file beside the user's": attack("""

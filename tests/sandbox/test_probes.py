@@ -210,6 +210,34 @@ def test_it_has_no_privilege_and_gains_none(box: Box, backend: str) -> None:
     assert all(int(facts[name], 16) in (0, harmless) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"))
 
 
+def test_every_process_in_there_is_filtered(box: Box) -> None:
+    """bwrap's own as well: where it has the agent's user, the agent can write to its memory."""
+    result = box(
+        attack("""
+for path in glob.glob("/proc/[0-9]*/status") or ["/proc/self/status"]:
+    facts = attempt(lambda: dict(line.split(":\\t", 1) for line in open(path).read().splitlines()))
+    print(facts and (facts["NoNewPrivs"], facts["Seccomp"]))
+""")
+    )
+
+    seen = {line for line in result.stdout.splitlines() if line.startswith("('")}
+    assert seen == {"('1', '2')"}, _said(result)
+
+
+def test_it_watches_no_folder_of_others(box: Box, backend: str) -> None:
+    if backend == "bwrap":
+        pytest.skip("what it could name are folders of its own")
+    result = box(
+        attack("""
+IN_CREATE, places = 0x100, (b"/tmp", b"/", b"/etc")
+watch = libc.inotify_init1(0)
+print(["GOT " + place.decode() for place in places if libc.inotify_add_watch(watch, place, IN_CREATE) >= 0])
+""")
+    )
+
+    assert result.stdout == "[]\n", _said(result)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a program that runs as root")
 def test_a_setuid_program_gives_it_nothing(box: Box) -> None:
     sandbox = box.open()
@@ -423,6 +451,15 @@ def test_nothing_outlives_the_run(silent: bool, box: Box) -> None:
     assert (box.last.path / "beat.txt").exists()  # and box() has seen that no process is left
 
 
+def test_it_changes_no_priority_of_our_processes(box: Box, arena: Arena) -> None:
+    before = arena.victim_runs()
+
+    result = box(probes.PRIORITIES, arena.told())
+
+    assert result.status == "exit", _said(result)
+    assert arena.victim_runs() == before
+
+
 CAN_SIGNAL = attack("""
 for pid in (A["victim"], -A["victim"], A["parent"]):
     if attempt(lambda: os.kill(pid, 0) or True):
@@ -565,13 +602,49 @@ def test_standard_input_has_ended(box: Box) -> None:
     assert result.stdout == "''\n"
 
 
+def test_a_working_directory_that_was_closed_is_opened_again(box: Box) -> None:
+    """Else a run that will miss could see to it that its trial counts as our fault."""
+    box(attack("attempt(lambda: os.chmod('.', 0))"))
+
+    box.last.write_file("next.py", "print(open('next.py').read())")
+
+    assert box.last.run_python("next.py").ok
+
+
+def test_honest_code_finds_the_files_that_it_left(box: Box) -> None:
+    """Where modes and times cannot be changed, what cares for them goes on."""
+    result = box(
+        attack("""
+import csv, io, numpy, shutil, tarfile, tempfile, zipfile
+here = pathlib.Path(".")
+(here / "touched").touch(); (here / "touched").touch(); os.utime("touched", (1, 2))
+subprocess.run(["/usr/bin/touch", "touched", "touched too"], check=True)
+(here / "text").write_text("text")
+for copy in (shutil.copy, shutil.copy2, shutil.copyfile): copy("text", copy.__name__)
+shutil.copytree(".", tempfile.mkdtemp() + "/tree"); shutil.move("copy", "moved")
+with zipfile.ZipFile("x.zip", "w") as archive: archive.write("text", "zipped")
+zipfile.ZipFile("x.zip").extractall("z")
+with tarfile.open("x.tar", "w:gz") as archive: archive.add("text", "tarred")
+tarfile.open("x.tar").extractall("t")
+numpy.save("x.npy", numpy.ones(3)); numpy.savez("x.npz", a=numpy.ones(3)); numpy.load("x.npy", mmap_mode="r")
+for number in range(8):  # deleted, and mapped: their descriptors are kept
+    with tempfile.NamedTemporaryFile() as file: numpy.memmap(file, shape=9, mode="w+")[:] = 1
+with tempfile.NamedTemporaryFile("w", suffix=".csv") as file: csv.writer(file).writerow([1]); file.flush()
+print(sorted(str(path) for path in here.rglob("*") if path.is_file() and path.suffix != ".py"))
+""")
+    )
+
+    files = ["copy2", "copyfile", "moved", "t/tarred", "text", "touched", "touched too"]
+    assert result.stdout == f"{[*files, 'x.npy', 'x.npz', 'x.tar', 'x.zip', 'z/zipped']}\n", _said(result)
+
+
 def test_honest_code_works(box: Box) -> None:
     result = box(
         attack("""
 import concurrent.futures, datetime, hashlib, random, sqlite3, ssl, tempfile, threading, uuid, zoneinfo
 import numpy, sklearn.linear_model
 with tempfile.TemporaryDirectory() as folder:
-    path = pathlib.Path(folder, "x.csv"); path.write_text("1,2"); path.chmod(0o600); os.utime(path)
+    path = pathlib.Path(folder, "x.csv"); path.write_text("1,2"); path.chmod(0o600); os.utime(path, (1, 2))
     path.rename(path.with_suffix(".txt"))
 os.makedirs("out/deep"); pathlib.Path("out/deep/x").write_text("kept")
 numpy.random.default_rng().normal(size=(100, 100)) @ numpy.ones((100, 100))

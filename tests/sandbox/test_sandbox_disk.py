@@ -78,6 +78,54 @@ def test_a_deleted_file_counts_as_long_as_it_is_open(run: Run) -> None:
     assert result.status == "disk"
 
 
+HOLDS = {
+    "mapped": ("libc.mmap(None, 4096, 1, 2, fd, 0)", "disk"),
+    "in flight": ("socket.send_fds(ours, [b'x'], [fd])", "disk"),
+    "hidden": ("libc.prctl(4, 0, 0, 0, 0); kept.append(os.dup(fd))", "disk or files"),
+}
+"""How a process keeps a file that has neither a name nor a descriptor to be seen, and what it counts as."""
+
+
+@linux_only
+@pytest.mark.parametrize("held", HOLDS)
+def test_a_deleted_file_counts_however_it_is_held(run: Run, held: str) -> None:
+    deed, told = HOLDS[held]
+    result = run(
+        f"""
+        import ctypes, os, socket, time
+        libc, kept = ctypes.CDLL(None), []
+        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+        ours, theirs = socket.socketpair()
+        for _ in range(32):
+            fd = os.open("a", os.O_RDWR | os.O_CREAT)
+            os.write(fd, bytes(2**20))
+            {deed}
+            os.unlink("a")
+            os.close(fd)
+        time.sleep(60)
+        """,
+        disk_bytes=8 * MB,
+        file_bytes=MB,
+    )
+
+    assert result.status in told
+    assert result.wall_s < PROMPT_S
+
+
+@linux_only
+def test_what_lies_in_sockets_counts_as_memory(run: Run) -> None:
+    result = run(
+        """
+        import socket, time
+        pairs = [socket.socketpair() for _ in range(200)]
+        time.sleep(60)
+        """,
+        memory_bytes=64 * MB,
+    )
+
+    assert result.status == "memory"
+
+
 @linux_only
 def test_files_in_memory_count_as_well() -> None:
     with Sandbox(SandboxLimits(wall_s=20, disk_bytes=8 * MB), backend="none") as sandbox:  # others forbid them

@@ -170,6 +170,18 @@ def test_a_full_disk_is_our_fault_and_leaves_no_draft(sandbox: Sandbox, monkeypa
     assert os.listdir(sandbox.path) == []
 
 
+def test_a_disk_that_the_agent_filled_is_its_own_to_clear(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox.write_file("big", bytes(LIMIT))
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", full)
+
+    with pytest.raises(ToolError, match="delete some"):
+        sandbox.write_file("a.py", "x")
+
+
 def test_an_agent_that_deleted_its_directory_is_told(sandbox: Sandbox) -> None:
     sandbox.path.rmdir()
 

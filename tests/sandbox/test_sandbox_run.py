@@ -291,9 +291,9 @@ def test_pages_that_forked_children_share_count_once(run: Run) -> None:
 @pytest.mark.parametrize(
     "bomb",
     [
-        "for _ in range(150):\n    if os.fork() == 0: time.sleep(60); os._exit(0)",
-        "for _ in range(150):\n    if os.fork() == 0: os.setsid(); time.sleep(60); os._exit(0)",
-        "for _ in range(150): threading.Thread(target=time.sleep, args=(60,)).start()",
+        "for _ in range(60):\n    if os.fork() == 0: time.sleep(60); os._exit(0)",
+        "for _ in range(60):\n    if os.fork() == 0: os.setsid(); time.sleep(60); os._exit(0)",
+        "for _ in range(60): threading.Thread(target=time.sleep, args=(60,)).start()",
     ],
     ids=["processes", "sessions", "threads"],
 )

@@ -10,18 +10,25 @@ import pytest
 
 from pytest_rltask.sandbox import _seatbelt, _seccomp
 
-ALL: tuple[_seccomp.Gap, ...] = ("sockets", "processes", "signals", "metadata", "truncate")
+ALL: tuple[_seccomp.Gap, ...] = ("sockets", "processes", "signals", "events", "metadata", "truncate")
 ALLOWED, KILLED = 0x7FFF_0000, 0x8000_0000
 ARCH = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 CALLS = {
-    "x86_64": {"read": 0, "ptrace": 101, "clone": 56, "socket": 41, "socketpair": 53, "kill": 62, "chmod": 91},
-    "aarch64": {"read": 63, "ptrace": 117, "clone": 220, "socket": 198, "socketpair": 199, "kill": 129, "chmod": 52},
+    "x86_64": {"read": 0, "ptrace": 101, "clone": 56, "socket": 41, "socketpair": 53, "kill": 62, "chmod": 91}
+    | {"utimensat": 280, "setpriority": 141, "ioprio_set": 251, "sched_setaffinity": 203, "ioctl": 16}
+    | {"inotify_add_watch": 254},
+    "aarch64": {"read": 63, "ptrace": 117, "clone": 220, "socket": 198, "socketpair": 199, "kill": 129, "chmod": 52}
+    | {"utimensat": 88, "setpriority": 140, "ioprio_set": 30, "sched_setaffinity": 122, "ioctl": 29}
+    | {"inotify_add_watch": 27},
 }
+FDCWD, ADDRESS = -100 & 0xFFFF_FFFF, 0x7FFF_1234_0000_0000
+"""The folder that a relative path starts from, and an address whose low half is zero."""
 
 
 def verdict(program: list[_seccomp.Instruction], arch: int, number: int, *arguments: int) -> int:
     """Return what the filter says of a call."""
     data = {0: number, 4: arch} | {16 + 8 * place: value & 0xFFFF_FFFF for place, value in enumerate(arguments)}
+    data |= {20 + 8 * place: value >> 32 & 0xFFFF_FFFF for place, value in enumerate(arguments)}
     accumulator, place = 0, 0
     while True:
         code, if_true, if_false, k = program[place]
@@ -62,6 +69,26 @@ def verdict(program: list[_seccomp.Instruction], arch: int, number: int, *argume
         ("kill", (78, 9), ALL, None),
         ("chmod", (3,), (), None),
         ("chmod", (3,), ALL, 0),
+        ("utimensat", (FDCWD, 1, 0), (), None),
+        ("utimensat", (FDCWD, 1, 0), ALL, errno.EPERM),
+        ("utimensat", (FDCWD, ADDRESS, 0), ALL, errno.EPERM),
+        ("utimensat", (3, 0, 0), ALL, 0),
+        ("utimensat", (FDCWD, 1, ADDRESS), ALL, 0),
+        ("utimensat", (FDCWD, 1, ADDRESS + 16), ALL, 0),
+        ("setpriority", (0, 0, 5), ALL, None),
+        ("setpriority", (0, 77, 5), ALL, errno.EPERM),
+        ("setpriority", (2, 0, 5), ALL, errno.EPERM),
+        ("setpriority", (2, 0, 5), (), None),
+        ("ioprio_set", (1, 0, 3), ALL, None),
+        ("ioprio_set", (3, 0, 3), ALL, errno.EPERM),
+        ("sched_setaffinity", (0, 8, 1), ALL, None),
+        ("sched_setaffinity", (77, 8, 1), ALL, 0),
+        ("ioctl", (1, 0x5401), ALL, None),  # TCGETS, by which a program asks whether it writes to a terminal
+        ("ioctl", (1, 0x4008_6602), ALL, errno.ENOTTY),  # FS_IOC_SETFLAGS
+        ("ioctl", (1, 0x5000_9401), ALL, errno.ENOTTY),  # BTRFS_IOC_SNAP_CREATE
+        ("ioctl", (1, 0x8901), ALL, errno.EPERM),
+        ("ioctl", (1, 0x8901), (), None),
+        ("inotify_add_watch", (3, 1, 2), ("events",), errno.EPERM),
     ],
 )
 def test_the_filter(
