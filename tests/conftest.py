@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pytest_rltask.runlog import Run, load_run
 
 pytest_plugins = ["pytester"]
+
+# The same examples in every run, and no verdict on how fast a busy machine makes them.
+settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 # A task whose trials pass for chosen seeds, and policies that misbehave in every way the harness must stand.
 SUITE = '''

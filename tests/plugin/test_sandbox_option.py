@@ -56,7 +56,7 @@ def running(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> Suite:
     """Return the suite with the task above alone, on a machine that is no CI."""
     monkeypatch.delenv("CI", raising=False)
     suite.pytester.path.joinpath("test_sum.py").unlink()
-    return suite.write(test_run=SUITE)
+    return suite.write(test_isolated=SUITE)
 
 
 @pytest.fixture
