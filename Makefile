@@ -16,7 +16,7 @@ SEED ?= 120
 # What `make bench-scale` measures against, in an environment of its own.
 INSPECT_AI := inspect-ai==0.3.285 anthropic==2.12.0
 
-.PHONY: bench test lint clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills)
+.PHONY: bench test lint clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -53,6 +53,9 @@ bench-scale: $(VENV)/.dev $(VENV)-inspect/.done  ## many trials in one process: 
 
 bench-kills: $(VENV)/.dev  ## kill -9 at 30 random moments, then resume: what is lost, and what is paid twice
 	$(BIN)/python -m tests.bench.kills
+
+bench-defences: $(VENV)/.dev  ## remove each defence in turn: which test or audit goes red? (5 minutes)
+	$(BIN)/python -m tests.bench.defences
 
 $(VENV)-inspect/.done:
 	$(PYTHON) -m venv $(VENV)-inspect

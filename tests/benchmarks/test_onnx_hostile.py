@@ -142,6 +142,15 @@ def test_nothing_that_a_taken_over_worker_leaves_is_believed(
     rejection({"model.onnx": GOOD})
 
 
+def test_a_taken_over_worker_reads_nothing_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("canary")
+    lines = [f"try: said = Path({str(labels)!r}).read_text()", "except OSError: said = 'refused'", "report(error=said)"]
+    takeover(monkeypatch, tmp_path, "\n".join(lines))
+
+    assert rejection({"model.onnx": GOOD}) == "model.onnx was rejected: refused"
+
+
 def test_what_a_worker_says_of_the_input_is_cut_and_printable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     takeover(monkeypatch, tmp_path, OWN.replace("input='x'", "input='\\x1b[2J\\ud800' + 'x' * 9999"))
 

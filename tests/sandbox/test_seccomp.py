@@ -101,6 +101,31 @@ def test_the_filter(
     assert said == (ALLOWED if expected is None else 0x0005_0000 | expected)
 
 
+FORBIDDEN = {
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "pidfd_getfd": (438, 438),
+    "setns": (308, 268),
+    "mount": (165, 40),
+    "chroot": (161, 51),
+    "open_by_handle_at": (304, 265),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "kexec_load": (246, 104),
+    "reboot": (169, 142),
+    "clone3": (435, 435),
+}
+"""Numbers from the kernel's headers, on x86_64 and aarch64."""
+
+
+@pytest.mark.parametrize("call", FORBIDDEN)
+def test_calls_that_something_else_refuses_here_too_are_refused_by_the_filter(call: str) -> None:
+    for machine, number in zip(("x86_64", "aarch64"), FORBIDDEN[call], strict=True):
+        assert verdict(_seccomp.program(machine, ()), ARCH[machine], number) & 0xFFFF_0000 == 0x0005_0000
+
+
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_calls_of_another_architecture_kill(machine: str) -> None:
     assert verdict(_seccomp.program(machine, ()), 0x4000_0003, 0) == KILLED
