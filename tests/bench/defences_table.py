@@ -38,6 +38,12 @@ NO_NEW_PRIVS: tuple[Edit, ...] = (
     (f"{BOX}_confine.py", "        _prctl(_SET_NO_NEW_PRIVS, 1)\n", ""),
 )
 NO_SOCKET_RULES: Edit = (f"{BOX}_seccomp.py", 'code += _sockets(column, reachable="sockets" in gaps)', "code += []")
+OPEN_BASE: Edit = (
+    f"{BOX}_bwrap.py",
+    "(base / _PASSWD).chmod(0o644)",
+    "(base / _PASSWD).chmod(0o644), base.chmod(0o755)",
+)
+"""Without it the agent, seeing the machine's own folders, could not even enter the sandbox's."""
 REFUSED_CALLS = (f"{PROBES}test_it_is_refused_dangerous_system_calls[bwrap]",)
 UNSEEN_CALLS = (f"{SECCOMP}test_calls_that_something_else_refuses_here_too_are_refused_by_the_filter",)
 
@@ -308,7 +314,10 @@ ISOLATION = (
     ),
     Defence(
         "bwrap: nothing of the machine's /tmp",
-        ((f"{BOX}_bwrap.py", '*("--remount-ro", "/dev", ', '*("--bind", "/tmp", "/tmp", "--remount-ro", "/dev", '),),
+        (
+            (f"{BOX}_bwrap.py", '*("--remount-ro", "/dev", ', '*("--bind", "/tmp", "/tmp", "--remount-ro", "/dev", '),
+            OPEN_BASE,
+        ),
         (f"{PROBES}test_it_reads_no_secret[bwrap-a file of the user]",),
     ),
     Defence(
@@ -318,7 +327,7 @@ ISOLATION = (
     ),
     Defence(
         "the view: only what Python needs",
-        ((f"{BOX}_view.py", '    *("/etc/ld.so.cache", ', '    *("/tmp", "/etc/ld.so.cache", '),),
+        ((f"{BOX}_view.py", '    *("/etc/ld.so.cache", ', '    *("/tmp", "/etc/ld.so.cache", '), OPEN_BASE),
         tuple(f"{PROBES}test_it_reads_no_secret[{backend}-a file of the user]" for backend in ("bwrap", "landlock")),
     ),
     Defence(
@@ -557,7 +566,8 @@ IMBALANCED = (
     Defence(
         "free epochs",
         ((f"{IMBALANCE}session.py", "        if not 1 <= epochs <= left:\n", "        if not 1 <= epochs:\n"),),
-        (f"{SESSION}test_more_epochs_than_are_left_are_refused_not_cut",),
+        (f"{SESSION}test_more_epochs_than_are_left_are_refused_not_cut[11-10]",),
+        "not with 10**9 epochs, which only this check keeps from filling the memory",
     ),
     Defence(
         "learning rate",
@@ -567,7 +577,7 @@ IMBALANCED = (
     Defence(
         "a new configuration begins anew",
         ((f"{IMBALANCE}session.py", "    return model.configuration == key.configuration and ", "    return "),),
-        (f"{SESSION}test_neither_order_nor_detours_change_the_model",),
+        (f"{SESSION}test_another_configuration_does_not_train_on_a_model_that_was_looked_at",),
     ),
 )
 

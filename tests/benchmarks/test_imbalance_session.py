@@ -128,6 +128,12 @@ def test_neither_order_nor_detours_change_the_model(tiny: Dataset) -> None:
     assert len(set().union(*found.values())) == 1
 
 
+def test_another_configuration_does_not_train_on_a_model_that_was_looked_at(rich: Session, tiny: Dataset) -> None:
+    do(rich, ("eval_on_val", ()), PAID["weights"])
+
+    assert logits(rich) == reference_logits(tiny, epochs=[(AUTO_EPOCHS, MAX_LR)], beta=0.99)
+
+
 def test_smote_always_starts_from_the_original_rows(rich: Session, tiny: Dataset) -> None:
     do(rich, ("smote", (1.0, 5, None)), ("smote", (0.3, 5, None)))
 
