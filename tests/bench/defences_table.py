@@ -154,17 +154,23 @@ LIMITS = (
     ),
     Defence(
         "disk space",
-        ((f"{BOX}_disk.py", "size + _deleted_bytes(pids) > self._max_bytes", "False"),),
+        (
+            (
+                f"{BOX}_disk.py",
+                "size + held.deleted_bytes + held.unknown_files * limits.file_bytes > limits.disk_bytes",
+                "False",
+            ),
+        ),
         (f"{DISK}test_files_that_take_more_than_their_limit_end_the_run[cold-ends-'.']",),
     ),
     Defence(
         "deleted files that are open",
-        ((f"{BOX}_disk.py", "size + _deleted_bytes(pids) > ", "size > "),),
+        ((f"{BOX}_disk.py", "size + held.deleted_bytes + held.unknown_files * limits.file_bytes > ", "size > "),),
         (f"{DISK}test_a_deleted_file_counts_as_long_as_it_is_open[cold]",),
     ),
     Defence(
         "number of files",
-        ((f"{BOX}_disk.py", "        if files > self._max_files:\n", "        if False:\n"),),
+        ((f"{BOX}_disk.py", "files > limits.disk_files or self._hides(held)", "self._hides(held)"),),
         (f"{DISK}test_too_many_files_end_the_run[cold-files]",),
     ),
     Defence(
@@ -174,7 +180,7 @@ LIMITS = (
     ),
     Defence(
         "room checked by write_file",
-        ((f"{BOX}_sandbox.py", "        self._check_room(name, len(data))\n", ""),),
+        ((f"{BOX}_sandbox.py", "        held = self._check_room(name, len(data))\n", "        held = 0\n"),),
         (f"{DISK}test_write_file_refuses_what_would_exceed_the_limits",),
     ),
 )
