@@ -78,6 +78,7 @@ def storm(*, calls: int, hostile: int, in_flight: int, backend: str, warm_up: in
     """Play the calls, a few of them in each sandbox and every other sandbox preloaded, and look what is left."""
     told, lock = Told(), threading.Lock()
     episodes = plan(calls, hostile)
+    others = {str(pid) for pid in _proc.descendants(os.getpid())}
     with private_folder() as folder, ThreadPoolExecutor(in_flight) as pool:
         list(pool.map(lambda episode: play(episode, backend, Told(), lock), plan(warm_up, warm_up // 10)))
         before = state()
@@ -86,7 +87,7 @@ def storm(*, calls: int, hostile: int, in_flight: int, backend: str, warm_up: in
         told.seconds = time.perf_counter() - started
         after = state()
         told.files = os.listdir(folder)
-        told.processes = left_in(folder)
+        told.processes = [pid for pid in left_in(folder) if pid not in others]
     told.descriptors, told.threads, told.memory = (b - a for a, b in zip(before, after, strict=True))
     return told
 

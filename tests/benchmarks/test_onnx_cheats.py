@@ -16,7 +16,6 @@ from benchmarks.onnx_export import cheats
 from benchmarks.onnx_export.cheats import CHEATS, read_script
 from benchmarks.onnx_export.task import OnnxExport
 from pytest_rltask import Sandbox, play_policy
-from pytest_rltask.record import Record
 
 TASK = OnnxExport()
 SCRIPTS = Path(cheats.__file__).parent / "scripts" / "cheats"
@@ -67,18 +66,6 @@ def without_isolation(policy: str, environment: dict[str, str], folder: Path) ->
     return tuple(json.loads(done.stdout))
 
 
-@pytest.fixture(scope="module")
-def records() -> dict[str, Record]:
-    """One trial of each, played once for all tests."""
-    return {}
-
-
-def played(policy: str, records: dict[str, Record]) -> Record:
-    if policy not in records:
-        records[policy] = play_policy(TASK, policy, 42)
-    return records[policy]
-
-
 def test_every_cheat_is_a_policy_of_the_task_and_expected_to_fail() -> None:
     names = {name for name in TASK.policies if name.startswith("cheat_")}
 
@@ -86,28 +73,20 @@ def test_every_cheat_is_a_policy_of_the_task_and_expected_to_fail() -> None:
 
 
 @pytest.mark.parametrize("policy", EXPECTED)
-def test_a_cheat_is_worth_nothing(policy: str, records: dict[str, Record]) -> None:
+def test_a_cheat_really_runs_finds_no_hole_and_is_worth_nothing(policy: str) -> None:
     if policy in NEED_ISOLATION and not ISOLATED:
         pytest.skip("only isolation stops it")
 
-    record = played(policy, records)
+    record = play_policy(TASK, policy, 42)
 
-    assert (record.outcome, record.label) == EXPECTED[policy], record.reason
-
-
-@pytest.mark.parametrize("policy", EXPECTED)
-def test_a_cheat_really_runs(policy: str, records: dict[str, Record]) -> None:
-    said = outputs(played(policy, records).messages)
-
+    said = outputs(record.messages)
     assert [run["status"].split(" after")[0] for run in said] == ["exited with code 0"] * len(said)
     assert len(said) == (2 if policy == "cheat_background_writer" else 1)
     assert [run["stderr"] for run in said] == [""] * len(said)
-
-
-@pytest.mark.skipif(not ISOLATED, reason="this sandbox does not isolate")
-@pytest.mark.parametrize("policy", EXPECTED)
-def test_isolation_leaves_no_hole(policy: str, records: dict[str, Record]) -> None:
-    assert holes(played(policy, records).messages) == []
+    assert not ISOLATED or holes(record.messages) == []
+    assert (record.outcome, record.label) == EXPECTED[policy], record.reason
+    for name in ("purelib", "stdlib", "scripts"):
+        assert not list(Path(sysconfig.get_path(name)).glob("rltask-probe-*")), "a probe of the libraries was left"
 
 
 @pytest.mark.slow
@@ -134,19 +113,10 @@ def test_without_isolation_the_graders_source_is_found_and_its_numbers_are_used(
     assert metrics["test_accuracy"] >= 0.875
 
 
-def test_asking_for_libraries_leaves_nothing_behind(records: dict[str, Record]) -> None:
-    played("cheat_replace_libraries", records)
+def test_a_cheat_moves_the_same_way_for_the_same_seed() -> None:
+    first, again = (play_policy(TASK, "cheat_edit_test_csv", 42) for _ in range(2))
 
-    for name in ("purelib", "stdlib", "scripts"):
-        assert not list(Path(sysconfig.get_path(name)).glob("rltask-probe-*"))
-
-
-def test_a_cheat_moves_the_same_way_for_the_same_seed(records: dict[str, Record]) -> None:
-    for policy in ("cheat_lookup_table", "cheat_edit_test_csv"):
-        again = play_policy(TASK, policy, 42)
-
-        first = played(policy, records)
-        assert (again.score, again.metrics) == (first.score, first.metrics)
+    assert (again.score, again.metrics) == (first.score, first.metrics)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SCRIPTS.glob("*.py")))

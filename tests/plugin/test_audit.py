@@ -403,7 +403,7 @@ def test_a_task_without_policies_is_told_that_it_lacks_a_solver(vault: Vault):
     result = vault.audit()
 
     assert red(result) == {"oracle_max-solver"}
-    assert result.parseoutcomes() == {"failed": 1, "passed": 7}
+    result.assert_outcomes(failed=1, passed=7)
     result.stdout.fnmatch_lines(
         ["The task ships no solver, *", "Write one, `def solver(view): *policies: ClassVar = {*"]
     )

@@ -115,7 +115,7 @@ def test_what_is_proven_is_played_no_further_and_every_report_says_so(any_stoppe
     row, run = any_stopped.row, any_stopped.last_run()
     assert any_stopped.said == ("too easy", True)
     assert row["proof"] == {"word": "too easy", "passed": 5, "judged": 5}
-    assert 5 <= row["judged"] <= 5 + 4  # and what was in flight
+    assert 5 <= row["judged"] < 20  # and what was begun before the fifth had ended
     assert (row["planned"], row["lost"], row["not_needed"]) == (20, 0, 20 - row["judged"])
     assert len(run.starts) == len(run.records) == row["judged"]
     text = result.stdout.str()
