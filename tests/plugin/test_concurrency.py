@@ -211,4 +211,4 @@ def test_a_run_that_ends_early_closes_what_it_started(meet: Suite):
 
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(["*still open: []*"])
-    assert 3 <= len(meet.last_run().records) <= 9
+    assert 1 <= len(meet.last_run().records) <= 9
