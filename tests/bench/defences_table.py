@@ -221,8 +221,10 @@ RIGHTS = (
                 "        if _libc.prctl(_SET_SECCOMP, ",
                 "        if False and _libc.prctl(_SET_SECCOMP, ",
             ),
+            (f"{BOX}_bwrap.py", '*(self._program, "--seccomp", number)', "self._program"),
         ),
         (f"{PROBES}test_it_has_no_privilege_and_gains_none[bwrap]", *REFUSED_CALLS),
+        "bwrap itself has the same filter, so both are removed",
     ),
     Defence(
         "seccomp: calls of another architecture",
