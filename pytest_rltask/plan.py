@@ -9,7 +9,8 @@ from pathlib import Path
 from pytest_rltask.earlier import EarlierRuns, Experience
 from pytest_rltask.models.named import is_paid, price_text
 from pytest_rltask.options import Options
-from pytest_rltask.report.table import aligned, dollars, tokens_text
+from pytest_rltask.record import dollars
+from pytest_rltask.report.table import aligned, tokens_text
 from pytest_rltask.resume import Resumption
 from pytest_rltask.runlog import PlannedTrial, split_trial_id
 

@@ -19,6 +19,7 @@ __all__ = [
     "RequestLog",
     "Usage",
     "clean_text",
+    "dollars",
     "error_text",
 ]
 
@@ -188,6 +189,11 @@ class Record:
 def clean_text(text: str) -> str:
     """Replace lone surrogates, which a model may write and neither UTF-8 nor pytest-xdist can carry."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def dollars(usd: float) -> str:
+    """Return an amount in US dollars, to the cent or, below one dollar, closer."""
+    return f"${usd:.2f}" if usd >= 0.995 else f"${usd:.4f}"
 
 
 def error_text(error: BaseException) -> str:

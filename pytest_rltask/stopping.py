@@ -17,7 +17,7 @@ from typing import Final, Literal
 from pytest_rltask.earlier import EarlierRuns
 from pytest_rltask.ledger import Ledger
 from pytest_rltask.models.named import is_paid
-from pytest_rltask.report.table import dollars
+from pytest_rltask.record import dollars
 from pytest_rltask.runlog import NotStarted, PlannedTrial, RunWriter
 from pytest_rltask.task import Band
 from pytest_rltask.verdict import first_proof

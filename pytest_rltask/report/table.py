@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from pytest_rltask.record import dollars
 from pytest_rltask.report.summary import Row
 
 __all__ = [
@@ -13,7 +14,6 @@ __all__ = [
     "bar",
     "cells",
     "cost",
-    "dollars",
     "duration_text",
     "gate_line",
     "not_started",
@@ -114,11 +114,6 @@ def cost(row: Row) -> str:
     if row.cost_usd is None:
         return "unknown"
     return dollars(row.cost_usd) if row.paid or row.cost_usd >= 0.995 else "-"
-
-
-def dollars(usd: float) -> str:
-    """Return an amount in US dollars, to the cent or, below one dollar, closer."""
-    return f"${usd:.2f}" if usd >= 0.995 else f"${usd:.4f}"
 
 
 def _place(rate: float) -> int:
