@@ -78,7 +78,7 @@ class Sandbox:
             self._scratch = self._base / SCRATCH  # apart, so that it does not litter what the agent sees
             for folder in (self.path, self._scratch):
                 folder.mkdir(mode=0o700)
-            self._backend.prepare(self._base)
+            self._backend.prepare(self._base, limits)
         except OSError as error:
             raise SandboxError(f"cannot make a directory for the sandbox: {error}") from error
         # An interrupted run ends without its owner if that is still busy, say with opening the episode.
@@ -180,6 +180,7 @@ class Sandbox:
             self._end_server()
         if self._turn.acquire(timeout=_CLOSE_S):
             self._turn.release()
+        self._backend.close()
         if not already and (problems := _workspace.remove_tree(self._base)):
             warnings.warn(f"the sandbox {self._base} could not be removed: {problems[0]}", RuntimeWarning, stacklevel=2)
 
