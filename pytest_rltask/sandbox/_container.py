@@ -20,7 +20,13 @@ _MOST_FDS = 16
 
 
 def contain(path: str) -> None:
-    """Start watchers until pytest, at the socket of this path, hangs up."""
+    """Start watchers until pytest, at the socket of this path, hangs up.
+
+    Raises:
+        RuntimeError: this is no process 1, and would kill the machine's processes in the end.
+    """
+    if os.getpid() != 1:
+        raise RuntimeError("this is not the first process of a container")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever dies need not be collected
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # descriptors keep the numbers that they have outside
@@ -55,7 +61,7 @@ def _become_watcher(request: int, alive: int, *given: int) -> None:
         os.chdir(wanted["cwd"])
         os.environ.clear()
         os.environ.update(wanted["env"])
-        _launcher.main(*wanted["arguments"], counts_users_tasks=False)
+        _launcher.main(*wanted["arguments"], counts_users_tasks=wanted["counts_users_tasks"])
     except BaseException as error:
         os.write(2, f"rltask: the sandbox cannot start: {type(error).__name__}: {error}\n".encode())
     finally:

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -98,10 +99,17 @@ class Docker:
     ) -> WatcherProcess:
         """Have the container start it; make the container first if there is none."""
         if self._container is None or self._container.has_ended:
+            self.close()
             self._container = _Container(self._options(), self._image, self._base / _DOOR)
         given = {number: fd for number, fd in enumerate(streams, 1) if fd != subprocess.DEVNULL}
         given |= {fd: fd for fd in pass_fds}
-        wanted = {"arguments": list(arguments), "cwd": str(cwd), "env": dict(env), "fds": list(given)}
+        wanted = {
+            "arguments": list(arguments),
+            "cwd": str(cwd),
+            "env": dict(env),
+            "fds": list(given),
+            "counts_users_tasks": self.owner is not None,  # in there it could not see what else our own user runs
+        }
         return self._container.start(wanted, list(given.values()))
 
     def close(self) -> None:
@@ -154,9 +162,11 @@ class _Container:
 
     def __init__(self, options: Sequence[str], image: str, door: Path) -> None:
         command = [sys.executable, "-I", "-S", "-c", f"{_CONTAIN}\ncontain('{_MEETING}/{_SOCKET}')"]
-        self.has_ended = False
+        self._lock, self._is_over = threading.Lock(), False
         with _listening(door) as listener:
-            self._id = _docker("run", "--detach", "--rm", "--pull", "never", *options, image, *command)
+            self._id = _docker(
+                "run", "--detach", "--rm", "--pull", "never", "--label", _REPOSITORY, *options, image, *command
+            )
             self._control = self._accepted(listener)
 
     def start(self, wanted: Mapping[str, object], fds: Sequence[int]) -> WatcherProcess:
@@ -175,24 +185,30 @@ class _Container:
                 os.close(alive)
         return process
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing runs in it any more: its first process never says anything until it hangs up."""
+        return self._is_over or _has_news(self._control, 0)
+
     def end(self) -> None:
-        """Kill all that runs in it, and wait until that is dead; harmless when called again."""
-        if self.has_ended:
-            return
-        self.has_ended = True
-        with self._control, contextlib.suppress(OSError):
-            self._control.shutdown(socket.SHUT_WR)
-            self._control.settimeout(_END_S)
-            if self._control.recv(1) == b"":
+        """Kill all that runs in it, and wait until that is dead; harmless when called again, from any thread."""
+        with self._lock:
+            if self._is_over:
                 return
-        with contextlib.suppress(SandboxError):
-            _docker("rm", "--force", self._id)
+            self._is_over = True
+            with self._control, contextlib.suppress(OSError):
+                self._control.shutdown(socket.SHUT_WR)
+                self._control.settimeout(_END_S)
+                if self._control.recv(1) == b"":
+                    return
+            with contextlib.suppress(SandboxError):
+                _docker("rm", "--force", self._id)
 
     def _accepted(self, listener: socket.socket) -> socket.socket:
         """Wait for the container's first process to connect."""
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline and self._runs():
-            if select.select([listener], [], [], _LOOK_S)[0]:
+            if _has_news(listener, _LOOK_S):
                 return listener.accept()[0]
         with contextlib.suppress(SandboxError):
             _docker("rm", "--force", self._id)
@@ -214,10 +230,17 @@ class _Contained:
         weakref.finalize(self, os.close, alive)
 
     def ends_within(self, wait_s: float) -> bool:
-        return bool(select.select([self._alive], [], [], wait_s)[0])
+        return _has_news(self._alive, wait_s)
 
     def kill(self) -> None:
         self._container.end()
+
+
+def _has_news(fd: int | socket.socket, wait_s: float) -> bool:
+    """Wait until there is something to receive, or the other side has hung up, and say whether there is."""
+    poller = select.poll()  # select() takes no descriptor above 1023
+    poller.register(fd, select.POLLIN)
+    return bool(poller.poll(1000 * wait_s))
 
 
 @contextlib.contextmanager

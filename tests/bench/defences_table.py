@@ -40,8 +40,8 @@ NO_NEW_PRIVS: tuple[Edit, ...] = (
 NO_SOCKET_RULES: Edit = (f"{BOX}_seccomp.py", 'code += _sockets(column, reachable="sockets" in gaps)', "code += []")
 OPEN_BASE: Edit = (
     f"{BOX}_bwrap.py",
-    "(base / _PASSWD).chmod(0o644)",
-    "(base / _PASSWD).chmod(0o644), base.chmod(0o755)",
+    "        hand_over(base, self.owner)",
+    "        hand_over(base, self.owner), base.chmod(0o755)",
 )
 """Without it the agent, seeing the machine's own folders, could not even enter the sandbox's."""
 REFUSED_CALLS = (f"{PROBES}test_it_is_refused_dangerous_system_calls[bwrap]",)
@@ -64,9 +64,9 @@ HYGIENE = (
         (
             (f"{BOX}_confine.py", "        _close_others((0, 1, 2, *keep_fds, *([] if ", "        len((0, *([] if "),
             (
-                f"{BOX}_process.py",
-                "                pass_fds=pass_fds,\n",
-                '                pass_fds=[fd for fd in range(3, 256) if os.path.exists(f"/proc/self/fd/{fd}")],\n',
+                f"{BOX}_backend.py",
+                "            pass_fds=pass_fds,\n",
+                '            pass_fds=[int(fd) for fd in __import__("os").listdir("/proc/self/fd") if int(fd) > 2],\n',
             ),
         ),
         (
@@ -77,7 +77,7 @@ HYGIENE = (
     ),
     Defence(
         "standard input at its end",
-        ((f"{BOX}_process.py", "                stdin=subprocess.DEVNULL,\n", "                stdin=streams[0],\n"),),
+        ((f"{BOX}_backend.py", "            stdin=subprocess.DEVNULL,\n", "            stdin=streams[0],\n"),),
         (f"{RUN}test_standard_input_is_at_its_end",),
     ),
     Defence(
