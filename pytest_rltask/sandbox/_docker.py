@@ -311,7 +311,14 @@ def _docker(*words: str, given: bytes | None = None) -> str:
     if program is None:
         raise SandboxError("docker is not installed")
     try:
-        done = subprocess.run([program, *words], input=given or b"", capture_output=True, check=False, timeout=_CALL_S)
+        done = subprocess.run(
+            [program, *words],
+            input=given or b"",
+            capture_output=True,
+            check=False,
+            timeout=_CALL_S,
+            start_new_session=True,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SandboxError(f"docker {words[0]}: {error}") from error
     if done.returncode != 0:
