@@ -12,6 +12,7 @@ BOX, ONNX, IMBALANCE = "pytest_rltask/sandbox/", "benchmarks/onnx_export/", "ben
 PROBES, BACKENDS = "tests/sandbox/test_probes.py::", "tests/sandbox/test_backends.py::"
 RUN, DISK, FILES = (f"tests/sandbox/test_sandbox_{part}.py::" for part in ("run", "disk", "files"))
 PRELOAD, SECCOMP = "tests/sandbox/test_sandbox_preload.py::", "tests/sandbox/test_seccomp.py::"
+DOCKER = "tests/sandbox/test_docker.py::"
 GRADER, HOSTILE, DATA = (f"tests/benchmarks/test_onnx_{part}.py::" for part in ("grader", "hostile", "data"))
 SESSION, TASK = (f"tests/benchmarks/test_imbalance_{part}.py::" for part in ("session", "task"))
 AUDIT_ONNX = "benchmarks/onnx_export/test_onnx_export.py::test_onnx_export[audit-{}]"
@@ -332,6 +333,21 @@ ISOLATION = (
         "bwrap: sizes of its own /tmp and /dev/shm",
         ((f"{BOX}_bwrap.py", 'return ["--size", str(size), "--perms"', 'return ["--perms"'),),
         (f"{PROBES}test_folders_for_temporary_files_are_bounded_or_closed[bwrap]",),
+    ),
+    Defence(
+        "docker: no network",
+        ((f"{BOX}_docker.py", '"--network", "none", ', ""),),
+        (f"{DOCKER}test_it_reaches_neither_the_watcher_nor_the_network[stand-in]",),
+    ),
+    Defence(
+        "docker: the watcher's program is root's alone",
+        ((f"{BOX}_docker.py", "tarfile.DIRTYPE, 0o700", "tarfile.DIRTYPE, 0o755"),),
+        (f"{DOCKER}test_it_reaches_neither_the_watcher_nor_the_network[stand-in]",),
+    ),
+    Defence(
+        "docker: the agent is not root",
+        ((f"{BOX}_docker.py", "            uid=self._uid,\n", "            uid=None,\n"),),
+        (f"{DOCKER}test_it_runs_with_our_interpreter_and_packages_alone_in_its_folder[stand-in]",),
     ),
     Defence(
         "the view: only what Python needs",

@@ -59,7 +59,8 @@ def start(words: Sequence[str]) -> int:
     capabilities = [word for name, value in options if name == "--cap-add" for word in (name, f"CAP_{value}")]
     mounts = [dict(mount(value)) for name, value in options if name == "--mount"]
     arguments = [
-        *("--unshare-pid", "--as-pid-1", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--clearenv"),
+        *("--unshare-pid", "--as-pid-1", "--unshare-ipc", "--unshare-uts", "--clearenv"),
+        *(["--unshare-net"] if ("--network", "none") in options else []),
         *("--cap-drop", "ALL", *capabilities, "--proc", "/proc", "--dev", "/dev", "--ro-bind", "/sys", "/sys"),
         *("--perms", "1777", "--tmpfs", "/tmp"),
         *(word for path in sorted(root.rglob("*")) if path.is_symlink() for word in link(path, root)),

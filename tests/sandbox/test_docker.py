@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -171,6 +173,34 @@ def test_many_descriptors_of_ours_do_not_confuse_those_of_a_run(sandbox: Sandbox
     finally:
         for fd in held:
             os.close(fd)
+
+
+def test_it_reaches_neither_the_watcher_nor_the_network(sandbox: Sandbox) -> None:
+    name = f"rltask-{secrets.token_hex(8)}"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0{name}")  # of what has no path, the network's namespace alone decides
+        listener.listen()
+        said = run(
+            sandbox,
+            """
+            import os, socket, sys
+            def attempt(what):
+                try: print("GOT", what())
+                except OSError as error: print(type(error).__name__)
+            for path in ("/rltask", "/run/rltask", "/proc/1/fd", f"/proc/{os.getppid()}/fd"):
+                attempt(lambda: os.listdir(path))
+            for path in ("/proc/1/environ", "/proc/1/mem", "/rltask/pytest_rltask/sandbox/_container.py"):
+                attempt(lambda: open(path, "rb").read(1))
+            attempt(lambda: os.kill(1, 9))
+            attempt(lambda: os.kill(os.getppid(), 9))
+            attempt(lambda: socket.socket(socket.AF_UNIX).connect("\\0" + sys.argv[1]))
+            """,
+            name,
+        )
+
+    *refused, network = said.split()
+    assert set(refused) == {"PermissionError"}
+    assert network == "ConnectionRefusedError"
 
 
 # How long a container is there
