@@ -207,9 +207,11 @@ class _Container:
     def _accepted(self, listener: socket.socket) -> socket.socket:
         """Wait for the container's first process to connect."""
         deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline and self._runs():
+        is_running = True
+        while is_running and time.monotonic() < deadline:
             if _has_news(listener, _LOOK_S):
                 return listener.accept()[0]
+            is_running = self._runs()
         with contextlib.suppress(SandboxError):
             _docker("rm", "--force", self._id)
         raise SandboxError(
