@@ -22,7 +22,7 @@ import pytest
 
 from pytest_rltask.interrupt import Interrupts
 from pytest_rltask.isolation import check_allowed, sandbox_line, settled
-from pytest_rltask.items import TrialItems, TrialParam, params_by_id, planned, put_in_order
+from pytest_rltask.items import TrialItems, TrialParam, check_markers, params_by_id, planned, put_in_order
 from pytest_rltask.judging import Judge
 from pytest_rltask.options import Options, joined, without
 from pytest_rltask.playing import Playing
@@ -120,6 +120,7 @@ class Session:
 
     def plan(self, items: list[pytest.Item]) -> None:
         """Write down what is going to be played, before the first trial."""
+        check_markers(items)
         if self.options.sequential:
             put_in_order(items)
         trials = self._planned = planned(items)
