@@ -301,7 +301,9 @@ class Session:
         try:
             write_reports(run, summary)
         except OSError as error:
-            warnings.warn(f"the report files could not be written: {error}", stacklevel=1)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always")  # -W error would raise here, and cost the gate and the summary
+                warnings.warn(f"the report files could not be written: {error}", stacklevel=1)
         return summary
 
     def summary_lines(self, summary: Summary, width: int, *, unicode: bool, interrupted: bool) -> Iterator[Line]:
