@@ -174,6 +174,30 @@ def test_the_headline_says_whether_the_gate_holds_and_names_the_worst(mixed: Run
     assert text_of(page.find(".//time")) == "2026-01-02 03:04 UTC"
 
 
+def test_what_a_trial_lost_to_the_api_stands_beside_its_seconds(tmp_path: Path):
+    trials = plan("sums", "claude-haiku-4-5-20251001", 3)
+    faults = ("HTTP 529: overloaded", "no reply within 60 s")
+    waited = RequestLog("req", "", "end_turn", Usage(1000, 200), 0.0123, 70.0, lost_s=61.25, faults=faults)
+    quick = RequestLog("req", "", "end_turn", Usage(1000, 200), 0.0123, 1.5, lost_s=0.0004)
+    requests = [[quick, waited], [waited, waited], [quick]]
+    records = {
+        trial.trial_id: record(trial, "passed", 1.0, requests=asked)
+        for trial, asked in zip(trials, requests, strict=True)
+    }
+    header = {"schema": 1, "id": "a", "created": "", "command": "pytest", "gate": "point"}
+
+    page = tree(written(Run(tmp_path, header, trials, records)))
+
+    facts = [
+        dict(zip(map(text_of, body.iter("dt")), map(text_of, body.iter("dd")), strict=True))
+        for body in by_class(page, "body")
+    ]
+    assert facts[0]["lost to the API"] == "61.3 s; turn 2: HTTP 529: overloaded; turn 2: no reply within 60 s"
+    assert facts[1]["lost to the API"].startswith("122.5 s; turn 1: HTTP 529")
+    assert "lost to the API" not in facts[2]
+    assert list(facts[0]).index("lost to the API") == list(facts[0]).index("seconds") + 1
+
+
 def test_a_gate_that_holds_is_said_to_hold(mixed: Run):
     mixed.plan = mixed.plan[:20]
 
