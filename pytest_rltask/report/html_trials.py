@@ -120,6 +120,7 @@ def _all_facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "reason", why if len(why) > LINE_CHARS or "\n" in why else ""
     yield "trial", record.trial_id
     yield "seed", str(record.seed)
+    yield "sandbox", record.sandbox
     yield "threshold", "" if record.threshold is None else f"{record.threshold:g}"
     yield "ended by", f"{record.limit} limit".replace("_", " ") if record.limit else record.stop or "fault"
     yield "fault of", fault.kind if fault else ""
