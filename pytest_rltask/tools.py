@@ -102,7 +102,7 @@ def tool(*method: Any, **options: Any) -> Any:
     if options or len(method) > 1 or not all(inspect.isfunction(one) for one in method):
         got = ", ".join([*map(repr, method), *(f"{name}={value!r}" for name, value in options.items())])
         raise DefinitionError(
-            f"@tool got {got}: it takes a method, whose name is the tool's; its docstring describes it; "
+            f"@tool got {got}; it takes a method and nothing else: its name and docstring are what the model is told; "
             "write `@tool` directly above `def`"
         )
     return _marked(*method) if method else _marked

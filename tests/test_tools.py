@@ -310,7 +310,7 @@ def test_the_decorator_may_be_written_with_empty_parentheses():
     ],
 )
 def test_the_decorator_takes_no_arguments(arguments: tuple[Any, ...], options: dict[str, Any], got: str):
-    said = f"@tool got .*{got}.*; its docstring describes it; write `@tool` directly above `def`"
+    said = f"@tool got .*{got}.*; it takes a method and nothing else: .*; write `@tool` directly above `def`"
     with pytest.raises(DefinitionError, match=said):
         tool(*arguments, **options)
 

@@ -430,7 +430,6 @@ def test_where_no_worker_is_restarted_the_run_ends_and_is_not_green(
 TELLS = """
 import pathlib
 from pytest_rltask.engines import local
-local.CLEANUP_S = 60.0
 
 class Tells:
     def pytest_runtest_logreport(self, report):
@@ -438,7 +437,9 @@ class Tells:
             pathlib.Path("told").touch()
 
 def pytest_configure(config):
-    if not hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        local.CLEANUP_S = 60.0
+    else:
         config.pluginmanager.register(Tells())
 """
 
