@@ -9,6 +9,7 @@ import fnmatch
 import inspect
 import os
 import typing
+import unittest
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,13 +17,22 @@ from typing import Any
 import pytest
 
 from pytest_rltask.models.named import ModelName, is_paid, load_replay, missing_key, parse_model, price_text
-from pytest_rltask.options import DEFAULT_MODEL, Options
+from pytest_rltask.options import DEFAULT_MODEL, MARKER, Options
 from pytest_rltask.record import Record
 from pytest_rltask.runlog import PlannedTrial, split_trial_id
 from pytest_rltask.task import Band, Episode, Limits, Task
 from pytest_rltask.tools import DefinitionError, check_tools
 
-__all__ = ["TrialItems", "TrialParam", "is_trial", "may_start_ahead", "params_by_id", "planned", "put_in_order"]
+__all__ = [
+    "TrialItems",
+    "TrialParam",
+    "check_markers",
+    "is_trial",
+    "may_start_ahead",
+    "params_by_id",
+    "planned",
+    "put_in_order",
+]
 
 
 @dataclass(frozen=True)
@@ -237,6 +247,27 @@ def _band_of(model: str, bands: Mapping[str, Band]) -> Band | None:
     if model in bands:
         return bands[model]
     return next((band for pattern, band in bands.items() if fnmatch.fnmatchcase(model, pattern)), None)
+
+
+def check_markers(items: Iterable[pytest.Item]) -> None:
+    """Make sure that the marker has its effect wherever it stands.
+
+    Raises:
+        pytest.UsageError: it has none on an item.
+    """
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if item.get_closest_marker(MARKER) is None or (callspec and "trial" in callspec.params):
+            continue
+        if isinstance(item, pytest.Function) and item.cls and issubclass(item.cls, unittest.TestCase):
+            raise pytest.UsageError(
+                f"{item.nodeid} has the marker {MARKER}, but pytest gives methods of a unittest.TestCase no fixtures; "
+                f"write a function, `def {item.name}(trial):`"
+            )
+        raise pytest.UsageError(
+            f"{item.nodeid} got the marker {MARKER} after it was collected, when it is too late to play trials; "
+            "write it above the function"
+        )
 
 
 def planned(items: Iterable[pytest.Item]) -> list[PlannedTrial]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pytest_rltask.live import parsed, unread
 from pytest_rltask.record import Record
-from pytest_rltask.runlog import begun, counting
+from pytest_rltask.runlog import begun, counting, writer_of
 
 __all__ = ["Attempt", "Ledger"]
 
@@ -31,10 +31,10 @@ class Ledger:
     Args:
         path: the run directory.
         since: UTC time, ISO 8601: what began before belongs to an invocation that this one resumes.
-        is_alive: says of a process, by the file it writes, whether it is alive.
+        is_alive: says of a process of the run, by its name, whether it is alive.
     """
 
-    def __init__(self, path: Path, *, since: str, is_alive: Callable[[Path], bool]) -> None:
+    def __init__(self, path: Path, *, since: str, is_alive: Callable[[str], bool]) -> None:
         self.payments: list[tuple[str, float | None]] = []
         """Trial and cost of every record, those that do not count included; None: unknown."""
         self._path = path
@@ -73,10 +73,11 @@ class Ledger:
 
     def attempts(self) -> Iterator[tuple[Attempt, bool]]:
         """Yield what was begun and has no record, and whether it is in flight: the others' process died."""
-        alive = {file: self._is_alive(file) for file in {file for _, file in self._attempts}}
+        ours = {file for (_, file), attempts in self._attempts.items() if attempts[-1].at >= self._since}
+        alive = {file for file in ours if self._is_alive(writer_of(file))}
         for (_, file), attempts in self._attempts.items():
             for attempt in attempts:
-                yield attempt, alive[file] and attempt.at >= self._since
+                yield attempt, file in alive and attempt.at >= self._since
 
     def outcomes(self, trial_ids: Iterable[str]) -> list[bool | None]:
         """Return how trials ended, in the order in which they started: passed, missed, or None for an errored one.

@@ -17,9 +17,10 @@ if TYPE_CHECKING:  # loaded with the first task, not with pytest
     from pytest_rltask.task import Band
     from pytest_rltask.verdict import Gate
 
-__all__ = ["OPTIONS", "Option", "Options", "add_options", "joined", "parse_band", "parse_runs", "without"]
+__all__ = ["MARKER", "OPTIONS", "Option", "Options", "add_options", "joined", "parse_band", "parse_runs", "without"]
 
 DEFAULT_MODEL = "claude-haiku-4-5-20251001"
+MARKER = "rltask"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,6 @@ from pytest_rltask.runlog import NotStarted, PlannedTrial, RunWriter
 
 if TYPE_CHECKING:
     from pytest_rltask.engines.local import Admit, LocalEngine
-    from pytest_rltask.stopping import Admission
     from pytest_rltask.trial import TrialSpec
 
 __all__ = ["Playing"]
@@ -41,6 +40,7 @@ class Playing:
         worker: what the controller of pytest-xdist told this worker; empty in a process of its own.
         since: when this invocation began.
         log_dir: where earlier runs are, which tell what a trial may cost.
+        is_alive: says of a process of the run, by its name, whether it is alive.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Playing:
         worker: Mapping[str, Any],
         since: str,
         log_dir: Path,
+        is_alive: Callable[[str], bool],
     ) -> None:
         self.options = options
         self._plan = {trial.trial_id: trial for trial in plan}
@@ -62,10 +63,10 @@ class Playing:
         self._worker = worker
         self._since = since
         self._log_dir = log_dir
+        self._is_alive = is_alive
         self._later = Ahead(items)
         self._live = LiveRun(writer.path, since=since)
         self._engine: LocalEngine | None = None
-        self._admission: Admission | None = None
 
     def record(self, item: pytest.Item, param: TrialParam) -> Record | NotStarted:
         """Wait for an item's trial, and return its record, which is on disk then; or why it was not started."""
@@ -87,8 +88,6 @@ class Playing:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
-        if self._admission is not None:
-            self._admission.close()
 
     def _taken_over(self, trial_id: str) -> Record | None:
         """Return the record of a trial that another worker finished before it died, which could not report it."""
@@ -155,15 +154,16 @@ class Playing:
             return self._writer.start
         from pytest_rltask.stopping import Admission
 
-        self._admission = Admission(
+        admission = Admission(
             self._writer,
             self._plan.values(),
             since=self._since,
             stop_early=options.stop_early,
             max_cost=options.max_cost,
             log_dir=self._log_dir,
+            is_alive=self._is_alive,
         )
-        return self._admission.ask
+        return admission.ask
 
     def _concurrency(self, model: str) -> int:
         """Return how many trials of a model this process has in flight at once."""

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_rltask.options import OPTIONS, add_options
+from pytest_rltask.options import MARKER, OPTIONS, add_options
 
 if TYPE_CHECKING:
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.session import Session
     from pytest_rltask.trial import Trial
 
-MARKER = "rltask"
 MARKER_HELP = (
     "rltask(*, task, runs=None, band=None, name=None): every run of `task` (a Task, or a function config -> Task) "
     "is an item of this test, which asserts on its fixture `trial`; `band` is (low, high) as shares of 1, or such "
@@ -99,7 +98,8 @@ class Controller:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if state := session.config.stash.get(SESSION, None):
+    is_marked = any(item.get_closest_marker(MARKER) for item in session.items)
+    if state := _session(session.config) if is_marked else session.config.stash.get(SESSION, None):
         try:
             state.plan(session.items)
         except pytest.UsageError as error:

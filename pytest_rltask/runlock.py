@@ -1,6 +1,7 @@
-"""Who plays in a run directory: each process of a run holds a lock there, so that none goes on with what still runs.
+"""Who plays in a run directory: each process of a run holds a lock there as long as it lives.
 
-The system takes a lock from its process however that ends; a file without one says nothing.
+By it a run that still goes on is not resumed, and the processes of one run tell which trials are in flight from those
+whose process died. The system takes a lock from its process however that ends; a file without one says nothing.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ class RunLock:
     """
 
     def __init__(self, run_dir: Path, writer: str) -> None:
-        self._path = run_dir / f".lock-{writer}"
+        self._run_dir = run_dir
+        self._path = self._path_of(writer)
         self._file = self._path.open("a+")
         if not _locked(self._file):
-            with self._file:
-                raise _held(self._path, self._file)
+            self._file.close()
+            raise _held(self._path)
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
@@ -43,18 +45,34 @@ class RunLock:
         Raises:
             RunLogError: one does, such as a worker of pytest-xdist that has not yet noticed that its run was killed.
         """
-        for path in self._path.parent.glob(".lock-*"):
-            if path != self._path:  # to close it once more would give this process's own lock away
-                with path.open("a+") as file:
-                    if not _locked(file):
-                        raise _held(path, file)
+        for path in self._run_dir.glob(".lock-*"):
+            if path != self._path and _is_held(path):
+                raise _held(path)
+
+    def is_alive(self, writer: str) -> bool:
+        """Say whether a process of the run is alive, be it this one.
+
+        Args:
+            writer: its name within the run.
+        """
+        path = self._path_of(writer)
+        return path == self._path or (path.exists() and _is_held(path))
 
     def release(self) -> None:
         """Let others play here."""
         self._file.close()
 
+    def _path_of(self, writer: str) -> Path:
+        return self._run_dir / f".lock-{writer}"
 
-def _locked(file: IO[str]) -> bool:
+
+def _is_held(path: Path) -> bool:
+    """Say whether another process holds a lock; to ask for this process's own would give it away."""
+    with path.open() as file:
+        return not _locked(file, shared=True)  # two may ask at once
+
+
+def _locked(file: IO[str], *, shared: bool = False) -> bool:
     """Lock a file; say False if another process has done so."""
     if os.name != "posix":
         return True
@@ -62,14 +80,13 @@ def _locked(file: IO[str]) -> bool:
 
     try:
         # Not flock(): a process that this one forked would go on holding it.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         return error.errno not in (errno.EACCES, errno.EAGAIN)  # else: a file system that knows no locks
     return True
 
 
-def _held(path: Path, file: IO[str]) -> RunLogError:
-    file.seek(0)
-    pid = file.read()
+def _held(path: Path) -> RunLogError:
+    pid = path.read_text()
     who = f"process {pid}" if pid else "another process"
     return RunLogError(f"{path.parent} is still being played by {who}")

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from pytest_rltask.record import SCHEMA_VERSION, Fault, Outcome, Record, known_fields
 
@@ -39,6 +39,7 @@ __all__ = [
     "split_trial_id",
     "transcript_path",
     "utc_now",
+    "writer_of",
 ]
 
 
@@ -185,15 +186,6 @@ class RunWriter:
         self._trials = self.path / f"trials.{writer}.jsonl"
         self._lock = threading.Lock()
 
-    def hold(self) -> IO[bytes]:
-        """Lock this process's file until the returned handle is closed or the process dies, for others to see."""
-        import fcntl
-
-        handle = self._trials.open("ab")
-        _sync_dir(self.path)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        return handle
-
     def plan(self, trials: list[PlannedTrial]) -> None:
         """Write what is going to be played; every process of a run writes the same."""
         _write_whole(self.path / "plan.json", [asdict(trial) for trial in trials])
@@ -251,6 +243,16 @@ class RunWriter:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - 1, 0))
             return file.read(1) not in (b"", b"\n")
+
+
+def writer_of(file: Path) -> str:
+    """Return the name, within the run, of the process that writes a file of trials.
+
+    Example:
+        >>> writer_of(Path("logs/run_20261122_062209/trials.gw0.jsonl"))
+        'gw0'
+    """
+    return file.name.removeprefix("trials.").removesuffix(".jsonl")
 
 
 def load_run(path: Path) -> Run:

@@ -22,7 +22,7 @@ import pytest
 
 from pytest_rltask.interrupt import Interrupts
 from pytest_rltask.isolation import check_allowed, sandbox_line, settled
-from pytest_rltask.items import TrialItems, TrialParam, params_by_id, planned, put_in_order
+from pytest_rltask.items import TrialItems, TrialParam, check_markers, params_by_id, planned, put_in_order
 from pytest_rltask.judging import Judge
 from pytest_rltask.options import Options, joined, without
 from pytest_rltask.playing import Playing
@@ -122,6 +122,7 @@ class Session:
 
     def plan(self, items: list[pytest.Item]) -> None:
         """Write down what is going to be played, before the first trial."""
+        check_markers(items)
         if self.options.audit and not self._plays_nothing:
             from pytest_rltask.audit import runs_agents_code
 
@@ -137,7 +138,7 @@ class Session:
             try:
                 trials, recorded = self._joined(items, trials)
                 self._writer = RunWriter(Path(self.header["path"]), self._writer_name, header)
-                self._hold(self._writer.path)
+                lock = self._hold(self._writer.path)
                 if self._resumption is None or self._is_checker:
                     self._writer.plan(trials)
                 self._playing = Playing(
@@ -149,6 +150,7 @@ class Session:
                     worker=self._worker,
                     since=self.since,
                     log_dir=self._log_dir,
+                    is_alive=lock.is_alive,
                 )
                 self._checked = True
                 self._interrupts.install(self._writer.path)
@@ -157,18 +159,18 @@ class Session:
                     raise pytest.UsageError(f"--resume {self._resumption.shown}: {error}") from None
                 raise pytest.UsageError(_unwritable(self.options.log_dir, str(error))) from None
 
-    def _hold(self, run_dir: Path) -> None:
+    def _hold(self, run_dir: Path) -> RunLock:
         """Keep others from going on with the run as long as this process is at it."""
         from pytest_rltask.runlock import RunLock
 
-        if self._lock is None and not self._plays_nothing:
+        if self._lock is None:
             self._lock = RunLock(run_dir, self._writer_name)
             self.config.add_cleanup(self._lock.release)
+        return self._lock
 
     def _hold_alone(self, run_dir: Path) -> None:
-        self._hold(run_dir)
-        if self._lock is not None:
-            self._lock.check_alone()
+        if not self._plays_nothing:
+            self._hold(run_dir).check_alone()
 
     @property
     def _plays_nothing(self) -> bool:
@@ -215,8 +217,8 @@ class Session:
         if run_dir is None or self._headline_shown:
             return sandbox_line(self.config, [self._audited_in])
         self._headline_shown = True
-        self._hold(run_dir)
         if not self._plays_nothing:
+            self._hold(run_dir)
             self._interrupts.install(run_dir)
             self._status = status_line(self.config, run_dir, since=self.since)
         isolated_by = sandbox_line(self.config, (trial.sandbox for trial in load_plan(run_dir)))
@@ -305,7 +307,9 @@ class Session:
         try:
             write_reports(run, summary)
         except OSError as error:
-            warnings.warn(f"the report files could not be written: {error}", stacklevel=1)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always")  # -W error would raise here, and cost the gate and the summary
+                warnings.warn(f"the report files could not be written: {error}", stacklevel=1)
         return summary
 
     def summary_lines(self, summary: Summary, width: int, *, unicode: bool, interrupted: bool) -> Iterator[Line]:

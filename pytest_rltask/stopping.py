@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -38,6 +38,7 @@ class Admission:
         stop_early: whether a task's trials end once its verdict is proven.
         max_cost: US dollars that the run may cost, with what it cost before it was resumed; None: any.
         log_dir: where earlier runs tell what trials cost.
+        is_alive: says of a process of the run, by its name, whether it is alive.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Admission:
         stop_early: bool,
         max_cost: float | None,
         log_dir: Path,
+        is_alive: Callable[[str], bool],
     ) -> None:
         self._writer = writer
         self._plan = {trial.trial_id: trial for trial in plan}
@@ -58,12 +60,7 @@ class Admission:
         self._stop_early = stop_early
         self._max_cost = max_cost
         self._earlier = EarlierRuns(log_dir, besides=writer.path)
-        self._ledger = Ledger(writer.path, since=since, is_alive=is_held)
-        self._held = writer.hold()
-
-    def close(self) -> None:
-        """Let other processes see that this one plays no more."""
-        self._held.close()
+        self._ledger = Ledger(writer.path, since=since, is_alive=is_alive)
 
     def ask(self, trial_id: str) -> NotStarted | Literal["later"] | None:
         """Let a trial start, and note that it does (None); or say why it does not."""
@@ -134,16 +131,6 @@ class Funds:
         is_known = dearest is not None
         lasts = self.spent + self.reserved + needed <= limit if is_known else not self.is_testing
         return None if lasts else LATER
-
-
-def is_held(file: Path) -> bool:
-    """Say whether the process that writes a file is alive: it holds the file as long."""
-    with file.open("rb") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 @contextlib.contextmanager

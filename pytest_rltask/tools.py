@@ -80,19 +80,36 @@ class ToolResult:
         return json.loads(self.text)
 
 
-def tool(method: _F) -> _F:
-    """Mark a method of an episode as a tool the model may call.
+@typing.overload
+def tool(method: _F, /) -> _F: ...
+
+
+@typing.overload
+def tool() -> Callable[[_F], _F]: ...
+
+
+def tool(*method: Any, **options: Any) -> Any:
+    """Mark a method of an episode as a tool the model may call; written ``@tool`` or ``@tool()``.
 
     The method's name is the tool's name, its docstring the description; parameters need type hints
     (``Annotated[float, Field(gt=0, lt=1)]`` states a range), and a Google-style ``Args:`` section describes
     them. Return a string, or anything JSON can hold. Raise :class:`ToolError` to refuse a call.
 
     Raises:
-        DefinitionError: a parameter has no type hint, cannot be passed by name, or there is no docstring.
+        DefinitionError: a parameter has no type hint, cannot be passed by name, or there is no docstring; or it is
+            given arguments.
     """
-    where = f"tool {getattr(method, '__qualname__', method)!s}"
-    if not inspect.isfunction(method):
-        raise DefinitionError(f"{where}: @tool marks a method; write `@tool` directly above `def`, without arguments")
+    if options or len(method) > 1 or not all(inspect.isfunction(one) for one in method):
+        got = ", ".join([*map(repr, method), *(f"{name}={value!r}" for name, value in options.items())])
+        raise DefinitionError(
+            f"@tool got {got}; it takes a method and nothing else: its name and docstring are what the model is told; "
+            "write `@tool` directly above `def`"
+        )
+    return _marked(*method) if method else _marked
+
+
+def _marked(method: _F) -> _F:
+    where = f"tool {method.__qualname__}"
     for parameter in _parameters(method):
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise DefinitionError(f"{where}: parameter {parameter} cannot be passed by name; write it as `name: type`")

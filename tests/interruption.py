@@ -181,7 +181,7 @@ def started(folder: Path, situation: Situation, *arguments: str) -> Iterator[Int
             begin = time.monotonic()
             yield run
             with contextlib.suppress(AssertionError):
-                wait_until(lambda: process.poll() is not None and not processes_in(folder), "the end", 30)
+                wait_until(lambda: process.poll() is not None and not processes_in(folder), "the end", 120)
             run.seconds = time.monotonic() - begin
         finally:
             run.left = [*processes_in(folder).values(), *(path.name for path in (folder / "tmp").glob("rltask-*"))]

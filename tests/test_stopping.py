@@ -51,13 +51,18 @@ def record(trial: PlannedTrial, outcome: Outcome = "passed", cost: float | None 
 
 
 class Process:
-    """A process of a run."""
+    """A process of a run, as long as it is alive."""
 
     def __init__(self, path: Path, name: str, trials: list[PlannedTrial], **options: object) -> None:
         self.writer = RunWriter(path, name, {"id": "a", "schema": 1})
+        self.life = path / f"{name} is alive"
+        self.life.touch()
         settings = {"since": "", "stop_early": False, "max_cost": None, "log_dir": path.parent}
-        self.admission = Admission(self.writer, trials, **{**settings, **options})
-        self.ask = self.admission.ask
+        settings["is_alive"] = lambda writer: (path / f"{writer} is alive").exists()
+        self.ask = Admission(self.writer, trials, **{**settings, **options}).ask
+
+    def die(self) -> None:
+        self.life.unlink()
 
 
 def never(answer: object) -> str:
@@ -89,7 +94,7 @@ def test_a_trial_whose_process_died_counts_as_spent(tmp_path: Path):
     one.ask(trials[1].trial_id)
     assert two.ask(trials[2].trial_id) == LATER
 
-    one.admission.close()  # as the system does for a process that dies
+    one.die()
 
     assert "$0.2000 is spent" in never(two.ask(trials[2].trial_id))
 
@@ -98,7 +103,7 @@ def test_what_an_earlier_invocation_left_in_flight_is_not_waited_for(tmp_path: P
     trials = plan(3)
     before = Process(tmp_path / "run", "main", trials, max_cost=1.0)
     before.ask(trials[0].trial_id)
-    before.admission.close()
+    before.die()
 
     now = Process(tmp_path / "run", "main", trials, max_cost=1.0, since="9999")
 

@@ -279,9 +279,40 @@ def test_a_tool_needs_a_docstring():
             pass
 
 
-def test_the_decorator_takes_no_arguments():
-    with pytest.raises(DefinitionError, match="write `@tool` directly above `def`"):
-        tool("read")  # type: ignore[type-var]
+def test_the_decorator_may_be_written_with_empty_parentheses():
+    class Both:
+        @tool
+        def read(self, path: str) -> None:
+            """Read."""
+
+        @tool()
+        def write(self, path: str) -> None:
+            """Write."""
+
+    read, write = tools_of(Both()).values()
+
+    assert (write.name, write.description) == ("write", "Write.")
+    assert write.input_schema == read.input_schema
+    with pytest.raises(DefinitionError, match="has no docstring"):
+
+        @tool()
+        def silent(self: Both) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "got"),
+    [
+        (("read",), {}, "'read'"),
+        ((), {"name": "read"}, "name='read'"),
+        ((Kit.train, 1), {}, "Kit.train.*, 1"),
+        ((Kit,), {}, "Kit"),
+        ((property(len),), {}, "property"),
+    ],
+)
+def test_the_decorator_takes_no_arguments(arguments: tuple[Any, ...], options: dict[str, Any], got: str):
+    said = f"@tool got .*{got}.*; it takes a method and nothing else: .*; write `@tool` directly above `def`"
+    with pytest.raises(DefinitionError, match=said):
+        tool(*arguments, **options)
 
 
 def test_a_type_hint_that_names_nothing_is_told():

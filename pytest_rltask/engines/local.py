@@ -109,7 +109,8 @@ class LocalEngine:
 
     def abort(self) -> None:
         """Cancel what is not finished, and give it a moment to clean up."""
-        waiting = [trial for trial in self._trials.values() if trial.cancel()]
+        # The last first: else a trial that waits takes the place of one that is cancelled, and is begun, maybe paid.
+        waiting = [trial for trial in reversed(self._trials.values()) if trial.cancel()]
         if waiting:
             self._wait(self._all_ended())
 

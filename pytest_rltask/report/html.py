@@ -200,7 +200,7 @@ def _legend(count: Counter[str]) -> Iterator[Html]:
     for outcome, glyph in GLYPHS.items():
         if count[outcome]:
             mark = element("span", glyph, class_=f"mark {outcome}", aria_hidden="true")
-            yield element("li", mark, f" {count[outcome]} {outcome}")
+            yield element("li", mark, f" {count[outcome]} {'not started' if outcome == 'skipped' else outcome}")
 
 
 def _counted(title: str, reasons: dict[str, int], kind: str) -> Html | None:

@@ -12,7 +12,7 @@ from pytest_rltask.record import Record
 from pytest_rltask.report.html_markup import Html, clip, element, join
 from pytest_rltask.report.summary import Row
 from pytest_rltask.report.table import cost, duration_text, tokens_text
-from pytest_rltask.report.transcript import arguments_text, result_text
+from pytest_rltask.report.transcript import arguments_text, lost_to_api, result_text
 from pytest_rltask.runlog import PlannedTrial, Run, transcript_path
 
 __all__ = ["GLYPHS", "LINE_CHARS", "TrialView", "conversations"]
@@ -120,6 +120,7 @@ def _all_facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "reason", why if len(why) > LINE_CHARS or "\n" in why else ""
     yield "trial", record.trial_id
     yield "seed", str(record.seed)
+    yield "sandbox", record.sandbox
     yield "threshold", "" if record.threshold is None else f"{record.threshold:g}"
     yield "ended by", f"{record.limit} limit".replace("_", " ") if record.limit else record.stop or "fault"
     yield "fault of", fault.kind if fault else ""
@@ -127,6 +128,7 @@ def _all_facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "tool calls", str(record.tool_calls)
     yield "tokens", tokens_text(record.usage.total) if record.usage.total else ""
     yield "seconds", ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in record.seconds.items())
+    yield "lost to the API", "; ".join(lost_to_api(record))
     yield "started", record.started
     yield "metrics", ", ".join(f"{name} {_plain(value)}" for name, value in record.metrics.items())
     yield "tried", record.tried

@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_rltask.record import Record
 
-__all__ = ["arguments_text", "render", "result_text"]
+__all__ = ["arguments_text", "lost_to_api", "render", "result_text"]
 
 
 def render(record: Record) -> str:
@@ -63,20 +63,21 @@ def _foot(record: Record) -> Iterator[str]:
     yield f"ended by: {record.limit or record.stop or 'fault'}"
     yield f"turns: {record.turns} · tool calls: {record.tool_calls} · " + _paid(record)
     yield "seconds: " + ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in record.seconds.items())
-    yield from _lost(record)
+    if lost := list(lost_to_api(record)):
+        yield "lost to the API: " + "\n  ".join(lost)
     if record.fault and record.fault.request_id:
         yield f"request id: {record.fault.request_id}"
     if record.fault and record.fault.details:
         yield record.fault.details
 
 
-def _lost(record: Record) -> Iterator[str]:
-    """Tell what the API kept the trial from: its faults, and the waits for its limits."""
+def lost_to_api(record: Record) -> Iterator[str]:
+    """Yield the time that went into faults and limits of the API, and each fault with its turn."""
     if (seconds := sum(request.lost_s for request in record.requests)) >= 0.1:
-        yield f"lost to the API: {seconds:.1f} s"
+        yield f"{seconds:.1f} s"
     for turn, request in enumerate(record.requests, start=1):
         for fault in request.faults:
-            yield f"  turn {turn}: {fault}"
+            yield f"turn {turn}: {fault}"
 
 
 def _paid(record: Record) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from pytest_rltask.tools import ToolError
 
 _DEFAULT_LIMITS = SandboxLimits()
 _CLOSE_S = 15.0
+_LOGGER = logging.getLogger(__name__)
 
 
 class Sandbox:
@@ -182,7 +184,7 @@ class Sandbox:
             self._turn.release()
         self._backend.close()
         if not already and (problems := _workspace.remove_tree(self._base)):
-            warnings.warn(f"the sandbox {self._base} could not be removed: {problems[0]}", RuntimeWarning, stacklevel=2)
+            _warn(f"the sandbox {self._base} could not be removed: {problems[0]}", stacklevel=3)
 
     def _start(self, argv: list[str], wall_s: float) -> Process:
         """Start a script, forked from the preloaded interpreter if there is one."""
@@ -211,7 +213,7 @@ class Sandbox:
                 self._end_server()
                 if not self._closed:
                     self._preload = ()
-                    warnings.warn(f"runs start without preloaded modules: {problem}", RuntimeWarning, stacklevel=4)
+                    _warn(f"runs start without preloaded modules: {problem}", stacklevel=5)
             return None
         return server
 
@@ -242,6 +244,14 @@ class Sandbox:
                 f"there are {limits.disk_files} files and folders already, or some lie too deep; delete some"
             )
         return held
+
+
+def _warn(text: str, *, stacklevel: int) -> None:
+    """Warn; where warnings are errors, log instead, since no trial shall end otherwise for it."""
+    try:
+        warnings.warn(text, RuntimeWarning, stacklevel=stacklevel)
+    except RuntimeWarning:
+        _LOGGER.warning(text)
 
 
 def _is_text(argument: str) -> bool:

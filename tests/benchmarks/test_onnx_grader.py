@@ -189,7 +189,7 @@ def test_a_flood_of_output_takes_no_time(text: str) -> None:
     begin = time.process_time()
     printed_accuracies([flood])
 
-    assert time.process_time() - begin < 2
+    assert time.process_time() - begin < 60  # in square time it would be hours
 
 
 def test_a_printed_number_without_bounds_stays_a_number() -> None:

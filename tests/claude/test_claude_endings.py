@@ -242,7 +242,7 @@ def test_a_reply_that_does_not_come_in_time_is_no_failure_of_the_model(desk: Tri
     assert record.fault
     assert record.fault.kind == "api"
     assert record.fault.message.startswith("no reply in time; no time is left in the trial")
-    assert 0.35 < record.seconds["total"] < time.monotonic() - begin < 5
+    assert 0.35 < record.seconds["total"] < time.monotonic() - begin < 60
     assert played.requests[-1].answered == "client left"
     assert played.events == ["close"]
 

@@ -233,7 +233,7 @@ def test_a_wait_longer_than_the_trial_has_left_is_not_begun(desk: TrialPlayer, h
         r"; it asks to wait (\d,\d\d\d|inf) s, and the trial has 9[56]\d s left \(--trial-timeout\)$", fault.message
     )
     assert len(played.requests) == 1
-    assert played.record.seconds["total"] < 5
+    assert played.record.seconds["total"] < 60
 
 
 @pytest.mark.parametrize("retry_after", ["nan", "-5", "soon", "", "Wed, 21 Oct 2015 07:28:00 GMT"])

@@ -11,7 +11,7 @@ from pytest_rltask.runlog import load_run
 from tests.conftest import Suite
 from tests.interruption import SITUATIONS, Interrupted, started
 
-WITHIN_S = 25.0
+WITHIN_S = 100.0
 """A guard against hanging, not a measurement: that is `make bench-interrupt`."""
 
 ALONE, WORKERS = (), ("-n", "2")
@@ -95,7 +95,7 @@ def test_whoever_insists_is_heard(suite: Suite):
         def hangs():
             yield
             os.kill(os.getpid(), signal.SIGINT)
-            threading.Event().wait(60)
+            threading.Event().wait(600)
         """
     )
 

@@ -302,3 +302,23 @@ def test_the_command_that_reproduces_names_the_log_dir_as_one_word(suite: Suite)
 
     result.stdout.re_match_lines([r"rltask: pytest .*--log-dir=elsewhere .*"])
     assert "--log-dir elsewhere" not in result.stdout.str()
+
+
+NO_REPORTS = """
+import pathlib, pytest
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish():
+    for run_dir in pathlib.Path("logs").glob("run_*"):
+        (run_dir / "report.html").mkdir()
+"""
+
+
+@pytest.mark.parametrize("filters", [(), ("-W", "error")])
+def test_reports_that_cannot_be_written_are_told_and_change_nothing(suite: Suite, filters: tuple[str, ...]):
+    suite.write(conftest=NO_REPORTS)
+
+    result = suite.run("--runs", "4", *filters)
+
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["*the report files could not be written: *report.html*"])
+    result.assert_outcomes(passed=1, warnings=1)

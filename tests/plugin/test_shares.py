@@ -22,7 +22,7 @@ import pytest
 from pytest_rltask import Episode, Grade, Task, call, tool
 
 async def until(true):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end, "it never came"
         await asyncio.sleep(0.01)
@@ -188,7 +188,7 @@ def test_ordinary_tests_are_spread_one_by_one_beside_trials(pytester: pytest.Pyt
             @pytest.mark.parametrize("number", range(4))
             def test_plain(number):
                 pathlib.Path(f"plain-{number}").touch()
-                end = time.monotonic() + 20
+                end = time.monotonic() + 60
                 while MEET and number < 2 and len(list(pathlib.Path().glob("plain-[01]"))) < 2:
                     assert time.monotonic() < end
             """.replace("MEET", str(before))
@@ -426,24 +426,56 @@ def test_where_no_worker_is_restarted_the_run_ends_and_is_not_green(
 # ---- an early end ----
 
 
+# The controller tells when it has heard of a failure; cleaning up may take its time.
+TELLS = """
+import pathlib
+from pytest_rltask.engines import local
+
+class Tells:
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            pathlib.Path("told").touch()
+
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        local.CLEANUP_S = 60.0
+    else:
+        config.pluginmanager.register(Tells())
+"""
+
+
 def test_a_run_that_is_stopped_plays_no_whole_share(pytester: pytest.Pytester):
     suite = Meeting(pytester, "-n", "2")
 
-    result = suite.play(
+    # While run 1 fails on one worker, the other is at its first item, and holds the second.
+    suite.write(conftest=TELLS)
+    suite.write(
+        test_meet="""
+        from meet import *
+        async def meeting(episode):
+            if episode.run == 1:
+                await until(lambda: here("here-*-0"))
+                raise ValueError("a bug of the task")
+            await until(pathlib.Path("told").exists)
+            if episode.run >= 8:
+                await asyncio.sleep(60)  # it is cancelled before
+        @pytest.mark.rltask(task=Meet(meeting))
+        def test_meet(trial):
+            pathlib.Path(f"met/item-{trial.record.run}").touch()
         """
-async def meeting(episode):
-    if episode.run == 1:
-        raise ValueError("a bug of the task")
-    if episode.run >= 8:
-        await until(lambda: False)  # it is cancelled
-""",
-        *("-x", "--runs", "40", "--concurrency", "4"),
     )
+    result = suite.run("-x", "--runs", "40", "--concurrency", "4", model="policy:meets")
 
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    assert result.duration < 15
+    item, here, done = (
+        {path.name.split("-")[-1] for path in Path("met").glob(f"{it}-*")} for it in ("item", "here", "done")
+    )
+    assert item == {"0", "2"}, "it plays the two items that it holds"
+    assert set(suite.count("started")) <= set(range(16)), "four in flight each, after four that ended"
     assert max(suite.count("started").values()) == 1
-    assert len(suite.lines("trial")) <= 8
+    assert 1 in suite.count("trial")
+    assert set(suite.count("trial")) <= set(range(8))
+    assert here <= done, "those in flight are cancelled, which closes their episodes"
 
 
 @pytest.mark.parametrize("whom", ["os.kill(os.getppid(), signal.SIGINT)", "os.killpg(os.getpgrp(), signal.SIGINT)"])
@@ -464,7 +496,7 @@ async def meeting(episode):
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
-    out, _ = process.communicate(timeout=18)  # a meeting would last longer
+    out, _ = process.communicate(timeout=50)  # a meeting would last longer
 
     assert process.returncode == pytest.ExitCode.INTERRUPTED, out.decode()
     assert suite.count("started") == once(*range(4))

@@ -109,6 +109,36 @@ def test_a_marker_that_cannot_be_used(suite: Suite, marker: str, argument: str, 
     assert_usage_error(suite.run(), said)
 
 
+def test_the_marker_on_a_method_of_a_test_case(any_suite: Suite):
+    any_suite.write(
+        test_sum=HEAD
+        + """
+import unittest
+@pytest.mark.rltask(task=Sum())
+class TestSum(unittest.TestCase):
+    def test_sum(self): pass
+"""
+    )
+
+    assert_usage_error(
+        any_suite.run(),
+        "test_sum.py::TestSum::test_sum has the marker rltask, but",
+        "pytest gives methods of a unittest.TestCase no fixtures",
+        "write a function, `def test_sum(trial):`",
+    )
+
+
+def test_a_marker_that_comes_too_late(suite: Suite):
+    suite.write(
+        test_sum="def test_sum(): pass\n",
+        conftest="def pytest_collection_modifyitems(items): items[0].add_marker('rltask')\n",
+    )
+
+    assert_usage_error(
+        suite.run(), "test_sum.py::test_sum got the marker rltask after it was collected", "write it above the function"
+    )
+
+
 def test_two_tests_whose_tasks_share_a_name(any_suite: Suite):
     any_suite.write(test_twice=MARKED.format(marker="task=Sum()", argument="trial"))
 

@@ -19,7 +19,7 @@ from pytest_rltask.report.html_charts import score_plot
 from pytest_rltask.report.html_markup import clip, element
 from pytest_rltask.report.summary import summarise
 from pytest_rltask.report.table import COLUMNS, cells
-from pytest_rltask.runlog import PlannedTrial, Run
+from pytest_rltask.runlog import NotStarted, PlannedTrial, Run
 from pytest_rltask.verdict import Gate
 from tests.conftest import Suite
 
@@ -172,6 +172,56 @@ def test_the_headline_says_whether_the_gate_holds_and_names_the_worst(mixed: Run
     assert text_of(page.find(".//header")).count("the observed pass rate must lie in the band, both ends included") == 1
     assert text_of(page.find(".//header/pre")) == "pytest --runs 20 'a b'"
     assert text_of(page.find(".//time")) == "2026-01-02 03:04 UTC"
+
+
+def test_what_a_trial_lost_to_the_api_stands_beside_its_seconds(tmp_path: Path):
+    trials = plan("sums", "claude-haiku-4-5-20251001", 3)
+    faults = ("HTTP 529: overloaded", "no reply within 60 s")
+    waited = RequestLog("req", "", "end_turn", Usage(1000, 200), 0.0123, 70.0, lost_s=61.25, faults=faults)
+    quick = RequestLog("req", "", "end_turn", Usage(1000, 200), 0.0123, 1.5, lost_s=0.0004)
+    requests = [[quick, waited], [waited, waited], [quick]]
+    records = {
+        trial.trial_id: record(trial, "passed", 1.0, requests=asked)
+        for trial, asked in zip(trials, requests, strict=True)
+    }
+    header = {"schema": 1, "id": "a", "created": "", "command": "pytest", "gate": "point"}
+
+    page = tree(written(Run(tmp_path, header, trials, records)))
+
+    facts = [
+        dict(zip(map(text_of, body.iter("dt")), map(text_of, body.iter("dd")), strict=True))
+        for body in by_class(page, "body")
+    ]
+    assert facts[0]["lost to the API"] == "61.3 s; turn 2: HTTP 529: overloaded; turn 2: no reply within 60 s"
+    assert facts[1]["lost to the API"].startswith("122.5 s; turn 1: HTTP 529")
+    assert "lost to the API" not in facts[2]
+    assert list(facts[0]).index("lost to the API") == list(facts[0]).index("seconds") + 1
+
+
+def test_a_trial_says_what_isolated_its_code(tmp_path: Path):
+    trials = plan("sums", "policy:solver", 2)
+    records = {
+        trial.trial_id: record(trial, "passed", 1.0, sandbox=sandbox)
+        for trial, sandbox in zip(trials, ("none", ""), strict=True)
+    }
+    header = {"schema": 1, "id": "a", "created": "", "command": "pytest", "gate": "point"}
+
+    page = tree(written(Run(tmp_path, header, trials, records)))
+
+    said = [text_of(fact) for body in by_class(page, "body") for fact in body.iter("dl")]
+    assert ["sandboxnone" in facts for facts in said] == [True, False]
+
+
+def test_trials_that_were_not_started_are_called_that(tmp_path: Path):
+    trials = plan("sums", "policy:solver", 6)
+    records = {trial.trial_id: record(trial, "passed", 1.0) for trial in trials[:5]}
+    header = {"schema": 1, "id": "a", "created": "", "command": "pytest", "gate": "point"}
+    skipped = {trials[5].trial_id: NotStarted("cost", "--max-cost 1: $1.00 is spent")}
+
+    page = tree(written(Run(tmp_path, header, trials, records, not_started=skipped)))
+
+    (legend,) = by_class(page, "legend")
+    assert [text_of(entry) for entry in legend.iter("li")] == ["✓ 5 passed", "» 1 not started"]
 
 
 def test_a_gate_that_holds_is_said_to_hold(mixed: Run):

@@ -15,7 +15,8 @@ from pytest_rltask.sandbox._disk import usage
 from pytest_rltask.tools import ToolError
 
 MB = 2**20
-PROMPT_S = 8.0
+PROMPT_S = 30.0
+"""A guard against hanging: what is cut short would sleep for twice as long."""
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 

@@ -404,6 +404,16 @@ def test_modules_that_cannot_be_imported_are_left_to_the_script() -> None:
     assert (first.stdout, second.stdout) == ("it ran\n", "it ran\n")
 
 
+@pytest.mark.filterwarnings("error")
+def test_where_warnings_are_errors_a_run_is_not_lost_to_one(caplog: pytest.LogCaptureFixture) -> None:
+    with Sandbox(preload=["missing_module"]) as sandbox:
+        sandbox.write_file("script.py", "print('it ran')")
+
+        assert sandbox.run_python("script.py").stdout == "it ran\n"
+
+    assert "without preloaded modules" in caplog.text
+
+
 def test_a_module_that_starts_threads_is_not_preloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "pytest_rltask.sandbox._sandbox._environment",
