@@ -1,7 +1,8 @@
 """The first process of a sandbox's container (``_docker``): starts watchers in there, as pytest asks for them.
 
 It connects to a socket of pytest's, over which each request comes with the descriptors that the watcher shall have.
-When pytest hangs up, or dies, it kills everything in the container and ends, and the container with it.
+When pytest hangs up or dies, or a watcher is killed, it kills everything in the container and ends, and the container
+with it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import fcntl
 import json
 import os
 import resource
+import select
 import signal
 import socket
 from collections.abc import Sequence
 
 from pytest_rltask.sandbox import _launcher
 
+PYTEST, WATCHER = b"p", b"w"
+"""The messages: with a descriptor of pytest's process, and with what a watcher shall have."""
 _MOST_FDS = 16
 
 
@@ -27,21 +31,68 @@ def contain(path: str) -> None:
     """
     if os.getpid() != 1:
         raise RuntimeError("this is not the first process of a container")
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever dies need not be collected
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # descriptors keep the numbers that they have outside
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as control:
         control.connect(path)
-        while True:
+        try:
+            _serve(control)
+        finally:
+            _kill_all()
+
+
+def _serve(control: socket.socket) -> None:
+    ended, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    signal.set_wakeup_fd(wakes)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    poller = select.poll()
+    for source in (control, ended):
+        poller.register(source, select.POLLIN)
+    watchers: set[int] = set()
+    while True:
+        ready = {fd for fd, _ in poller.poll()}
+        if ended in ready:
+            os.read(ended, 4096)
+            if _lost(watchers):
+                return  # what it watched may live
+        if control.fileno() in ready:
             message, fds, _, _ = socket.recv_fds(control, 1, _MOST_FDS, socket.MSG_CMSG_CLOEXEC)
-            if not message:
-                break
-            if os.fork() == 0:
-                control.close()
-                _become_watcher(*fds)
-            for fd in fds:
-                os.close(fd)
-        _kill_all()
+            if message == PYTEST:
+                poller.register(fds[0], select.POLLIN)
+            elif message == WATCHER:
+                watchers.add(_started(control, fds))
+            else:
+                return
+        elif ready != {ended}:
+            return  # pytest is dead; one that it forked may still hold the socket
+
+
+def _lost(watchers: set[int]) -> bool:
+    """Collect the dead, and say whether a watcher among them was killed."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if pid == 0:
+            return False
+        if pid in watchers and os.WIFSIGNALED(status):
+            return True
+        watchers.discard(pid)
+
+
+def _started(control: socket.socket, fds: Sequence[int]) -> int:
+    """Start a watcher, and return its process."""
+    pid = os.fork()
+    if pid == 0:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        control.close()
+        _become_watcher(*fds)
+    for fd in fds:
+        os.close(fd)
+    return pid
 
 
 def _become_watcher(request: int, alive: int, *given: int) -> None:
@@ -55,7 +106,6 @@ def _become_watcher(request: int, alive: int, *given: int) -> None:
     try:
         with open(request, "rb") as file:
             wanted = json.load(file)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         _place([alive, *given], wanted["fds"])
         os.chdir(wanted["cwd"])

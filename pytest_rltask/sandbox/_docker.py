@@ -15,16 +15,18 @@ import functools
 import hashlib
 import io
 import json
+import math
 import os
+import re
 import select
 import shutil
 import socket
 import subprocess
 import sys
 import tarfile
-import tempfile
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,9 +34,10 @@ from pathlib import Path
 from pytest_rltask.sandbox import _seccomp
 from pytest_rltask.sandbox._backend import SCRATCH, WORK, WatcherProcess
 from pytest_rltask.sandbox._confinement import confined
+from pytest_rltask.sandbox._container import PYTEST, WATCHER
 from pytest_rltask.sandbox._own_user import PASSWD, fresh_user, hand_over, write_passwd
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits
-from pytest_rltask.sandbox._view import view_of_python
+from pytest_rltask.sandbox._view import View, is_inside, view_of_python
 
 _REPOSITORY = "pytest-rltask-sandbox"
 _PROGRAMS = "/rltask"
@@ -45,11 +48,12 @@ _MEETING, _SOCKET = "/run/rltask", "socket"
 _CONTAIN = f"import sys; sys.path.insert(0, {_PROGRAMS!r})\nfrom pytest_rltask.sandbox._container import contain"
 _CAPABILITIES = ("SETUID", "SETGID", "SETPCAP", "KILL", "DAC_READ_SEARCH", "SYS_PTRACE")
 """What the watcher needs to let go of its rights, and to count and kill what another user has; the agent gets none."""
-_TMP_BYTES, _SHARED_MEMORY_BYTES = 64 * 2**20, 256 * 2**20
-_OWN_BYTES, _OWN_PROCESSES = 128 * 2**20, 8
-"""What the container's own processes may take."""
+_TEMPORARY = {"/tmp": ("exec", 64 * 2**20), "/dev/shm": ("noexec", 256 * 2**20)}
+_INODES = 16384
+"""Folders in memory, with their sizes in bytes; an inode takes memory too, which is no process's."""
+_OWN_PROCESSES = 8
 _DOOR = "door"
-_CALL_S, _START_S, _END_S, _LOOK_S = 60.0, 30.0, 10.0, 0.5
+_RUN_S, _CALL_S, _START_S, _END_S, _LOOK_S = 60.0, 20.0, 30.0, 10.0, 0.5
 
 
 class Docker:
@@ -63,6 +67,8 @@ class Docker:
     confirms = True
 
     def __init__(self) -> None:
+        if sys.platform != "linux":
+            raise SandboxError("its containers share no kernel with this machine, which is not Linux")
         self._image = _image()
         self.owner = fresh_user()
         self._uid = os.getuid() if self.owner is None else self.owner
@@ -118,31 +124,48 @@ class Docker:
             self._container.end()
 
     def _options(self) -> list[str]:
-        limits = self._limits
-        memory = limits.memory_bytes + _TMP_BYTES + _SHARED_MEMORY_BYTES + _OWN_BYTES
+        # No limit on memory: a container that is out of it may lose its watcher, and with it the agent's guilt.
+        processes = 4 * math.ceil(self._limits.processes) + _OWN_PROCESSES
         return [
-            *("--network", "none", "--ipc", "private", "--hostname", "sandbox", "--read-only", "--user", "0:0"),
+            *("--network", "none", "--ipc", "none", "--hostname", "sandbox", "--read-only", "--user", "0:0"),
             *("--cap-drop", "ALL", *(word for name in _CAPABILITIES for word in ("--cap-add", name))),
             *("--security-opt", "no-new-privileges", "--security-opt", "label=disable"),
-            # Behind the watcher's own limits, for what happens between two looks of it.
-            *("--pids-limit", str(4 * limits.processes + _OWN_PROCESSES)),
-            *("--memory", str(memory), "--memory-swap", str(memory), "--shm-size", str(_SHARED_MEMORY_BYTES)),
-            *("--tmpfs", f"/tmp:rw,exec,nosuid,nodev,mode=1777,size={_TMP_BYTES}"),
+            *("--pids-limit", str(processes)),  # behind the watcher's own limit, for what happens between two looks
+            *("--dns", "127.0.0.1"),  # not the machine's, of which the container would be told
             *_mounts(self._base),
         ]
 
 
 def _mounts(base: Path) -> Iterator[str]:
     """Yield the options that build the agent's file system."""
+    for path, (programs, size) in _TEMPORARY.items():
+        yield from ("--tmpfs", f"{path}:rw,{programs},nosuid,nodev,mode=1777,size={size},nr_inodes={_INODES}")
     view = view_of_python()
-    for path in view.readable:
+    # Before Docker 25 what is mounted below a read-only mount can be written to, unless it is mounted by itself.
+    for path in (*view.readable, *(point for point in _mount_points() if _shows(view, point))):
         yield from _mount("bind", path, path, "readonly")
-    for path in view.hidden:
+    for path in (*view.hidden, "/dev/mqueue"):
         yield from _mount("tmpfs", None, path, "tmpfs-mode=0755", "tmpfs-size=4096")
     yield from _mount("bind", str(base / PASSWD), "/etc/passwd", "readonly")
     yield from _mount("bind", str(base / _DOOR), _MEETING, "readonly")
     for name in (WORK, SCRATCH):
         yield from _mount("bind", str(base / name), str(base / name))
+
+
+def _mount_points() -> set[str]:
+    """Return where something is mounted on this machine."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        fields = [line.split(" ")[4] for line in file]
+    return {re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field) for field in fields}
+
+
+def _shows(view: View, path: str) -> bool:
+    """Say whether a path lies below one that the agent may read, and not in a hidden one."""
+    return (
+        path not in view.readable
+        and any(is_inside(path, folder) for folder in view.readable)
+        and not any(is_inside(path, folder) for folder in view.hidden)
+    )
 
 
 def _mount(kind: str, source: str | None, target: str, *more: str) -> tuple[str, str]:
@@ -163,26 +186,37 @@ class _Container:
     def __init__(self, options: Sequence[str], image: str, door: Path) -> None:
         command = [sys.executable, "-I", "-S", "-c", f"{_CONTAIN}\ncontain('{_MEETING}/{_SOCKET}')"]
         self._lock, self._is_over = threading.Lock(), False
-        with _listening(door) as listener:
-            self._id = _docker(
-                "run", "--detach", "--rm", "--pull", "never", "--label", _REPOSITORY, *options, image, *command
-            )
-            self._control = self._accepted(listener)
+        self._name = f"{_REPOSITORY}-{uuid.uuid4().hex}"
+        named = ("--name", self._name, "--label", _REPOSITORY)
+        try:
+            with _listening(door) as listener:
+                _docker("run", "--detach", "--rm", "--pull", "never", *named, *options, image, *command, wait_s=_RUN_S)
+                self._control = self._accepted(listener)
+            with contextlib.suppress(AttributeError, OSError):  # Linux before 5.3 has none; then the socket must do
+                ourselves = os.pidfd_open(os.getpid())
+                try:
+                    socket.send_fds(self._control, [PYTEST], [ourselves])
+                finally:
+                    os.close(ourselves)
+        except BaseException:
+            self._remove()
+            raise
 
     def start(self, wanted: Mapping[str, object], fds: Sequence[int]) -> WatcherProcess:
         """Start a watcher in it; for ``wanted`` see ``_container``."""
         watched, alive = os.pipe()
         process = _Contained(watched, self)
-        with tempfile.TemporaryFile() as request:
-            request.write(json.dumps(wanted).encode())
-            request.seek(0)
-            try:
-                socket.send_fds(self._control, [b"1"], [request.fileno(), alive, *fds])
-            except OSError as error:
-                self.end()
-                raise SandboxError(f"the sandbox's container is gone: {error}") from error
-            finally:
-                os.close(alive)
+        try:
+            with open(os.memfd_create(_REPOSITORY), "wb") as request:  # not on a disk, which an agent may have filled
+                request.write(json.dumps(wanted).encode())
+                request.flush()
+                os.lseek(request.fileno(), 0, os.SEEK_SET)
+                socket.send_fds(self._control, [WATCHER], [request.fileno(), alive, *fds])
+        except OSError as error:
+            self.end()
+            raise SandboxError(f"the sandbox's container is gone: {error}") from error
+        finally:
+            os.close(alive)
         return process
 
     @property
@@ -201,8 +235,7 @@ class _Container:
                 self._control.settimeout(_END_S)
                 if self._control.recv(1) == b"":
                     return
-            with contextlib.suppress(SandboxError):
-                _docker("rm", "--force", self._id)
+            self._remove()
 
     def _accepted(self, listener: socket.socket) -> socket.socket:
         """Wait for the container's first process to connect."""
@@ -212,16 +245,18 @@ class _Container:
             if _has_news(listener, _LOOK_S):
                 return listener.accept()[0]
             is_running = self._runs()
-        with contextlib.suppress(SandboxError):
-            _docker("rm", "--force", self._id)
         raise SandboxError(
             "its container does not reach us: the daemon must run on this machine itself, without a virtual machine"
         )
 
     def _runs(self) -> bool:
         with contextlib.suppress(SandboxError):
-            return _docker("inspect", "--format", "{{.State.Running}}", self._id) == "true"
+            return _docker("inspect", "--format", "{{.State.Running}}", self._name) == "true"
         return False
+
+    def _remove(self) -> None:
+        with contextlib.suppress(SandboxError):
+            _docker("rm", "--force", self._name)
 
 
 class _Contained:
@@ -253,10 +288,12 @@ def _listening(door: Path) -> Iterator[socket.socket]:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(path)
-            os.chmod(path, 0o666)  # root in the container has no right to write to what is another's
-            listener.listen(1)
-            yield listener
-            os.unlink(path)
+            try:
+                os.chmod(path, 0o666)  # root in the container has no right to write to what is another's
+                listener.listen(1)
+                yield listener
+            finally:
+                os.unlink(path)
     finally:
         os.close(folder)
 
@@ -269,8 +306,9 @@ def _image() -> str:
         SandboxError: there is no Docker, or none that could isolate.
     """
     said = _docker("info", "--format", "{{.OSType}} {{.SecurityOptions}}")
-    if not said.startswith("linux"):
-        raise SandboxError(f"its daemon runs {said.split()[0]} containers, not Linux's")
+    system = said.partition(" ")[0]
+    if system != "linux":
+        raise SandboxError(f"its daemon says {system!r} when asked for its system, not 'linux'")
     if "name=rootless" in said or "name=userns" in said:
         raise SandboxError("its daemon maps users (rootless or userns-remap), and the agent could not own its files")
     content = _content()
@@ -288,6 +326,9 @@ def _content() -> bytes:
             entry = tarfile.TarInfo(path.lstrip("/"))
             entry.type, entry.linkname = tarfile.SYMTYPE, real
             tar.addfile(entry)
+        temporary = tarfile.TarInfo("tmp")  # else it would have the mode that Docker gives a mount's missing folder
+        temporary.type, temporary.mode = tarfile.DIRTYPE, 0o1777
+        tar.addfile(temporary)
         package = f"{_PROGRAMS}/pytest_rltask/sandbox"
         for folder in (_PROGRAMS, f"{_PROGRAMS}/pytest_rltask", package):
             entry = tarfile.TarInfo(folder.lstrip("/"))
@@ -303,7 +344,7 @@ def _content() -> bytes:
     return archive.getvalue()
 
 
-def _docker(*words: str, given: bytes | None = None) -> str:
+def _docker(*words: str, given: bytes = b"", wait_s: float = _CALL_S) -> str:
     """Run a command of the client, and return what it prints.
 
     Raises:
@@ -312,19 +353,24 @@ def _docker(*words: str, given: bytes | None = None) -> str:
     program = shutil.which("docker")
     if program is None:
         raise SandboxError("docker is not installed")
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
-            [program, *words],
-            input=given or b"",
-            capture_output=True,
-            check=False,
-            timeout=_CALL_S,
-            start_new_session=True,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        with subprocess.Popen(
+            [program, *words], stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        ) as client:
+            try:
+                told, complaint = client.communicate(given, timeout=wait_s)
+            except BaseException:
+                with contextlib.suppress(subprocess.TimeoutExpired):  # killed in between it leaves half a container
+                    client.wait(_LOOK_S)
+                client.kill()
+                raise
+    except subprocess.TimeoutExpired:
+        raise SandboxError(f"docker {words[0]} did not end within {wait_s:g} s") from None
+    except OSError as error:
         raise SandboxError(f"docker {words[0]}: {error}") from error
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        said = [line for line in lines if not line.startswith(("See 'docker", "Run 'docker"))]
-        raise SandboxError(said[-1].strip()[:300] if said else f"docker {words[0]} failed")
-    return done.stdout.decode("utf-8", "replace").strip()
+    if client.returncode != 0:
+        lines = complaint.decode("utf-8", "replace").splitlines()
+        said = [line.strip() for line in lines if line.strip() and not line.startswith(("See 'docker", "Run 'docker"))]
+        raise SandboxError(said[-1][:300] if said else f"docker {words[0]} failed")
+    return told.decode("utf-8", "replace").strip()

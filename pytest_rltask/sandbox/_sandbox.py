@@ -56,7 +56,8 @@ class Sandbox:
         Args:
             limits: What one run may use.
             prefix: How the directory's name begins.
-            backend: What isolates it: ``bwrap``, ``landlock``, ``none``, or ``auto`` for the first that works.
+            backend: What isolates it: ``bwrap``, ``landlock``, ``docker``, ``none``, or ``auto`` for the first that
+                works.
                 By default what ``--sandbox`` of the surrounding run says, and ``auto`` outside a run.
             preload: Modules that scripts will import, such as ``torch``: they are imported once, by an interpreter of
                 this sandbox that is forked for each run (on Linux; elsewhere each run starts afresh). It starts when

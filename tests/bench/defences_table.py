@@ -345,6 +345,26 @@ ISOLATION = (
         (f"{DOCKER}test_it_reaches_neither_the_watcher_nor_the_network[stand-in]",),
     ),
     Defence(
+        "docker: what a killed watcher leaves is killed",
+        ((f"{BOX}_container.py", "        if pid in watchers and os.WIFSIGNALED(status):\n", "        if False:\n"),),
+        (f"{DOCKER}test_an_agent_whose_watcher_is_killed_does_not_live_on[stand-in]",),
+    ),
+    Defence(
+        "docker: it dies with pytest, not with who holds its socket",
+        ((f"{BOX}_container.py", "        elif ready != {ended}:\n", "        elif False:\n"),),
+        (f"{DOCKER}test_it_is_gone_when_pytest_is_killed_though_a_child_of_it_lives[stand-in]",),
+    ),
+    Defence(
+        "docker: what is mounted below a read-only mount is read-only",
+        ((f"{BOX}_docker.py", "        path not in view.readable\n        and any", "        False\n        and any"),),
+        (f"{DOCKER}test_what_is_mounted_below_the_packages_is_read_only_too",),
+    ),
+    Defence(
+        "bwrap: files in its own /tmp and /dev/shm",
+        ((f"{BOX}_disk.py", " or _in_private_memory(pids) > limits.disk_files", ""),),
+        (f"{PROBES}test_the_number_of_temporary_files_is_bounded[bwrap]",),
+    ),
+    Defence(
         "docker: the agent is not root",
         ((f"{BOX}_docker.py", "            uid=self._uid,\n", "            uid=None,\n"),),
         (f"{DOCKER}test_it_runs_with_our_interpreter_and_packages_alone_in_its_folder[stand-in]",),

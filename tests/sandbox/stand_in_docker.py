@@ -18,7 +18,7 @@ from pathlib import Path
 
 STATE = Path(__file__).parent / "state"
 WITH_VALUE = ("--network", "--ipc", "--hostname", "--user", "--cap-drop", "--cap-add", "--security-opt", "--pids-limit")
-WITH_VALUE += ("--memory", "--memory-swap", "--shm-size", "--tmpfs", "--mount", "--label", "--pull")
+WITH_VALUE += ("--memory", "--memory-swap", "--shm-size", "--tmpfs", "--mount", "--label", "--pull", "--name", "--dns")
 
 
 def main(command: str, *words: str) -> None:
@@ -33,9 +33,10 @@ def main(command: str, *words: str) -> None:
     elif command == "run":
         say(str(start(words)))
     elif command == "inspect":
-        say("true" if Path(f"/proc/{words[-1]}").exists() else "false")
+        say("true" if Path("/proc", container(words[-1]).read_text()).exists() else "false")
     elif command == "rm":
-        for child in Path(f"/proc/{words[-1]}/task/{words[-1]}/children").read_text().split():
+        pid = container(words[-1]).read_text()
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             os.kill(int(child), signal.SIGKILL)
     else:
         sys.exit(f"no stand-in for docker {command}")
@@ -49,8 +50,13 @@ def image(name: str) -> Path:
     return STATE / name
 
 
+def container(name: str) -> Path:
+    """Return the file that holds the process of a container."""
+    return STATE / f"{name}.pid"
+
+
 def start(words: Sequence[str]) -> int:
-    """Start a container, and return its process as its id."""
+    """Start a container, and return its process."""
     options, rest = [], list(words)
     while rest[0].startswith("--"):
         name = rest.pop(0)
@@ -62,7 +68,7 @@ def start(words: Sequence[str]) -> int:
         *("--unshare-pid", "--as-pid-1", "--unshare-ipc", "--unshare-uts", "--clearenv"),
         *(["--unshare-net"] if ("--network", "none") in options else []),
         *("--cap-drop", "ALL", *capabilities, "--proc", "/proc", "--dev", "/dev", "--ro-bind", "/sys", "/sys"),
-        *("--perms", "1777", "--tmpfs", "/tmp"),
+        *(word for path in ("/tmp", "/dev/shm") for word in ("--perms", "1777", "--tmpfs", path)),
         *(word for path in sorted(root.rglob("*")) if path.is_symlink() for word in link(path, root)),
         *(*folders("/rltask"), "--ro-bind", str(root / "rltask"), "/rltask"),
         *(word for option in sorted(mounts, key=lambda option: option["target"]) for word in bound(option)),
@@ -73,6 +79,7 @@ def start(words: Sequence[str]) -> int:
         **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL),  # type: ignore[call-overload]
         start_new_session=True,
     )
+    container(dict(options)["--name"]).write_text(str(bwrap.pid))
     return int(bwrap.pid)
 
 

@@ -22,8 +22,9 @@ from textwrap import dedent
 
 import pytest
 
-from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, _choice, _docker, resolve_backend
+from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, _choice, _docker, _view, resolve_backend
 from tests.sandbox import stand_in_docker
+from tests.sandbox.probes import processes_with
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the container shares our kernel")
 
@@ -87,8 +88,8 @@ def container(sandbox: Sandbox) -> _docker._Container:
 
 def is_there(container: _docker._Container) -> bool:
     try:
-        return _docker._docker("inspect", "--format", "{{.State.Running}}", container._id) == "true"
-    except SandboxError:
+        return container._runs()
+    except OSError:
         return False
 
 
@@ -203,6 +204,56 @@ def test_it_reaches_neither_the_watcher_nor_the_network(sandbox: Sandbox) -> Non
     assert network == "ConnectionRefusedError"
 
 
+def test_temporary_folders_can_be_written_to(sandbox: Sandbox) -> None:
+    said = run(
+        sandbox,
+        """
+        import multiprocessing
+        for folder in ("/tmp", "/dev/shm"):
+            with open(f"{folder}/mine", "w") as file:
+                file.write("x")
+        multiprocessing.Lock().acquire()
+        print("done")
+        """,
+    )
+
+    assert said == "done\n"
+
+
+def test_what_is_mounted_below_the_packages_is_read_only_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = _view.View(readable=("/usr/lib", "/opt/env"), hidden=("/opt/env/lib/ours",), aliases=())
+    points = {"/", "/usr", "/usr/lib", "/usr/lib/a volume", "/opt/env/lib/ours/volume", "/opt/environment"}
+    monkeypatch.setattr(_docker, "view_of_python", lambda: view)
+    monkeypatch.setattr(_docker, "_mount_points", lambda: points)
+
+    read_only = [
+        word for word in _docker._mounts(Path("/base")) if word.startswith("type=bind") and "/base" not in word
+    ]
+
+    assert [word.split(",")[1] for word in read_only] == [
+        "source=/usr/lib",
+        "source=/opt/env",
+        "source=/usr/lib/a volume",
+    ]
+    assert all(word.endswith(",readonly") for word in read_only)
+
+
+def test_mount_points_are_read_whatever_their_names(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    folder = tmp_path / "a b\\c"
+    folder.mkdir()
+    code = "from pytest_rltask.sandbox import _docker; import sys; print(sys.argv[1] in _docker._mount_points())"
+    script = 'mount -t tmpfs none "$1" && exec "$0" -c "$2" "$1"'
+    command = ["unshare", "--mount", "sh", "-c", script, sys.executable, str(folder), code]
+
+    seen = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    if "mount" in seen.stderr or "unshare" in seen.stderr:
+        pytest.skip(seen.stderr)
+    assert seen.stdout == "True\n"
+
+
 # How long a container is there
 
 
@@ -246,7 +297,7 @@ def test_it_is_gone_when_pytest_is_killed(docker: None, tmp_path: Path) -> None:
         sandbox = Sandbox(backend="docker")
         sandbox.write_file("script.py", "")
         sandbox.run_python("script.py")
-        print(sandbox._backend._container._id, flush=True)
+        print(sandbox._backend._container._name, flush=True)
         sandbox.write_file("script.py", "while True: pass")
         sandbox.run_python("script.py")
     """
@@ -258,7 +309,7 @@ def test_it_is_gone_when_pytest_is_killed(docker: None, tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         it = _docker._Container.__new__(_docker._Container)
-        it._id = process.stdout.readline().strip()
+        it._name = process.stdout.readline().strip()
         assert is_there(it)
 
         process.kill()
@@ -280,11 +331,107 @@ def test_a_container_that_dies_under_a_run_is_our_fault_and_the_next_run_gets_an
     thread.start()
     wait_for(lambda: "up" in sandbox.files())
 
-    _docker._docker("rm", "--force", container(sandbox)._id)
+    container(sandbox)._remove()
     thread.join(PROMPT_S)
 
     assert outcome == ["the sandbox's watcher died without a report: it was killed"]
     assert run(sandbox, "print('again')") == "again\n"
+
+
+def test_an_agent_whose_watcher_is_killed_does_not_live_on(sandbox: Sandbox) -> None:
+    name = f"probe-{secrets.token_hex(8)}.py"
+    sandbox.write_file(name, "open('up', 'w').close()\nwhile True: pass")
+    outcome: list[str] = []
+
+    def play() -> None:
+        try:
+            sandbox.run_python(name)
+        except SandboxError as error:
+            outcome.append(str(error))
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    wait_for(lambda: "up" in sandbox.files())
+    (agent,) = processes_with(name)
+
+    os.kill(int(Path(f"/proc/{agent}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    thread.join(PROMPT_S)
+
+    wait_for(lambda: container(sandbox).has_ended)
+    assert processes_with(name) == []
+    assert outcome == ["the sandbox's watcher died without a report: it was killed"]
+    assert run(sandbox, "print('again')") == "again\n"
+
+
+def test_it_is_gone_when_pytest_is_killed_though_a_child_of_it_lives(docker: None, tmp_path: Path) -> None:
+    driver = """
+        import os
+        from pytest_rltask.sandbox import Sandbox
+        sandbox = Sandbox(backend="docker")
+        sandbox.write_file("script.py", "")
+        sandbox.run_python("script.py")
+        if os.fork() == 0:
+            os.read(0, 1)
+            os._exit(0)
+        print(sandbox._backend._container._name, flush=True)
+        os.kill(os.getpid(), 9)
+    """
+    life, ours = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", dedent(driver)],
+        stdin=life,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as process:
+        os.close(life)
+        assert process.stdout is not None
+        it = _docker._Container.__new__(_docker._Container)
+        it._name = process.stdout.readline().strip()
+
+        wait_for(lambda: not is_there(it))
+        os.close(ours)
+
+
+def test_a_start_that_failed_can_be_tried_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = _docker._docker
+
+    def busy(*words: str, **more: float) -> str:
+        monkeypatch.setattr(_docker, "_docker", real)
+        raise SandboxError("the daemon is busy")
+
+    monkeypatch.setattr(_docker, "_docker", busy)
+    with pytest.raises(SandboxError, match="the daemon is busy"):
+        run(sandbox, "")
+
+    assert run(sandbox, "print('again')") == "again\n"
+
+
+def test_an_interrupt_while_one_starts_leaves_none(tmp_path: Path) -> None:
+    """As Ctrl-C does it: the client, which has a session of its own, goes on, and what it made is removed by name."""
+    stub = f"""
+        import os, signal, sys
+        with open({str(tmp_path / "asked")!r}, "a") as file:
+            print(sys.argv[1], sys.argv[-1], file=file)
+        if sys.argv[1] == "run":
+            os.kill(os.getppid(), signal.SIGINT)
+        print({{"info": "linux []", "images": "1234"}}.get(sys.argv[1], ""))
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        put_docker(tmp_path / "bin", patch, stub)
+        driver = """
+            from pytest_rltask.sandbox import _choice, Sandbox
+            _choice.resolve = str
+            with Sandbox(backend="docker") as sandbox:
+                sandbox.write_file("script.py", "")
+                sandbox.run_python("script.py")
+        """
+        ended = subprocess.run([sys.executable, "-c", dedent(driver)], capture_output=True, text=True, check=False)
+
+    assert "KeyboardInterrupt" in ended.stderr
+    command, name = (tmp_path / "asked").read_text().splitlines()[-1].split()
+    assert command == "rm"
+    assert name.startswith("pytest-rltask-sandbox-")
 
 
 # The image
@@ -300,7 +447,7 @@ def test_the_image_is_named_by_what_it_holds(monkeypatch: pytest.MonkeyPatch) ->
         files = {entry.name: entry.mode for entry in tar if entry.isfile()}
         folders = {entry.mode for entry in tar if entry.isdir()}
     assert all(name.startswith("rltask/pytest_rltask/") for name in files)
-    assert (set(files.values()), folders) == ({0o600}, {0o700})
+    assert (set(files.values()), folders) == ({0o600}, {0o700, 0o1777})
 
 
 # What cannot isolate
@@ -324,10 +471,11 @@ def test_without_docker_it_is_refused(fresh: None, monkeypatch: pytest.MonkeyPat
     ("program", "told"),
     [
         (
-            "import sys; sys.exit('Cannot connect.\\nSee \\'docker info --help\\'.')",
+            "import sys; sys.exit('Cannot connect.\\n\\nRun \\'docker info --help\\' for more information')",
             "Cannot connect.",
         ),
-        ("print('windows []')", "runs windows containers"),
+        ("print()", "says '' when asked"),
+        ("print('windows []')", "says 'windows' when asked"),
         ("print('linux [name=seccomp,profile=default name=rootless]')", "maps users"),
     ],
 )

@@ -436,6 +436,29 @@ for folder in ("/tmp", "/dev/shm", "/var/tmp", "/run"):
     assert result.status in ("disk", "memory") or sum(written.values()) <= (64 + 256) * MB, written
 
 
+def test_the_number_of_temporary_files_is_bounded(box: Box) -> None:
+    """An inode takes a kilobyte of memory that is no process's: 400,000 of them would be half a gigabyte."""
+    result = box(
+        attack("""
+for folder in ("/tmp", "/dev/shm"):
+    made = 0
+    def fill():
+        global made
+        while made < 200_000:
+            open(f"{folder}/rltask-probe-{os.getpid()}-{made}", "w").close()
+            made += 1
+    attempt(fill)
+    print("GOT", made)
+    for name in glob.glob(f"{folder}/rltask-probe-{os.getpid()}-*"):
+        os.unlink(name)
+"""),
+        disk_files=2000,
+    )
+
+    made = [int(line.split()[1]) for line in result.stdout.splitlines() if line.startswith("GOT")]
+    assert result.status == "files" or max(made) <= 16384, _said(result)
+
+
 # What may not outlive it
 
 
