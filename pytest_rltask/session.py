@@ -78,6 +78,8 @@ class Session:
         self._status: StatusLine | None = None
         self._plays: Plays | None = None
         """What the audit has played in this process."""
+        self._audited_in = ""
+        """What isolates what it plays, if that needs it."""
         self._lock: RunLock | None = None
         self._resumption: Resumption | None = None
         self.checker = str(self._worker.get("rltask_checker", ""))
@@ -121,6 +123,10 @@ class Session:
     def plan(self, items: list[pytest.Item]) -> None:
         """Write down what is going to be played, before the first trial."""
         check_markers(items)
+        if self.options.audit and not self._plays_nothing:
+            from pytest_rltask.audit import runs_agents_code
+
+            self._audited_in = settled(self.options.sandbox) if runs_agents_code(items) else ""
         if self.options.sequential:
             put_in_order(items)
         trials = self._planned = planned(items)
@@ -209,7 +215,7 @@ class Session:
 
         run_dir = self.run_dir
         if run_dir is None or self._headline_shown:
-            return ""
+            return sandbox_line(self.config, [self._audited_in])
         self._headline_shown = True
         if not self._plays_nothing:
             self._hold(run_dir)

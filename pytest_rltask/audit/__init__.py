@@ -8,6 +8,6 @@ watched. Where RFC 008 of OpenEnv (environment auto-validation) has a check of t
 
 from __future__ import annotations
 
-from pytest_rltask.audit.items import AuditItems, AuditParam, run_check
+from pytest_rltask.audit.items import AuditItems, AuditParam, run_check, runs_agents_code
 
-__all__ = ["AuditItems", "AuditParam", "run_check"]
+__all__ = ["AuditItems", "AuditParam", "run_check", "runs_agents_code"]

@@ -18,7 +18,7 @@ from pytest_rltask.task import Limits, Task
 from pytest_rltask.tools import DefinitionError
 from pytest_rltask.trial import Trial
 
-__all__ = ["AuditItems", "AuditParam", "run_check"]
+__all__ = ["AuditItems", "AuditParam", "run_check", "runs_agents_code"]
 
 OF_TRIALS = ("runs", "model", "concurrency", "sequential", "band", "gate", "log_dir", "resume")
 """Options that say how trials of a model are played, gated or recorded; an audit has none."""
@@ -85,6 +85,11 @@ class AuditItems(TrialItems):
         return [param.id for param in params]
 
 
+def runs_agents_code(items: Iterable[pytest.Item]) -> bool:
+    """Return whether any of the items is of a task that needs a sandbox."""
+    return any(param.task.needs_sandbox for param in map(_param, items) if param)
+
+
 def run_check(item: pytest.Function, plays: Plays) -> bool | None:
     """Run an audit item's check in place of its test function, which judges the trials that the check plays.
 
@@ -92,9 +97,8 @@ def run_check(item: pytest.Function, plays: Plays) -> bool | None:
         True if it holds; None if pytest shall call the test function: for other items, and for each such trial.
     """
     __tracebackhide__ = True
-    callspec = getattr(item, "callspec", None)
-    param = callspec.params.get("trial") if callspec else None
-    if not isinstance(param, AuditParam) or item.stash.get(JUDGING, False):
+    param = _param(item)
+    if param is None or item.stash.get(JUDGING, False):
         return None
     item.user_properties += [("task", param.task_name), ("check", param.check.full_id)]
     case = Case(
@@ -110,6 +114,12 @@ def run_check(item: pytest.Function, plays: Plays) -> bool | None:
             item.add_report_section("call", "transcript", render(unsound.record))
         pytest.fail(f"{param.task_name} is not shown to be sound: {param.check.full_id}\n{unsound}", pytrace=False)
     return True
+
+
+def _param(item: pytest.Item) -> AuditParam | None:
+    callspec = getattr(item, "callspec", None)
+    param = callspec.params.get("trial") if callspec else None
+    return param if isinstance(param, AuditParam) else None
 
 
 def _run(check: Check, case: Case) -> Unsound | None:

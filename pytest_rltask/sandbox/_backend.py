@@ -1,17 +1,33 @@
 """The seam for isolation: a backend wraps the agent's command line in a program that hides the rest of the machine.
 
 The wrapped command runs below the watcher (``_launcher``), with the limits already set. So a backend says only what
-the agent may see and reach; time, memory, processes and the death of the whole tree are not its business.
+the agent may see and reach; time, memory, processes and the death of the whole tree are not its business. All it may
+do is start the watcher somewhere else than on this machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from pytest_rltask.sandbox import _launcher, _proc
+from pytest_rltask.sandbox._result import SandboxLimits
+
 WORK, SCRATCH = "work", "tmp"
 """The two folders below a sandbox's base that the agent may write to; it sees them at their own paths."""
+
+
+class WatcherProcess(Protocol):
+    """A started watcher. Its methods may be called from several threads."""
+
+    def ends_within(self, wait_s: float) -> bool:
+        """Wait for it to end, and return whether it did."""
+
+    def kill(self) -> None:
+        """Kill it, with all processes below it, and wait until it is dead."""
 
 
 class Backend(Protocol):
@@ -29,8 +45,13 @@ class Backend(Protocol):
     def confirms(self) -> bool:
         """Whether its commands write to ``ready_fd``."""
 
-    def prepare(self, base: Path) -> None:
-        """Make ready a fresh sandbox, whose folders exist and are still empty."""
+    def prepare(self, base: Path, limits: SandboxLimits) -> None:
+        """Make ready a fresh sandbox, whose folders exist and are still empty.
+
+        Args:
+            base: Its folder.
+            limits: What the watcher will bound anyway; a second line, where a backend has one, lies behind them.
+        """
 
     def wrap(
         self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
@@ -45,15 +66,89 @@ class Backend(Protocol):
                 that ends without it never ran, which is our fault and not the agent's.
         """
 
+    def start_watcher(
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        pass_fds: Sequence[int],
+        streams: tuple[int, int],
+    ) -> WatcherProcess:
+        """Start the watcher, where the wrapped command can run.
 
-class NoIsolation:
+        Args:
+            arguments: Of ``_launcher.main``.
+            cwd: Where it starts.
+            env: Its whole environment, which becomes the command's.
+            pass_fds: Descriptors it is given, under their numbers.
+            streams: Descriptors of its standard output and error, or ``subprocess.DEVNULL``.
+
+        Raises:
+            OSError: it could not be started.
+            SandboxError: it could not, for a reason of this backend's.
+        """
+
+    def close(self) -> None:
+        """End what belongs to the sandbox and is still there, when no watcher runs any more."""
+
+
+class OnThisMachine:
+    """Starts the watcher as a child of ours, which leaves nothing to end."""
+
+    def start_watcher(
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        pass_fds: Sequence[int],
+        streams: tuple[int, int],
+    ) -> WatcherProcess:
+        """Start it; see :class:`Backend`."""
+        popen = subprocess.Popen(
+            [sys.executable, "-I", "-S", _launcher.__file__, *arguments],
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=streams[0],
+            stderr=streams[1],
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+        return _Child(popen)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _Child:
+    """A watcher on this machine."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self.popen = popen
+
+    def ends_within(self, wait_s: float) -> bool:
+        try:
+            self.popen.wait(timeout=wait_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        for pid in (*_proc.descendants(self.popen.pid), self.popen.pid):
+            _proc.kill(pid)
+        self.popen.wait()
+
+
+class NoIsolation(OnThisMachine):
     """Limits and hygiene only: the agent runs as our user and can read and write what our user can."""
 
     name = "none"
     owner = None
     confirms = False
 
-    def prepare(self, base: Path) -> None:
+    def prepare(self, base: Path, limits: SandboxLimits) -> None:
         """Do nothing: the folders are our user's already."""
 
     def wrap(

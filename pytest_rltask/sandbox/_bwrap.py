@@ -17,22 +17,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_rltask.sandbox import _seccomp
-from pytest_rltask.sandbox._backend import SCRATCH, WORK
+from pytest_rltask.sandbox._backend import SCRATCH, WORK, OnThisMachine
 from pytest_rltask.sandbox._confinement import confined
-from pytest_rltask.sandbox._own_user import fresh_user
-from pytest_rltask.sandbox._result import SandboxError
+from pytest_rltask.sandbox._own_user import PASSWD, fresh_user, hand_over, write_passwd
+from pytest_rltask.sandbox._result import SandboxError, SandboxLimits
 from pytest_rltask.sandbox._view import parents, view_of_python
 
 _TMP_BYTES, _SHARED_MEMORY_BYTES = 64 * 2**20, 256 * 2**20
 """Both lie in memory that is no process's, so they are small."""
 _MAPPED_USER = 1000
-_PASSWD, _FILTER = "passwd", "seccomp"
-"""Our files in the sandbox's folder."""
+_FILTER = "seccomp"
+"""Our file in the sandbox's folder."""
 _NO_DEVICES = ("/sys/bus/pci/devices", "/sys/class/drm", "/sys/class/accel")
 """Empty folders: where onnxruntime looks for GPUs, and complains if it cannot."""
 
 
-class Bubblewrap:
+class Bubblewrap(OnThisMachine):
     """Isolates one sandbox by bwrap.
 
     Raises:
@@ -46,16 +46,11 @@ class Bubblewrap:
         self._program = find_bwrap()
         self.owner = fresh_user()
 
-    def prepare(self, base: Path) -> None:
+    def prepare(self, base: Path, limits: SandboxLimits) -> None:
         """Give the agent its folders, and a user database that knows nobody else."""
-        uid = _MAPPED_USER if self.owner is None else self.owner
-        entry = f"agent:x:{uid}:{uid}::{base / WORK}:/bin/sh\n"
-        (base / _PASSWD).write_text(entry)
-        (base / _PASSWD).chmod(0o644)
+        write_passwd(base, _MAPPED_USER if self.owner is None else self.owner)
         (base / _FILTER).write_bytes(b"".join(struct.pack("HBBI", *part) for part in _filter()))
-        if self.owner is not None:
-            for folder in (WORK, SCRATCH):
-                os.chown(base / folder, self.owner, self.owner)
+        hand_over(base, self.owner)
 
     def wrap(
         self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
@@ -122,7 +117,7 @@ def _files(base: Path) -> list[str]:
         *_interpreter(),
         *_folders(*_NO_DEVICES, "/sys/devices/system", "/etc", str(base)),
         *("--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"),
-        *("--ro-bind", str(base / _PASSWD), "/etc/passwd"),
+        *("--ro-bind", str(base / PASSWD), "/etc/passwd"),
         *(word for name in (WORK, SCRATCH) for word in ("--bind", str(base / name), str(base / name))),
         *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"),
     ]

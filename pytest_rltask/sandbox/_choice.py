@@ -109,6 +109,7 @@ def _problem(name: str) -> str | None:
 
 def _makers() -> dict[str, Callable[[], Backend]]:
     from pytest_rltask.sandbox._bwrap import Bubblewrap
+    from pytest_rltask.sandbox._docker import Docker
     from pytest_rltask.sandbox._landlock import Landlock
     from pytest_rltask.sandbox._seatbelt import Seatbelt
 
@@ -117,12 +118,5 @@ def _makers() -> dict[str, Callable[[], Backend]]:
         "bwrap": Bubblewrap,
         "landlock": Landlock,
         "seatbelt": Seatbelt,
-        "docker": _no_docker,
+        "docker": Docker,
     }
-
-
-def _no_docker() -> Backend:
-    raise SandboxError(
-        "a container is no child of ours, so neither limits nor kills would reach into it; run pytest itself in the "
-        "container, where landlock isolates each agent"
-    )

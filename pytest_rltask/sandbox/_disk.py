@@ -42,7 +42,7 @@ class Disk:
         limits = self._limits
         size, files = usage(self._folder, max_bytes=limits.disk_bytes, max_files=limits.disk_files)
         held = held_by(pids, self._folder)
-        if files > limits.disk_files or self._hides(held):
+        if files > limits.disk_files or self._hides(held) or _in_private_memory(pids) > limits.disk_files:
             return "files"
         if size + held.deleted_bytes + held.unknown_files * limits.file_bytes > limits.disk_bytes:
             return "disk"
@@ -52,6 +52,23 @@ class Disk:
         """Say whether a process has closed its descriptors to us; just after a fork or an exec, each may seem to."""
         before, self._opaque = self._opaque, held.opaque
         return bool(before & held.opaque)
+
+
+def _in_private_memory(pids: Collection[int]) -> int:
+    """Return how many files lie in the run's own ``/tmp`` and ``/dev/shm``: each takes memory that is no process's."""
+    for pid in pids:
+        try:
+            return sum(_files_of(f"/proc/{pid}/root", name) for name in ("/tmp", "/dev/shm"))
+        except OSError:
+            continue  # it ended, or is closed to us
+    return 0
+
+
+def _files_of(root: str, name: str) -> int:
+    if os.path.exists(name) and os.stat(root + name).st_dev == os.stat(name).st_dev:
+        return 0  # the machine's
+    system = os.statvfs(root + name)
+    return system.f_files - system.f_ffree
 
 
 def usage(folder: str, *, max_bytes: int, max_files: int) -> tuple[int, int]:

@@ -53,7 +53,13 @@ class ForkServer:
             arguments = [number, base, to_argument(limits), *command]
             try:
                 self._watcher = Watcher(
-                    "serve", arguments, cwd=base / WORK, env=env, pass_fds=(number,), hang_up=self._hang_up
+                    "serve",
+                    arguments,
+                    backend=backend,
+                    cwd=base / WORK,
+                    env=env,
+                    pass_fds=(number,),
+                    hang_up=self._hang_up,
                 )
             except BaseException:
                 self._control.close()

@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_rltask.sandbox import _seccomp
-from pytest_rltask.sandbox._backend import SCRATCH, WORK
+from pytest_rltask.sandbox._backend import SCRATCH, WORK, OnThisMachine
 from pytest_rltask.sandbox._confinement import confined
-from pytest_rltask.sandbox._own_user import fresh_user
-from pytest_rltask.sandbox._result import SandboxError
+from pytest_rltask.sandbox._own_user import fresh_user, hand_over
+from pytest_rltask.sandbox._result import SandboxError, SandboxLimits
 from pytest_rltask.sandbox._view import View, is_inside, is_public, view_of_python
 
 # linux/landlock.h: rights on what lies below a path
@@ -45,7 +45,7 @@ _CREATE_RULESET, _ASK_FOR_VERSION = 444, 1
 _DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2
 
 
-class Landlock:
+class Landlock(OnThisMachine):
     """Isolates one sandbox by Landlock and seccomp.
 
     Raises:
@@ -63,12 +63,11 @@ class Landlock:
             )
         self.owner = fresh_user()
 
-    def prepare(self, base: Path) -> None:
+    def prepare(self, base: Path, limits: SandboxLimits) -> None:
         """Give the agent its folders, and let it pass through the one above them."""
         if self.owner is not None:
             base.chmod(0o711)
-            for folder in (WORK, SCRATCH):
-                os.chown(base / folder, self.owner, self.owner)
+        hand_over(base, self.owner)
 
     def wrap(
         self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None

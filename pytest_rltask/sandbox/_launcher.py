@@ -34,10 +34,17 @@ PRELOAD_FD = 3
 """The file descriptor at which a preloaded interpreter finds its socket."""
 
 
-def main(mode: str, answer: str, *arguments: str) -> None:
-    """Do what the mode says, and tell what went wrong."""
+def main(mode: str, answer: str, *arguments: str, counts_users_tasks: bool = True) -> None:
+    """Do what the mode says, and tell what went wrong.
+
+    Args:
+        mode: ``run`` or ``serve``.
+        answer: Where to tell it.
+        *arguments: What the mode takes.
+        counts_users_tasks: Whether the tasks that the system counts for the agent's user are those we can count.
+    """
     try:
-        (_run if mode == "run" else _serve)(int(answer), *arguments)
+        (_run if mode == "run" else _serve)(int(answer), *arguments, bound_tasks=counts_users_tasks)
     except BaseException as error:  # also of the forked child, whose exec failed
         _write(int(answer), {"error": f"{type(error).__name__}: {error}"})
         os._exit(1)
@@ -48,7 +55,8 @@ class Limits:
 
     NAMES = ("cpu_s", "memory_bytes", "file_bytes", "processes", "open_files", "disk_bytes", "disk_files")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, bound_tasks: bool) -> None:
+        self._bound_tasks = bound_tasks
         numbers = map(int, text.split(","))
         self.cpu_s, self.memory_bytes, self.file_bytes = next(numbers), next(numbers), next(numbers)
         self.processes, self.open_files = next(numbers), next(numbers)
@@ -65,16 +73,16 @@ class Limits:
     def of_a_run(self) -> dict[str, list[int]]:
         """Return the system's limits that each run gets anew."""
         limits = {"RLIMIT_CPU": [self.cpu_s, self.cpu_s + 1]}
-        if LINUX:
+        if LINUX and self._bound_tasks:
             # It counts all tasks of the user, other runs included: a backstop for what happens between two polls. Root
             # is exempt, but the user that a backend changes to has none yet.
             limits["RLIMIT_NPROC"] = [(tasks_of_user() if os.getuid() != 0 else 0) + 4 * self.processes] * 2
         return limits
 
 
-def _run(report: int, life: str, folder: str, numbers: str, wall_s: str, *command: str) -> None:
+def _run(report: int, life: str, folder: str, numbers: str, wall_s: str, *command: str, bound_tasks: bool) -> None:
     """Run the command once, and report what ended it."""
-    limits = Limits(numbers)
+    limits = Limits(numbers, bound_tasks=bound_tasks)
     for fd in (report, int(life)):
         os.set_inheritable(fd, False)
     agent = _start(command, limits.of_the_interpreter() | limits.of_a_run())
@@ -86,11 +94,11 @@ def _run(report: int, life: str, folder: str, numbers: str, wall_s: str, *comman
     _write(report, watch.verdict(status))
 
 
-def _serve(number: int, folder: str, numbers: str, *command: str) -> None:
+def _serve(number: int, folder: str, numbers: str, *command: str, bound_tasks: bool) -> None:
     """Watch a preloaded interpreter and its runs, until the socket hangs up or the interpreter is gone."""
     import socket
 
-    limits = Limits(numbers)
+    limits = Limits(numbers, bound_tasks=bound_tasks)
     control = socket.socket(fileno=number)
     control.set_inheritable(False)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -9,7 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+from pathlib import Path
 
+from pytest_rltask.sandbox._backend import SCRATCH, WORK
+
+PASSWD = "passwd"
+"""A file in the sandbox's folder."""
 _TOP, _SPAN, _SPARE = 2_000_000_000, 100_000_000, 10_000
 """Ids just below two thousand million: above those of people, of systemd and of other containers."""
 
@@ -23,6 +28,20 @@ def fresh_user() -> int | None:
     while (uid := random.SystemRandom().randrange(first, last)) in taken:
         pass
     return uid
+
+
+def hand_over(base: Path, owner: int | None) -> None:
+    """Give a sandbox's folders to the user that its agent runs as, if that is not our own."""
+    if owner is not None:
+        for folder in (WORK, SCRATCH):
+            os.chown(base / folder, owner, owner)
+
+
+def write_passwd(base: Path, uid: int) -> None:
+    """Write a user database that knows the agent alone."""
+    path = base / PASSWD
+    path.write_text(f"agent:x:{uid}:{uid}::{base / WORK}:/bin/sh\n")
+    path.chmod(0o644)
 
 
 def _range() -> tuple[int, int]:

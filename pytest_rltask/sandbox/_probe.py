@@ -65,6 +65,7 @@ def problem(backend: Backend) -> str | None:
     except (SandboxError, OSError) as error:
         return str(error)
     finally:
+        backend.close()
         for folder in (outside, base):
             _workspace.remove_tree(folder)
 
@@ -72,7 +73,7 @@ def problem(backend: Backend) -> str | None:
 def _tried(backend: Backend, outside: Path, base: Path) -> str | None:
     for name in (WORK, SCRATCH):
         (base / name).mkdir(mode=0o700)
-    backend.prepare(base)
+    backend.prepare(base, _LIMITS)
     outside.chmod(0o755)
     canary = outside / "canary"
     canary.write_text("nobody's business")

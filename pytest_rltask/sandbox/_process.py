@@ -7,13 +7,12 @@ import math
 import os
 import selectors
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pytest_rltask.sandbox import _launcher, _proc
+from pytest_rltask.sandbox import _launcher
 from pytest_rltask.sandbox._backend import WORK, Backend
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits, SandboxResult, Status
 
@@ -32,6 +31,7 @@ class Watcher:
         mode: str,
         arguments: Sequence[object],
         *,
+        backend: Backend,
         cwd: Path,
         env: Mapping[str, str],
         pass_fds: Sequence[int],
@@ -45,35 +45,19 @@ class Watcher:
         """
         self.hang_up = hang_up
         try:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", _launcher.__file__, mode, *map(str, arguments)],
-                cwd=cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=streams[0],
-                stderr=streams[1],
-                pass_fds=pass_fds,
-                start_new_session=True,
+            self.process = backend.start_watcher(
+                [mode, *map(str, arguments)], cwd=cwd, env=env, pass_fds=pass_fds, streams=streams
             )
         except OSError as error:
             raise SandboxError(f"the sandbox could not start a process: {error}") from error
 
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._popen.pid
-
     def end(self) -> bool:
         """Have it end, and kill what it left; return whether it had to be abandoned."""
         self.hang_up()
-        try:
-            self._popen.wait(timeout=_LINGER_S)
+        if self.process.ends_within(_LINGER_S):
             return False
-        except subprocess.TimeoutExpired:
-            for pid in (*_proc.descendants(self._popen.pid), self._popen.pid):
-                _proc.kill(pid)
-            self._popen.wait()
-            return True
+        self.process.kill()
+        return True
 
 
 class Pipes:
@@ -136,6 +120,7 @@ def start(
         watcher = Watcher(
             "run",
             [report, their_life, base, to_argument(limits), wall_s, *wrapped],
+            backend=backend,
             cwd=base / WORK,
             env=env,
             pass_fds=(their_life, *pipes.theirs),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from pytest_rltask.tools import ToolError
 
 _DEFAULT_LIMITS = SandboxLimits()
 _CLOSE_S = 15.0
+_LOGGER = logging.getLogger(__name__)
 
 
 class Sandbox:
@@ -54,7 +56,8 @@ class Sandbox:
         Args:
             limits: What one run may use.
             prefix: How the directory's name begins.
-            backend: What isolates it: ``bwrap``, ``landlock``, ``none``, or ``auto`` for the first that works.
+            backend: What isolates it: ``bwrap``, ``landlock``, ``docker``, ``none``, or ``auto`` for the first that
+                works.
                 By default what ``--sandbox`` of the surrounding run says, and ``auto`` outside a run.
             preload: Modules that scripts will import, such as ``torch``: they are imported once, by an interpreter of
                 this sandbox that is forked for each run (on Linux; elsewhere each run starts afresh). It starts when
@@ -78,7 +81,7 @@ class Sandbox:
             self._scratch = self._base / SCRATCH  # apart, so that it does not litter what the agent sees
             for folder in (self.path, self._scratch):
                 folder.mkdir(mode=0o700)
-            self._backend.prepare(self._base)
+            self._backend.prepare(self._base, limits)
         except OSError as error:
             raise SandboxError(f"cannot make a directory for the sandbox: {error}") from error
         # An interrupted run ends without its owner if that is still busy, say with opening the episode.
@@ -180,8 +183,9 @@ class Sandbox:
             self._end_server()
         if self._turn.acquire(timeout=_CLOSE_S):
             self._turn.release()
+        self._backend.close()
         if not already and (problems := _workspace.remove_tree(self._base)):
-            warnings.warn(f"the sandbox {self._base} could not be removed: {problems[0]}", RuntimeWarning, stacklevel=2)
+            _warn(f"the sandbox {self._base} could not be removed: {problems[0]}", stacklevel=3)
 
     def _start(self, argv: list[str], wall_s: float) -> Process:
         """Start a script, forked from the preloaded interpreter if there is one."""
@@ -210,7 +214,7 @@ class Sandbox:
                 self._end_server()
                 if not self._closed:
                     self._preload = ()
-                    warnings.warn(f"runs start without preloaded modules: {problem}", RuntimeWarning, stacklevel=4)
+                    _warn(f"runs start without preloaded modules: {problem}", stacklevel=5)
             return None
         return server
 
@@ -241,6 +245,14 @@ class Sandbox:
                 f"there are {limits.disk_files} files and folders already, or some lie too deep; delete some"
             )
         return held
+
+
+def _warn(text: str, *, stacklevel: int) -> None:
+    """Warn; where warnings are errors, log instead, since no trial shall end otherwise for it."""
+    try:
+        warnings.warn(text, RuntimeWarning, stacklevel=stacklevel)
+    except RuntimeWarning:
+        _LOGGER.warning(text)
 
 
 def _is_text(argument: str) -> bool:

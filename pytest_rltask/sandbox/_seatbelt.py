@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_rltask.sandbox._backend import SCRATCH, WORK
-from pytest_rltask.sandbox._result import SandboxError
+from pytest_rltask.sandbox._backend import SCRATCH, WORK, OnThisMachine
+from pytest_rltask.sandbox._result import SandboxError, SandboxLimits
 from pytest_rltask.sandbox._view import view_of_python
 
 _PROGRAM = "/usr/bin/sandbox-exec"
@@ -28,7 +28,7 @@ _RULES = """\
 (deny network*)"""
 
 
-class Seatbelt:
+class Seatbelt(OnThisMachine):
     """Isolates one sandbox by a Seatbelt profile.
 
     Raises:
@@ -43,7 +43,7 @@ class Seatbelt:
         if sys.platform != "darwin":
             raise SandboxError("this is no Mac")
 
-    def prepare(self, base: Path) -> None:
+    def prepare(self, base: Path, limits: SandboxLimits) -> None:
         """Do nothing: the agent runs as our user."""
 
     def wrap(

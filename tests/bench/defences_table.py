@@ -12,6 +12,7 @@ BOX, ONNX, IMBALANCE = "pytest_rltask/sandbox/", "benchmarks/onnx_export/", "ben
 PROBES, BACKENDS = "tests/sandbox/test_probes.py::", "tests/sandbox/test_backends.py::"
 RUN, DISK, FILES = (f"tests/sandbox/test_sandbox_{part}.py::" for part in ("run", "disk", "files"))
 PRELOAD, SECCOMP = "tests/sandbox/test_sandbox_preload.py::", "tests/sandbox/test_seccomp.py::"
+DOCKER = "tests/sandbox/test_docker.py::"
 GRADER, HOSTILE, DATA = (f"tests/benchmarks/test_onnx_{part}.py::" for part in ("grader", "hostile", "data"))
 SESSION, TASK = (f"tests/benchmarks/test_imbalance_{part}.py::" for part in ("session", "task"))
 AUDIT_ONNX = "benchmarks/onnx_export/test_onnx_export.py::test_onnx_export[audit-{}]"
@@ -40,8 +41,8 @@ NO_NEW_PRIVS: tuple[Edit, ...] = (
 NO_SOCKET_RULES: Edit = (f"{BOX}_seccomp.py", 'code += _sockets(column, reachable="sockets" in gaps)', "code += []")
 OPEN_BASE: Edit = (
     f"{BOX}_bwrap.py",
-    "(base / _PASSWD).chmod(0o644)",
-    "(base / _PASSWD).chmod(0o644), base.chmod(0o755)",
+    "        hand_over(base, self.owner)",
+    "        hand_over(base, self.owner), base.chmod(0o755)",
 )
 """Without it the agent, seeing the machine's own folders, could not even enter the sandbox's."""
 REFUSED_CALLS = (f"{PROBES}test_it_is_refused_dangerous_system_calls[bwrap]",)
@@ -64,9 +65,9 @@ HYGIENE = (
         (
             (f"{BOX}_confine.py", "        _close_others((0, 1, 2, *keep_fds, *([] if ", "        len((0, *([] if "),
             (
-                f"{BOX}_process.py",
-                "                pass_fds=pass_fds,\n",
-                '                pass_fds=[fd for fd in range(3, 256) if os.path.exists(f"/proc/self/fd/{fd}")],\n',
+                f"{BOX}_backend.py",
+                "            pass_fds=pass_fds,\n",
+                '            pass_fds=[int(fd) for fd in __import__("os").listdir("/proc/self/fd") if int(fd) > 2],\n',
             ),
         ),
         (
@@ -77,7 +78,7 @@ HYGIENE = (
     ),
     Defence(
         "standard input at its end",
-        ((f"{BOX}_process.py", "                stdin=subprocess.DEVNULL,\n", "                stdin=streams[0],\n"),),
+        ((f"{BOX}_backend.py", "            stdin=subprocess.DEVNULL,\n", "            stdin=streams[0],\n"),),
         (f"{RUN}test_standard_input_is_at_its_end",),
     ),
     Defence(
@@ -332,6 +333,41 @@ ISOLATION = (
         "bwrap: sizes of its own /tmp and /dev/shm",
         ((f"{BOX}_bwrap.py", 'return ["--size", str(size), "--perms"', 'return ["--perms"'),),
         (f"{PROBES}test_folders_for_temporary_files_are_bounded_or_closed[bwrap]",),
+    ),
+    Defence(
+        "docker: no network",
+        ((f"{BOX}_docker.py", '"--network", "none", ', ""),),
+        (f"{DOCKER}test_it_reaches_neither_the_watcher_nor_the_network[stand-in]",),
+    ),
+    Defence(
+        "docker: the watcher's program is root's alone",
+        ((f"{BOX}_docker.py", "tarfile.DIRTYPE, 0o700", "tarfile.DIRTYPE, 0o755"),),
+        (f"{DOCKER}test_it_reaches_neither_the_watcher_nor_the_network[stand-in]",),
+    ),
+    Defence(
+        "docker: what a killed watcher leaves is killed",
+        ((f"{BOX}_container.py", "        if pid in watchers and os.WIFSIGNALED(status):\n", "        if False:\n"),),
+        (f"{DOCKER}test_an_agent_whose_watcher_is_killed_does_not_live_on[stand-in]",),
+    ),
+    Defence(
+        "docker: it dies with pytest, not with who holds its socket",
+        ((f"{BOX}_container.py", "        elif ready != {ended}:\n", "        elif False:\n"),),
+        (f"{DOCKER}test_it_is_gone_when_pytest_is_killed_though_a_child_of_it_lives[stand-in]",),
+    ),
+    Defence(
+        "docker: what is mounted below a read-only mount is read-only",
+        ((f"{BOX}_docker.py", "        path not in view.readable\n        and any", "        False\n        and any"),),
+        (f"{DOCKER}test_what_is_mounted_below_the_packages_is_read_only_too",),
+    ),
+    Defence(
+        "bwrap: files in its own /tmp and /dev/shm",
+        ((f"{BOX}_disk.py", " or _in_private_memory(pids) > limits.disk_files", ""),),
+        (f"{PROBES}test_the_number_of_temporary_files_is_bounded[bwrap]",),
+    ),
+    Defence(
+        "docker: the agent is not root",
+        ((f"{BOX}_docker.py", "            uid=self._uid,\n", "            uid=None,\n"),),
+        (f"{DOCKER}test_it_runs_with_our_interpreter_and_packages_alone_in_its_folder[stand-in]",),
     ),
     Defence(
         "the view: only what Python needs",

@@ -60,7 +60,7 @@ def held_by(sandbox: Sandbox) -> int:
     """Return the bytes that a sandbox's processes hold, its watcher included."""
     server = sandbox._server
     assert server is not None
-    watcher = server._watcher.pid
+    watcher = server._watcher.process.popen.pid
     return sum(map(_proc.memory_of, [watcher, *_proc.descendants(watcher)]))
 
 

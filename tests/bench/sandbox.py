@@ -4,8 +4,8 @@ Run as `make bench-sandbox`. Each round starts the same script in turn
 
 bare      by `subprocess.run([sys.executable, script])`: no limits, no output cap, nothing killed;
 none      by `Sandbox.run_python` with limits and hygiene only;
-landlock  and
-bwrap     by the same with isolation, where it works,
+landlock, bwrap and
+docker    by the same with isolation, where it works,
 
 so that a busy machine hits all alike. Making and closing the sandbox counts; trying the backend out, which a process
 does once, does not. Of `pass` the target is at most 80 ms above bare; of `import torch` the ratio is what counts.
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40, help="runs of `pass` each way; a fifth of them import torch")
     rounds = parser.parse_args().rounds
     ways: dict[str, Callable[[str], None]] = {"bare": bare}
-    for name in ("none", "landlock", "bwrap"):
+    for name in ("none", "landlock", "bwrap", "docker"):
         try:
             resolve_backend(name)
         except SandboxError as error:

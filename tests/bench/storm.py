@@ -176,7 +176,7 @@ def state() -> tuple[int, int, int]:
 def working_backends() -> Sequence[str]:
     """Return the backends that work here."""
     working = []
-    for name in ("bwrap", "landlock", "none"):
+    for name in ("bwrap", "landlock", "docker", "none"):
         try:
             working.append(resolve(name))
         except SandboxError as error:

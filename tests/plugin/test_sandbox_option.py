@@ -97,12 +97,32 @@ def test_a_backend_can_be_asked_for(runner: Suite) -> None:
     assert backends(runner) == {"landlock"}
 
 
-def test_nothing_is_played_where_no_backend_works(any_runner: Suite) -> None:
+def test_nothing_is_played_where_no_backend_works(any_runner: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///missing")
+
     result = play(any_runner, "--sandbox", "docker")
 
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: --sandbox docker: no isolation works here *; write --sandbox auto*"])
     assert any_runner.run_dirs == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n", "1")], ids=["alone", "with a worker"])
+def test_nothing_is_audited_where_no_backend_works(
+    runner: Suite, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///missing")
+
+    result = runner.pytester.runpytest_subprocess("--audit", "--sandbox", "docker", *arguments)
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: --sandbox docker: no isolation works here *; write --sandbox auto*"])
+
+
+def test_an_audit_says_what_isolates_it(runner: Suite) -> None:
+    result = runner.pytester.runpytest("--audit", "--sandbox", "none", "-k", "solver")
+
+    result.stdout.fnmatch_lines(["rltask: sandbox none: agents' code runs with your own rights"])
 
 
 def test_none_must_be_asked_for_and_is_told_everywhere(any_runner: Suite) -> None:

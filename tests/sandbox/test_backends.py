@@ -38,7 +38,7 @@ IS_ROOT = os.geteuid() == 0
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the backends are Linux's")
 
 
-@pytest.fixture(params=["bwrap", "landlock"], scope="module")
+@pytest.fixture(params=["bwrap", "landlock", "docker"], scope="module")
 def backend(request: pytest.FixtureRequest) -> str:
     """A backend that works here."""
     try:
@@ -402,11 +402,13 @@ def test_a_program_inside_can_be_handed_descriptors(backend: str) -> None:
             os._exit(7)
         ours.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
     """
+    if backend == "docker":
+        pytest.skip("its commands run in its container: see the tests of preloading there")
     isolation = _choice.make_backend(backend)
     ours, theirs = socket.socketpair()
     with Sandbox(LIMITS, backend="none") as sandbox, ours, theirs:
         base = sandbox.path.parent
-        isolation.prepare(base)
+        isolation.prepare(base, LIMITS)
         command = [sys.executable, "-c", dedent(code), str(theirs.fileno())]
         wrapped = isolation.wrap(command, base=base, keep_fds=[theirs.fileno()])
         with subprocess.Popen(wrapped, pass_fds=[theirs.fileno()], env={"LANG": "C.UTF-8"}) as process:
@@ -447,7 +449,7 @@ def test_it_fails_closed_with_the_remedy_and_the_way_to_do_without(monkeypatch: 
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("docker", "no child of ours.*write --sandbox auto"), ("seatbelt", "no Mac"), ("chroot", "choose one of auto, ")],
+    [("seatbelt", "no Mac"), ("chroot", "choose one of auto, ")],
 )
 def test_what_there_is_not_is_refused_by_name(name: str, said: str) -> None:
     with pytest.raises(SandboxError, match=said):

@@ -330,7 +330,7 @@ def test_closing_while_modules_are_imported_is_prompt() -> None:
     with Sandbox(preload=["torch"]) as sandbox:
         sandbox.write_file("script.py", "")
         assert sandbox._server is not None
-        watcher = sandbox._server._watcher.pid
+        watcher = sandbox._server._watcher.process.popen.pid
         wait_for(lambda: any(True for _ in _proc.descendants(watcher)))
         interpreters = list(_proc.descendants(watcher))
 
@@ -388,7 +388,7 @@ KEEPER = """
     sandbox = Sandbox(preload=sys.argv[1:], backend="none")
     sandbox.write_file("script.py", "import os; print(os.getppid())")
     interpreter = sandbox.run_python("script.py").stdout.strip()
-    print(sandbox.path.parent, sandbox._server._watcher.pid, interpreter, flush=True)
+    print(sandbox.path.parent, sandbox._server._watcher.process.popen.pid, interpreter, flush=True)
     import time; time.sleep(120)
 """
 
@@ -402,6 +402,16 @@ def test_modules_that_cannot_be_imported_are_left_to_the_script() -> None:
         second = sandbox.run_python("script.py")
 
     assert (first.stdout, second.stdout) == ("it ran\n", "it ran\n")
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_warnings_are_errors_a_run_is_not_lost_to_one(caplog: pytest.LogCaptureFixture) -> None:
+    with Sandbox(preload=["missing_module"]) as sandbox:
+        sandbox.write_file("script.py", "print('it ran')")
+
+        assert sandbox.run_python("script.py").stdout == "it ran\n"
+
+    assert "without preloaded modules" in caplog.text
 
 
 def test_a_module_that_starts_threads_is_not_preloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -421,7 +431,7 @@ def test_an_interpreter_that_died_unused_is_replaced(bare_sandbox: Sandbox) -> N
     bare_sandbox.write_file("script.py", f"import os, sys; print(os.getppid(), {MODULE!r} in sys.modules)")
     interpreter = int(bare_sandbox.run_python("script.py").stdout.split()[0])
     assert bare_sandbox._server is not None
-    watcher = bare_sandbox._server._watcher._popen
+    watcher = bare_sandbox._server._watcher.process.popen
 
     _proc.kill(interpreter)
     watcher.wait(PROMPT_S)

@@ -18,6 +18,7 @@ from textwrap import dedent
 import pytest
 
 from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, SandboxResult, _process
+from pytest_rltask.sandbox._backend import NoIsolation
 from pytest_rltask.tools import ToolError
 
 MB = 2**20
@@ -496,18 +497,13 @@ def wait_for(condition: Callable[[], bool]) -> None:
 # Our own faults, and the seam for isolation
 
 
-class Wrapper:
+class Wrapper(NoIsolation):
     """A backend that puts some words before the command."""
 
     name = "wrapper"
-    owner = None
-    confirms = False
 
     def __init__(self, *words: str) -> None:
         self.words = words
-
-    def prepare(self, base: Path) -> None:
-        pass
 
     def wrap(
         self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None

@@ -1,0 +1,495 @@
+"""Containers as sandboxes, by a Docker daemon where one answers, and by a stand-in for it where bubblewrap works.
+
+The table of attacks (``test_probes``) is run with the daemon alone.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, _choice, _docker, _view, resolve_backend
+from tests.sandbox import stand_in_docker
+from tests.sandbox.probes import processes_with
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the container shares our kernel")
+
+LIMITS = SandboxLimits(wall_s=60)
+PROMPT_S = 20.0
+MODULE = "sqlite3"
+"""Something to preload that a bare interpreter has not imported."""
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing that was found out about another docker is remembered, and nothing about this one afterwards."""
+    caches = (_choice.resolve, _choice._problem, _docker._image)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+def put_docker(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    """Put a program of this name before all others."""
+    folder.mkdir()
+    (folder / "docker").write_text(f"#!{sys.executable}\n{dedent(program)}")
+    (folder / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.fixture(params=["daemon", "stand-in"])
+def docker(request: pytest.FixtureRequest, fresh: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A docker that works."""
+    if request.param == "stand-in":
+        if os.geteuid() != 0 or not shutil.which("bwrap"):
+            pytest.skip("the stand-in needs root and bubblewrap")
+        put_docker(tmp_path / "bin", monkeypatch, Path(stand_in_docker.__file__).read_text())
+    try:
+        resolve_backend("docker")
+    except SandboxError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def sandbox(docker: None) -> Iterator[Sandbox]:
+    with Sandbox(LIMITS, backend="docker") as sandbox:
+        yield sandbox
+
+
+def run(sandbox: Sandbox, code: str, *args: str) -> str:
+    sandbox.write_file("script.py", dedent(code))
+    result = sandbox.run_python("script.py", *args)
+    assert result.ok, result
+    return result.stdout
+
+
+def container(sandbox: Sandbox) -> _docker._Container:
+    backend = sandbox._backend
+    assert isinstance(backend, _docker.Docker)
+    assert backend._container is not None
+    return backend._container
+
+
+def is_there(container: _docker._Container) -> bool:
+    try:
+        return container._runs()
+    except OSError:
+        return False
+
+
+def wait_for(holds: object) -> None:
+    deadline = time.monotonic() + PROMPT_S
+    while not holds():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# What a run finds
+
+
+def test_it_runs_with_our_interpreter_and_packages_alone_in_its_folder(sandbox: Sandbox) -> None:
+    said = run(
+        sandbox,
+        """
+        import os, sys, numpy
+        open("left", "w").close()
+        print(sys.executable, os.getcwd(), os.getuid() != 0, sorted(os.listdir()))
+        """,
+    )
+
+    assert said == f"{sys.executable} {sandbox.path} True ['left', 'script.py']\n"
+    assert sandbox.files() == ["left", "script.py"]
+
+
+def test_its_environment_is_built_from_nothing(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret")
+
+    names = run(sandbox, "import os; print(*sorted(os.environ))").split()
+
+    assert "DOCKER_HOST" not in names
+    assert "ANTHROPIC_API_KEY" not in names
+    assert "HOSTNAME" not in names
+
+
+def test_output_exit_codes_and_statuses_are_told_as_everywhere(sandbox: Sandbox) -> None:
+    sandbox.write_file("fails.py", "import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)")
+    sandbox.write_file("killed.py", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    sandbox.write_file("endless.py", "while True: pass")
+
+    failed, killed = sandbox.run_python("fails.py"), sandbox.run_python("killed.py")
+    endless = sandbox.run_python("endless.py", wall_s=0.5)
+
+    assert (failed.status, failed.exit_code, failed.stdout, failed.stderr) == ("exit", 7, "out\n", "err\n")
+    assert (killed.status, killed.exit_code) == ("exit", -signal.SIGSEGV)
+    assert endless.status == "timed out"
+
+
+def test_a_folder_with_a_long_and_strange_name_will_do(
+    docker: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A comma or a quote would end a field of --mount; and a socket's path may have 107 bytes."""
+    folder = tmp_path / ('a, "b": c' + "x" * 150)
+    folder.mkdir(parents=True)
+    for path in (folder, *folder.parents):
+        path.chmod(path.stat().st_mode | 0o011)
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+
+    with Sandbox(LIMITS, backend="docker") as sandbox:
+        assert run(sandbox, "print(open('script.py').read()[:5])") == "print\n"
+
+
+def test_preloaded_runs_are_forked_in_the_container(docker: None) -> None:
+    with Sandbox(LIMITS, backend="docker", preload=[MODULE]) as sandbox:
+        said = {run(sandbox, f"import os, sys; print({MODULE!r} in sys.modules, os.getppid())") for _ in range(3)}
+
+    assert len(said) == 1
+    assert said.pop().startswith("True ")
+
+
+def test_many_descriptors_of_ours_do_not_confuse_those_of_a_run(sandbox: Sandbox) -> None:
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(200)]
+    try:
+        assert run(sandbox, "import os; print(os.read(0, 1), len(os.listdir('/proc/self/fd')))") == "b'' 4\n"
+        low, high = held[0], held[-1]
+        for fd in held[1:-1]:
+            os.close(fd)
+        held = [low, high]
+        assert run(sandbox, "print('again')") == "again\n"
+    finally:
+        for fd in held:
+            os.close(fd)
+
+
+def test_it_reaches_neither_the_watcher_nor_the_network(sandbox: Sandbox) -> None:
+    name = f"rltask-{secrets.token_hex(8)}"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0{name}")  # of what has no path, the network's namespace alone decides
+        listener.listen()
+        said = run(
+            sandbox,
+            """
+            import os, socket, sys
+            def attempt(what):
+                try: print("GOT", what())
+                except OSError as error: print(type(error).__name__)
+            for path in ("/rltask", "/run/rltask", "/proc/1/fd", f"/proc/{os.getppid()}/fd"):
+                attempt(lambda: os.listdir(path))
+            for path in ("/proc/1/environ", "/proc/1/mem", "/rltask/pytest_rltask/sandbox/_container.py"):
+                attempt(lambda: open(path, "rb").read(1))
+            attempt(lambda: os.kill(1, 9))
+            attempt(lambda: os.kill(os.getppid(), 9))
+            attempt(lambda: socket.socket(socket.AF_UNIX).connect("\\0" + sys.argv[1]))
+            """,
+            name,
+        )
+
+    *refused, network = said.split()
+    assert set(refused) == {"PermissionError"}
+    assert network == "ConnectionRefusedError"
+
+
+def test_temporary_folders_can_be_written_to(sandbox: Sandbox) -> None:
+    said = run(
+        sandbox,
+        """
+        import multiprocessing
+        for folder in ("/tmp", "/dev/shm"):
+            with open(f"{folder}/mine", "w") as file:
+                file.write("x")
+        multiprocessing.Lock().acquire()
+        print("done")
+        """,
+    )
+
+    assert said == "done\n"
+
+
+def test_what_is_mounted_below_the_packages_is_read_only_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = _view.View(readable=("/usr/lib", "/opt/env"), hidden=("/opt/env/lib/ours",), aliases=())
+    points = {"/", "/usr", "/usr/lib", "/usr/lib/a volume", "/opt/env/lib/ours/volume", "/opt/environment"}
+    monkeypatch.setattr(_docker, "view_of_python", lambda: view)
+    monkeypatch.setattr(_docker, "_mount_points", lambda: points)
+
+    read_only = [
+        word for word in _docker._mounts(Path("/base")) if word.startswith("type=bind") and "/base" not in word
+    ]
+
+    assert [word.split(",")[1] for word in read_only] == [
+        "source=/usr/lib",
+        "source=/opt/env",
+        "source=/usr/lib/a volume",
+    ]
+    assert all(word.endswith(",readonly") for word in read_only)
+
+
+def test_mount_points_are_read_whatever_their_names(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    folder = tmp_path / "a b\\c"
+    folder.mkdir()
+    code = "from pytest_rltask.sandbox import _docker; import sys; print(sys.argv[1] in _docker._mount_points())"
+    script = 'mount -t tmpfs none "$1" && exec "$0" -c "$2" "$1"'
+    command = ["unshare", "--mount", "sh", "-c", script, sys.executable, str(folder), code]
+
+    seen = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    if "mount" in seen.stderr or "unshare" in seen.stderr:
+        pytest.skip(seen.stderr)
+    assert seen.stdout == "True\n"
+
+
+# How long a container is there
+
+
+def test_it_is_made_for_the_first_run_and_kept_for_the_others(sandbox: Sandbox) -> None:
+    assert sandbox._backend._container is None  # type: ignore[attr-defined]
+
+    run(sandbox, "")
+    first = container(sandbox)
+    run(sandbox, "")
+
+    assert container(sandbox) is first
+    assert is_there(first)
+
+
+def test_it_is_gone_when_its_sandbox_is_closed(sandbox: Sandbox) -> None:
+    run(sandbox, "")
+    it = container(sandbox)
+
+    sandbox.close()
+
+    wait_for(lambda: not is_there(it))
+    assert not sandbox.path.parent.exists()
+
+
+def test_closing_ends_a_run_at_once(sandbox: Sandbox) -> None:
+    sandbox.write_file("endless.py", "open('up', 'w').close()\nwhile True: pass")
+    outcome: list[object] = []
+    thread = threading.Thread(target=lambda: outcome.append(sandbox.run_python("endless.py").status))
+    thread.start()
+    wait_for(lambda: "up" in sandbox.files())
+
+    sandbox.close()
+    thread.join(PROMPT_S)
+
+    assert outcome == ["closed"]
+
+
+def test_it_is_gone_when_pytest_is_killed(docker: None, tmp_path: Path) -> None:
+    driver = """
+        from pytest_rltask.sandbox import Sandbox
+        sandbox = Sandbox(backend="docker")
+        sandbox.write_file("script.py", "")
+        sandbox.run_python("script.py")
+        print(sandbox._backend._container._name, flush=True)
+        sandbox.write_file("script.py", "while True: pass")
+        sandbox.run_python("script.py")
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", dedent(driver)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as process:
+        assert process.stdout is not None
+        it = _docker._Container.__new__(_docker._Container)
+        it._name = process.stdout.readline().strip()
+        assert is_there(it)
+
+        process.kill()
+
+    wait_for(lambda: not is_there(it))
+
+
+def test_a_container_that_dies_under_a_run_is_our_fault_and_the_next_run_gets_another(sandbox: Sandbox) -> None:
+    sandbox.write_file("endless.py", "open('up', 'w').close()\nwhile True: pass")
+    outcome: list[str] = []
+
+    def play() -> None:
+        try:
+            sandbox.run_python("endless.py")
+        except SandboxError as error:
+            outcome.append(str(error))
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    wait_for(lambda: "up" in sandbox.files())
+
+    container(sandbox)._remove()
+    thread.join(PROMPT_S)
+
+    assert outcome == ["the sandbox's watcher died without a report: it was killed"]
+    assert run(sandbox, "print('again')") == "again\n"
+
+
+def test_an_agent_whose_watcher_is_killed_does_not_live_on(sandbox: Sandbox) -> None:
+    name = f"probe-{secrets.token_hex(8)}.py"
+    sandbox.write_file(name, "open('up', 'w').close()\nwhile True: pass")
+    outcome: list[str] = []
+
+    def play() -> None:
+        try:
+            sandbox.run_python(name)
+        except SandboxError as error:
+            outcome.append(str(error))
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    wait_for(lambda: "up" in sandbox.files())
+    (agent,) = processes_with(name)
+
+    os.kill(int(Path(f"/proc/{agent}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    thread.join(PROMPT_S)
+
+    wait_for(lambda: container(sandbox).has_ended)
+    assert processes_with(name) == []
+    assert outcome == ["the sandbox's watcher died without a report: it was killed"]
+    assert run(sandbox, "print('again')") == "again\n"
+
+
+def test_it_is_gone_when_pytest_is_killed_though_a_child_of_it_lives(docker: None, tmp_path: Path) -> None:
+    driver = """
+        import os
+        from pytest_rltask.sandbox import Sandbox
+        sandbox = Sandbox(backend="docker")
+        sandbox.write_file("script.py", "")
+        sandbox.run_python("script.py")
+        if os.fork() == 0:
+            os.read(0, 1)
+            os._exit(0)
+        print(sandbox._backend._container._name, flush=True)
+        os.kill(os.getpid(), 9)
+    """
+    life, ours = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", dedent(driver)],
+        stdin=life,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as process:
+        os.close(life)
+        assert process.stdout is not None
+        it = _docker._Container.__new__(_docker._Container)
+        it._name = process.stdout.readline().strip()
+
+        wait_for(lambda: not is_there(it))
+        os.close(ours)
+
+
+def test_a_start_that_failed_can_be_tried_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = _docker._docker
+
+    def busy(*words: str, **more: float) -> str:
+        monkeypatch.setattr(_docker, "_docker", real)
+        raise SandboxError("the daemon is busy")
+
+    monkeypatch.setattr(_docker, "_docker", busy)
+    with pytest.raises(SandboxError, match="the daemon is busy"):
+        run(sandbox, "")
+
+    assert run(sandbox, "print('again')") == "again\n"
+
+
+def test_an_interrupt_while_one_starts_leaves_none(tmp_path: Path) -> None:
+    """As Ctrl-C does it: the client, which has a session of its own, goes on, and what it made is removed by name."""
+    stub = f"""
+        import os, signal, sys
+        with open({str(tmp_path / "asked")!r}, "a") as file:
+            print(sys.argv[1], sys.argv[-1], file=file)
+        if sys.argv[1] == "run":
+            os.kill(os.getppid(), signal.SIGINT)
+        print({{"info": "linux []", "images": "1234"}}.get(sys.argv[1], ""))
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        put_docker(tmp_path / "bin", patch, stub)
+        driver = """
+            from pytest_rltask.sandbox import _choice, Sandbox
+            _choice.resolve = str
+            with Sandbox(backend="docker") as sandbox:
+                sandbox.write_file("script.py", "")
+                sandbox.run_python("script.py")
+        """
+        ended = subprocess.run([sys.executable, "-c", dedent(driver)], capture_output=True, text=True, check=False)
+
+    assert "KeyboardInterrupt" in ended.stderr
+    command, name = (tmp_path / "asked").read_text().splitlines()[-1].split()
+    assert command == "rm"
+    assert name.startswith("pytest-rltask-sandbox-")
+
+
+# The image
+
+
+def test_the_image_is_named_by_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = _docker._content(), _docker._content()
+    monkeypatch.setattr(_docker, "_WATCHER", _docker._WATCHER[1:])
+
+    assert first == second
+    assert first != _docker._content()
+    with tarfile.open(fileobj=io.BytesIO(first)) as tar:
+        files = {entry.name: entry.mode for entry in tar if entry.isfile()}
+        folders = {entry.mode for entry in tar if entry.isdir()}
+    assert all(name.startswith("rltask/pytest_rltask/") for name in files)
+    assert (set(files.values()), folders) == ({0o600}, {0o700, 0o1777})
+
+
+# What cannot isolate
+
+
+def refusal() -> str:
+    with pytest.raises(SandboxError) as caught:
+        resolve_backend("docker")
+    return str(caught.value)
+
+
+def test_without_docker_it_is_refused(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/missing")
+
+    assert refusal() == (
+        "no isolation works here (docker: docker is not installed); write --sandbox auto, for the first that works"
+    )
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        (
+            "import sys; sys.exit('Cannot connect.\\n\\nRun \\'docker info --help\\' for more information')",
+            "Cannot connect.",
+        ),
+        ("print()", "says '' when asked"),
+        ("print('windows []')", "says 'windows' when asked"),
+        ("print('linux [name=seccomp,profile=default name=rootless]')", "maps users"),
+    ],
+)
+def test_a_daemon_that_cannot_isolate_is_refused(
+    program: str, told: str, fresh: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_docker(tmp_path / "bin", monkeypatch, program)
+
+    assert f"(docker: {told}" in refusal().replace("its daemon ", "")
+
+
+def test_a_daemon_on_another_machine_is_refused(fresh: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its containers start, but nothing in them reaches our socket."""
+    answers = {"info": "linux []", "images": "1234", "run": "5678", "inspect": "false", "rm": ""}
+    put_docker(tmp_path / "bin", monkeypatch, f"import sys; print({answers!r}[sys.argv[1]])")
+
+    assert "its container does not reach us: the daemon must run on this machine" in refusal()
