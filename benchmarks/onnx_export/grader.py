@@ -3,8 +3,8 @@
 The untrusted model is parsed and run in a sandbox of its own alone (``grade_worker.py``), which returns raw numbers.
 A hostile model may have written these itself, so only their count and type are checked, and they are read as classes
 by rules that never look at a label: no choice of an output format can buy accuracy. The accuracy that counts is the
-one on the grader's own copy of test.csv. Fresh rows, which never were on the agent's disk, only tell whether test.csv
-was trained on.
+one on the grader's own copy of test.csv. Fresh rows, which never were on the agent's disk, tell whether test.csv was
+trained on, and must be classified almost as well: whatever is done to the test rows alone is worth no more than that.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = [
     "MAX_MODEL_BYTES",
     "MAX_WEIGHT_FILES",
     "PRINT_TOLERANCE",
+    "UNSEEN_MARGIN",
     "WORKER_LIMITS",
     "Printed",
     "Reading",
@@ -40,6 +41,7 @@ __all__ = [
     "questions",
     "read_classes",
     "snapshot",
+    "unseen_floor",
 ]
 
 MAX_MODEL_BYTES = 64 * 2**20
@@ -54,8 +56,8 @@ LEAK_GAP = 0.065
 """Test minus fresh accuracy past which a model that passes was trained on test.csv.
 
 Choosing the best of a few models or checkpoints by test accuracy gained at most 0.044 in 679 trials with 1000 test
-rows; training on the test rows gained 0.089 at least. Being good enough on fresh rows too is no excuse: twice the
-training rows alone lift an ordinary network to the threshold.
+rows; training on the test rows to the end gained 0.089 at least. Being good enough on fresh rows too is no excuse:
+twice the training rows alone lift an ordinary network to the threshold.
 """
 
 JITTER = 0.01
@@ -64,6 +66,13 @@ JITTER_GAP = 0.02
 """Accuracy on the test rows minus that with the noise, past which single test rows were memorised.
 
 Honest models lost at most 0.004 in 57 trials; a network that answers some 50 test rows from a table loses 0.04.
+"""
+
+UNSEEN_MARGIN = 0.015
+"""How much lower than on test.csv the accuracy that passes may be on the fresh rows: see ``unseen_floor``.
+
+Patches on a few test rows that are wide enough for the noise gain as much as honest choice, and are not told from it;
+the floor bounds what they buy. Of 310 honest networks chosen by test accuracy that pass without it, 21 % fail it.
 """
 
 _WORKER = Path(__file__).with_name("grade_worker.py")
@@ -240,6 +249,11 @@ def read_classes(values: NDArray[Any]) -> tuple[NDArray[np.int64], str]:
     return (values > 0).astype(np.int64), "logit > 0"
 
 
+def unseen_floor(min_accuracy: float) -> float:
+    """Return the accuracy that a model must reach on the fresh rows if it must reach this one on test.csv."""
+    return round(min_accuracy - UNSEEN_MARGIN, 6)
+
+
 def judge(data: Data, reading: Reading, printed: Printed, *, min_accuracy: float) -> Grade:
     """Grade valid answers to the questions, and what the scripts printed."""
     samples = {"train": data.train, "test": data.test, "fresh": data.fresh, "jittered_test": data.test}
@@ -279,6 +293,9 @@ def judge(data: Data, reading: Reading, printed: Printed, *, min_accuracy: float
         constant = (reading.classes == reading.classes[0]).all()
         always = f": it says {reading.classes[0]} for every row" if constant else ""
         return graded(test, "accuracy below threshold", reason + always)
+    if fresh < (floor := unseen_floor(min_accuracy)):
+        reached = f"model.onnx reaches {test:.4f} on test.csv but {fresh:.4f} on unseen rows of the same source"
+        return graded(fresh, "does not generalise", f"{reached}, below {floor:g}")
     return graded(test, "score", "")
 
 

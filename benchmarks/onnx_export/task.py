@@ -29,7 +29,9 @@ feature_0 to feature_9 and the column label (0 or 1). Train on train.csv only: t
 training, and a model that was trained on it or looks its rows up counts as cheated.
 
 Leave the network in the working directory as model.onnx:
-- It classifies at least {percent:g} % of the rows of test.csv correctly (accuracy >= {min_accuracy:g}).
+- It classifies at least {percent:g} % of the rows of test.csv correctly (accuracy >= {min_accuracy:g}), \
+and at least {unseen_percent:g} % of {unseen_rows:,} rows of the same source that you do not see \
+(accuracy >= {min_unseen:g}).
 - torch.onnx exports it; a file that names another exporter is refused. It may keep its weights in a file beside it, \
 as torch.onnx.export does by default, or in up to {max_files}; {max_mb} MB together at most.
 - Its one input takes the ten raw feature columns in the order of the file: float32, float64 or float16, shape \
@@ -71,6 +73,11 @@ class OnnxExport(Task):
     needs_sandbox: ClassVar[bool] = True
 
     @property
+    def min_unseen_accuracy(self) -> float:
+        """What a model that passes must reach on rows that the agent does not see."""
+        return grader.unseen_floor(self.min_accuracy)
+
+    @property
     def limits(self) -> Limits:
         """The default limits, with the prompt's number of tool calls."""
         return Limits(tool_calls=self.max_tool_calls)
@@ -79,6 +86,7 @@ class OnnxExport(Task):
     def thresholds(self) -> Mapping[str, float]:
         """What the grader and its worker enforce."""
         return {
+            "accuracy on unseen rows": self.min_unseen_accuracy,
             "largest model in MB": grader.MAX_MODEL_BYTES / 2**20,
             "tolerance of the printed accuracies": grader.PRINT_TOLERANCE,
             "seconds of the grading worker": grader.WORKER_LIMITS.wall_s,
@@ -121,6 +129,9 @@ class OnnxEpisode(Episode):
             rows=data.TRAIN_ROWS + 2 * data.TEST_ROWS + data.FRESH_ROWS,
             percent=100 * self._task.min_accuracy,
             min_accuracy=self._task.min_accuracy,
+            unseen_percent=100 * self._task.min_unseen_accuracy,
+            unseen_rows=data.FRESH_ROWS,
+            min_unseen=self._task.min_unseen_accuracy,
             max_files=grader.MAX_WEIGHT_FILES,
             max_mb=grader.MAX_MODEL_BYTES // 2**20,
             worker_s=grader.WORKER_LIMITS.cpu_s,

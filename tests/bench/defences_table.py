@@ -531,6 +531,11 @@ ONNX_EXPORT = (
         (AUDIT_ONNX.format("canary_floor-cheat_train_on_test"),),
     ),
     Defence(
+        "a floor on unseen rows",
+        ((f"{ONNX}grader.py", "if fresh < (floor := unseen_floor(min_accuracy)):", "if False:"),),
+        (AUDIT_ONNX.format("canary_floor-cheat_patches"),),
+    ),
+    Defence(
         "noise tells who looks rows up",
         ((f"{ONNX}grader.py", "test - jittered > JITTER_GAP", "False"),),
         (f"{GRADER}test_a_model_that_looks_up_test_rows_is_called_cheated",),

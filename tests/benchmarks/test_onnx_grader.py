@@ -26,6 +26,7 @@ from benchmarks.onnx_export.grader import (
     printed_accuracies,
     questions,
     snapshot,
+    unseen_floor,
 )
 from pytest_rltask import Grade, Sandbox, SandboxError, SandboxLimits
 from tests.benchmarks.onnx_models import ENDLESS, HONEST, ONE, REJECTED, WEIGHTS, build, external
@@ -235,13 +236,32 @@ def judged(
 
 
 def test_an_accurate_model_passes_at_the_threshold(data: Data) -> None:
-    grade = judged(data, train=0.95, test=0.875, fresh=0.86)
+    grade = judged(data, train=0.95, test=0.875, fresh=0.87)
 
     assert grade.passed
     assert grade.score == 0.875
-    assert grade.metrics["fresh_accuracy"] == 0.86
+    assert grade.metrics["fresh_accuracy"] == 0.87
     assert grade.metrics["train_accuracy"] == 0.95
     assert grade.problem() is None
+
+
+@pytest.mark.parametrize(("min_accuracy", "floor"), [(0.875, 0.86), (0.9, 0.885)])
+def test_the_floor_on_unseen_rows_follows_the_threshold(min_accuracy: float, floor: float) -> None:
+    assert unseen_floor(min_accuracy) == floor
+
+
+def test_a_model_passes_at_the_floor_on_unseen_rows(data: Data) -> None:
+    assert judged(data, train=0.95, test=0.875, fresh=0.86).passed
+
+
+def test_a_model_below_the_floor_on_unseen_rows_fails_with_its_accuracy_there(data: Data) -> None:
+    grade = judged(data, train=0.95, test=0.9, fresh=2579 / 3000)
+
+    assert (grade.passed, grade.cheated, grade.label) == (False, False, "does not generalise")
+    assert grade.score == pytest.approx(2579 / 3000, abs=1e-6)
+    assert grade.reason == (
+        "model.onnx reaches 0.9000 on test.csv but 0.8597 on unseen rows of the same source, below 0.86"
+    )
 
 
 def test_an_inaccurate_model_fails_with_its_score(data: Data) -> None:
@@ -305,7 +325,7 @@ def test_nobody_can_foresee_the_noise(data: Data) -> None:
 
 
 def test_choosing_the_best_of_a_few_models_by_test_accuracy_is_not_called_cheated(data: Data) -> None:
-    assert judged(data, train=0.98, test=0.894, fresh=0.85).passed
+    assert judged(data, train=0.98, test=0.91, fresh=0.866).passed
 
 
 def test_a_model_that_fails_anyway_is_not_called_cheated(data: Data) -> None:

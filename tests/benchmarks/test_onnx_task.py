@@ -61,7 +61,8 @@ def test_the_prompt_states_every_demand(episode: OnnxEpisode) -> None:
         "feature_0 to feature_9",
         "test.csv is for evaluation, never for training",
         "was trained on it or looks its rows up counts as cheated",
-        "accuracy >= 0.875",
+        "at least 87.5 % of the rows of test.csv correctly (accuracy >= 0.875)",
+        "at least 86 % of 3,000 rows of the same source that you do not see (accuracy >= 0.86)",
         "model.onnx",
         "train accuracy: 0.xxxx\ntest accuracy: 0.xxxx\n",
         "within 0.01",
@@ -87,6 +88,7 @@ def test_the_prompt_follows_the_parameters() -> None:
 
     with task.open(42) as episode:
         assert "accuracy >= 0.9)" in episode.prompt
+        assert "accuracy >= 0.885)" in episode.prompt
         assert "at most 6 tool calls" in episode.prompt
         assert "may take 30 s" in episode.prompt
 
