@@ -198,7 +198,7 @@ def test_it_leads_its_own_session_and_yields_the_cpu_to_us(bare_run: Run) -> Non
 
     leads, niceness = result.stdout.split()
     assert leads == "True"
-    assert int(niceness) > os.nice(0)
+    assert int(niceness) > os.nice(0) or os.nice(0) == 19
 
 
 @pytest.mark.parametrize("argument", ["a\0b", "\ud800"])
