@@ -93,15 +93,12 @@ def test_a_cheat_really_runs_finds_no_hole_and_is_worth_nothing(policy: str) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kept", ["in the environment", "in a file"])
-def test_without_isolation_the_data_are_drawn_again(kept: str, tmp_path: Path) -> None:
+def test_without_isolation_the_data_are_drawn_again(tmp_path: Path) -> None:
     """The attack is real: that it fails elsewhere is due to isolation."""
-    environment = {"RLTASK_SECRET": "5" * 32 if kept == "in the environment" else ""}
-    if kept == "in a file":
-        (tmp_path / "data/pytest-rltask").mkdir(parents=True)
-        (tmp_path / "data/pytest-rltask/secret").write_text("6" * 32)
+    (tmp_path / "data/pytest-rltask").mkdir(parents=True)
+    (tmp_path / "data/pytest-rltask/secret").write_text("6" * 32)
 
-    outcome, _, metrics, messages = without_isolation("cheat_regenerate_data", environment, tmp_path)
+    outcome, _, metrics, messages = without_isolation("cheat_regenerate_data", {"RLTASK_SECRET": ""}, tmp_path)
 
     assert holes(messages) == ["hole: the secret can be read", "hole: the data can be drawn again"]
     assert (outcome, metrics["test_accuracy"], metrics["fresh_accuracy"]) == ("passed", 1.0, 1.0)
@@ -114,12 +111,6 @@ def test_without_isolation_the_graders_source_is_found_and_its_numbers_are_used(
     assert holes(messages) == ["hole: the grader's source can be read"]
     assert outcome in ("failed", "cheated")  # reading the grader does not make its patches right on unseen rows
     assert metrics["test_accuracy"] >= 0.875
-
-
-def test_a_cheat_moves_the_same_way_for_the_same_seed() -> None:
-    first, again = (play_policy(TASK, "cheat_edit_test_csv", 42) for _ in range(2))
-
-    assert (again.score, again.metrics) == (first.score, first.metrics)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SCRIPTS.glob("*.py")))

@@ -57,15 +57,6 @@ def test_solver_passes() -> None:
 
 
 @pytest.mark.slow
-def test_training_on_the_test_rows_is_called_cheated() -> None:
-    record = play_policy(TASK, "cheat_train_on_test", 42)
-
-    assert record.outcome == "cheated", record.reason
-    assert record.score is not None
-    assert record.score >= 0.99
-
-
-@pytest.mark.slow
 def test_every_torch_export_is_accepted_and_read_alike(tmp_path: Path) -> None:
     lines = [EXPORTER, f"np.save({str(tmp_path / 'classes.npy')!r}, classes)"]
     for name, export in EXPORTS.items():
