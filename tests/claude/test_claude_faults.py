@@ -166,7 +166,7 @@ def test_time_that_the_api_had_the_trial_wait_is_not_the_models(desk: TrialPlaye
     assert (record.outcome, record.limit) == ("passed", None)
     first, second = record.requests
     assert 1.6 <= first.lost_s <= first.latency_s
-    assert second.lost_s == 0
+    assert second.lost_s < 0.5
 
 
 def test_of_many_faults_the_record_keeps_some_and_their_number(desk: TrialPlayer):
