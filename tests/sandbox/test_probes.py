@@ -530,7 +530,7 @@ def test_it_dies_with_the_process_that_runs_it(backend: str, tmp_path: Path) -> 
     name = f"probe-{secrets.token_hex(8)}.py"
     driver = f"""
 from pytest_rltask.sandbox import Sandbox, SandboxLimits
-box = Sandbox(SandboxLimits(wall_s=60), backend={backend!r})
+box = Sandbox(SandboxLimits(wall_s=600), backend={backend!r})
 print(box.path, flush=True)
 box.write_file({name!r}, "open('up', 'w').close()\\nwhile True: pass")
 box.run_python({name!r})
