@@ -196,7 +196,8 @@ OPTIONS = (
         "NAME",
         "auto",
         "auto",
-        "what isolates agents' code: bwrap, landlock, auto (the first that works), none (it runs with your rights)",
+        "what isolates agents' code: bwrap, landlock, auto (the first of these that works), docker, "
+        "none (it runs with your rights)",
         _sandbox,
     ),
     Option("--log-dir", "DIR", "logs", "logs", "where run directories are created", str),

@@ -2,8 +2,8 @@
 
 Layers, from the outside in: :class:`Sandbox` owns a private directory and what happens in it; ``_process`` runs one
 command and keeps its output; ``_launcher`` is the program between us and the agent that sets the limits, watches them
-and kills the whole process tree; a backend (``_bwrap``, ``_landlock``, chosen by ``_choice``) hides the rest of the
-machine; ``_confine`` is the program inside that gives up the last rights and becomes the agent's.
+and kills the whole process tree; a backend (``_bwrap``, ``_landlock``, ``_docker``, chosen by ``_choice``) hides the
+rest of the machine; ``_confine`` is the program inside that gives up the last rights and becomes the agent's.
 """
 
 from pytest_rltask.sandbox._choice import BACKENDS, using_backend
