@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_rltask.sandbox import _launcher, _proc
+from pytest_rltask.sandbox._disk import FOLDERS
 from pytest_rltask.sandbox._result import SandboxLimits
 
-WORK, SCRATCH = "work", "tmp"
+Ruleset = tuple[tuple[int, int, int], list[tuple[str, int]]]
+"""Of Landlock: the rights handled (of files, of the network, scopes), and the rights granted below each path."""
+WORK, SCRATCH = FOLDERS
 """The two folders below a sandbox's base that the agent may write to; it sees them at their own paths."""
 
 
@@ -45,6 +48,10 @@ class Backend(Protocol):
     def confirms(self) -> bool:
         """Whether its commands write to ``ready_fd``."""
 
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """What honest code cannot do here although it can with other backends: sentences for the agent."""
+
     def prepare(self, base: Path, limits: SandboxLimits) -> None:
         """Make ready a fresh sandbox, whose folders exist and are still empty.
 
@@ -53,8 +60,17 @@ class Backend(Protocol):
             limits: What the watcher will bound anyway; a second line, where a backend has one, lies behind them.
         """
 
+    def environment(self, base: Path) -> Mapping[str, str]:
+        """Return variables that its commands need besides those of every run."""
+
     def wrap(
-        self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
+        self,
+        command: Sequence[str],
+        *,
+        base: Path,
+        keep_fds: Sequence[int] = (),
+        ready_fd: int | None = None,
+        forks_runs: bool = False,
     ) -> Sequence[str]:
         """Return the command line that runs a command isolated.
 
@@ -64,7 +80,12 @@ class Backend(Protocol):
             keep_fds: Descriptors that stay open and usable inside, under their numbers. All others are closed.
             ready_fd: Gets one byte when the isolation is complete and the command is about to start. A command
                 that ends without it never ran, which is our fault and not the agent's.
+            forks_runs: Whether it runs nothing of the agent's itself, and each process that it forks for that applies
+                ``narrowing`` first.
         """
+
+    def narrowing(self, base: Path) -> Ruleset | None:
+        """Return what each run forked in the isolation must give up before the agent's code begins, if anything."""
 
     def start_watcher(
         self,
@@ -93,7 +114,21 @@ class Backend(Protocol):
         """End what belongs to the sandbox and is still there, when no watcher runs any more."""
 
 
-class OnThisMachine:
+class Plain:
+    """What most backends answer."""
+
+    differences: tuple[str, ...] = ()
+
+    def environment(self, base: Path) -> Mapping[str, str]:
+        """Return nothing: the variables of every run do."""
+        return {}
+
+    def narrowing(self, base: Path) -> Ruleset | None:
+        """Return None: a fork has what its parent has."""
+        return None
+
+
+class OnThisMachine(Plain):
     """Starts the watcher as a child of ours, which leaves nothing to end."""
 
     def start_watcher(
@@ -152,7 +187,13 @@ class NoIsolation(OnThisMachine):
         """Do nothing: the folders are our user's already."""
 
     def wrap(
-        self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
+        self,
+        command: Sequence[str],
+        *,
+        base: Path,
+        keep_fds: Sequence[int] = (),
+        ready_fd: int | None = None,
+        forks_runs: bool = False,
     ) -> Sequence[str]:
         """Return the command as it is."""
         return command

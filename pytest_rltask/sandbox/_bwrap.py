@@ -53,7 +53,13 @@ class Bubblewrap(OnThisMachine):
         hand_over(base, self.owner)
 
     def wrap(
-        self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
+        self,
+        command: Sequence[str],
+        *,
+        base: Path,
+        keep_fds: Sequence[int] = (),
+        ready_fd: int | None = None,
+        forks_runs: bool = False,
     ) -> Sequence[str]:
         """Return the command line of bwrap; it hands all descriptors down."""
         inner = confined(

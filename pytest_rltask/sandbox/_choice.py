@@ -9,13 +9,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 from pytest_rltask.sandbox._backend import Backend, NoIsolation
+from pytest_rltask.sandbox._removal import remove_orphans
 from pytest_rltask.sandbox._result import SandboxError
 
+PREFIX = "rltask-"
+"""How the name of a sandbox's folder begins."""
 BACKENDS = ("auto", "bwrap", "landlock", "seatbelt", "docker", "none")
 """What may be asked for."""
 
@@ -74,6 +78,7 @@ def resolve(wanted: str) -> str:
     """
     if wanted not in BACKENDS:
         raise SandboxError(f"there is no sandbox {wanted!r}; choose one of {', '.join(BACKENDS)}")
+    remove_orphans(tempfile.gettempdir(), PREFIX)
     if wanted == "none":
         return wanted
     problems = {}

@@ -53,7 +53,7 @@ def main(
         ready_fd: Gets a byte just before the command starts.
     """
     try:
-        ruleset = _ruleset(*landlock) if landlock else None
+        ruleset = make_ruleset(*landlock) if landlock else None
         _become(uid, capability)
         os.chdir(folder)
         _prctl(_SET_NO_NEW_PRIVS, 1)
@@ -75,7 +75,7 @@ def main(
         os._exit(_FAILED)
 
 
-def _ruleset(handled: tuple[int, int, int], rules: Sequence[tuple[str, int]]) -> int:
+def make_ruleset(handled: tuple[int, int, int], rules: Sequence[tuple[str, int]]) -> int:
     """Make a Landlock ruleset while every path can still be reached; what does not exist is left out."""
     attributes = struct.pack("=QQQ", *handled)
     size = 24 if handled[2] else 16 if handled[1] else 8  # an older kernel knows the first of them only
@@ -88,6 +88,13 @@ def _ruleset(handled: tuple[int, int, int], rules: Sequence[tuple[str, int]]) ->
         _call(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, struct.pack("=Qi", rights, fd), 0)
         os.close(fd)
     return ruleset
+
+
+def narrow(handled: tuple[int, int, int], rules: Sequence[tuple[str, int]]) -> None:
+    """Add a Landlock ruleset to those that this process has: from now on it may do what all of them grant."""
+    ruleset = make_ruleset(handled, rules)
+    _call(_RESTRICT_SELF, ruleset, 0)
+    os.close(ruleset)
 
 
 def _become(uid: int | None, capability: int | None) -> None:

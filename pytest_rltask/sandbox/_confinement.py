@@ -15,10 +15,11 @@ from pytest_rltask.sandbox._seccomp import PARENT, Instruction
 def confined(command: Sequence[str], *, seccomp: Sequence[Instruction], **rest: Any) -> list[str]:
     """Return the command line; for the arguments see :func:`_confine.main`."""
     arguments = {"seccomp": list(seccomp), "parent": PARENT} | rest
-    program = f"{_source()}\nimport sys\nmain(sys.argv[1:], **{arguments!r})\n"
+    program = f"{source()}\nimport sys\nmain(sys.argv[1:], **{arguments!r})\n"
     return [sys.executable, "-I", "-S", "-c", program, *command]
 
 
 @functools.cache
-def _source() -> str:
+def source() -> str:
+    """Return the source of ``_confine``, for programs that must not see where it lies."""
     return Path(_confine.__file__).read_text(encoding="utf-8")

@@ -26,36 +26,41 @@ class Held:
         """How many more there may be whose sizes nobody tells."""
         self.socket_bytes = 0
         """What their sockets may hold at most."""
-        self.opaque: Set[int] = frozenset()
+        self.opaque: Set[str] = frozenset()
         """The processes that do not show what they hold."""
 
 
-def held_by(pids: Collection[int], folder: str) -> Held:
-    """Look at all descriptors of the processes, and their mappings of files in the folder."""
+def held_by(places: Collection[str], folder: str) -> Held:
+    """Look at all descriptors of processes, and their mappings of files in the folder.
+
+    Args:
+        places: Where ``/proc`` tells what each process holds.
+        folder: The sandbox's.
+    """
     held = Held()
     deleted: dict[int, int] = {}  # by inode alone: of the device, btrfs and overlayfs say one thing here, another there
     mapped: set[int] = set()
     sockets: dict[int, int] = {}
     opaque = set()
     folders = tuple(os.fsencode(path) + b"/" for path in {folder, os.path.realpath(folder)})
-    for pid in pids:
+    for place in places:
         try:
-            fds = os.listdir(f"/proc/{pid}/fd")
+            fds = os.listdir(f"{place}/fd")
         except PermissionError:
-            opaque.add(pid)
+            opaque.add(place)
             continue
         except OSError:
             continue  # it ended
         for fd in fds:
             try:
-                file = os.stat(f"/proc/{pid}/fd/{fd}")
+                file = os.stat(f"{place}/fd/{fd}")
             except OSError:
                 continue  # it was closed
             if file.st_nlink == 0 and stat.S_ISREG(file.st_mode):
                 deleted[file.st_ino] = file.st_blocks * 512
             elif stat.S_ISSOCK(file.st_mode) and file.st_ino not in sockets:
-                sockets[file.st_ino] = _on_their_way(f"/proc/{pid}/fdinfo/{fd}")
-        mapped |= _mapped(pid, folders)
+                sockets[file.st_ino] = _on_their_way(f"{place}/fdinfo/{fd}")
+        mapped |= _mapped(place, folders)
     held.deleted_bytes = sum(deleted.values())
     held.unknown_files = len(mapped - set(deleted)) + max(0, sum(sockets.values()) - _IN_FLIGHT)
     held.socket_bytes = len(sockets) * _socket_bytes() if sockets else 0
@@ -71,13 +76,13 @@ def _on_their_way(path: str) -> int:
     return 0
 
 
-def _mapped(pid: int, folders: tuple[bytes, ...]) -> set[int]:
+def _mapped(place: str, folders: tuple[bytes, ...]) -> set[int]:
     """Return the inodes of the files that a process has mapped and that were deleted from the folders.
 
     Elsewhere it can be a library that the machine has just replaced.
     """
     found = set()
-    for line in read(f"/proc/{pid}/maps").splitlines():
+    for line in read(f"{place}/maps").splitlines():
         if line.endswith(b" (deleted)"):
             *_, inode, name = line.split(None, 5)
             if name.startswith(folders):

@@ -12,8 +12,11 @@ TYPE_CHECKING = False  # as type checkers know it; to import the module typing w
 if TYPE_CHECKING:
     from pytest_rltask.sandbox._launcher import Limits
 
-_DEPTH = 40
-"""How deep folders may lie: much deeper they could not be named, and what cannot be counted is over the limit."""
+FOLDERS = ("work", "tmp")
+"""The folders of a sandbox that its agent may write to; what else lies beside them is ours, and does not count."""
+DEPTH = 40
+"""Below how many folders a file may lie: much deeper it could not be named, and what cannot be counted is over the
+limit."""
 _PAUSE = 10
 """A walk over the folders is followed by a pause this many times as long."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -24,25 +27,29 @@ class Disk:
 
     def __init__(self, folder: str, limits: Limits) -> None:
         self._folder, self._limits = folder, limits
-        self._opaque: Set[int] = frozenset()
+        self._opaque: Set[str] = frozenset()
         self._next = 0.0
 
-    def poll(self, pids: Set[int]) -> str | None:
-        """Say which limit is exceeded, if it is time to look again: looking must cost little, however much there is."""
+    def poll(self, places: Collection[str]) -> str | None:
+        """Say which limit is exceeded, if it is time to look again: looking must cost little, however much there is.
+
+        Args:
+            places: Where ``/proc`` tells what each process holds.
+        """
         started = time.monotonic()
         if started < self._next:
             return None
-        over = self.over(pids)
+        over = self.over(places)
         now = time.monotonic()
         self._next = now + _PAUSE * (now - started)
         return over
 
-    def over(self, pids: Collection[int]) -> str | None:
+    def over(self, places: Collection[str]) -> str | None:
         """Say which limit is exceeded, counting what the processes hold that has no name as well."""
         limits = self._limits
         size, files = usage(self._folder, max_bytes=limits.disk_bytes, max_files=limits.disk_files)
-        held = held_by(pids, self._folder)
-        if files > limits.disk_files or self._hides(held) or _in_private_memory(pids) > limits.disk_files:
+        held = held_by(places, self._folder)
+        if files > limits.disk_files or self._hides(held) or _in_private_memory(places) > limits.disk_files:
             return "files"
         if size + held.deleted_bytes + held.unknown_files * limits.file_bytes > limits.disk_bytes:
             return "disk"
@@ -54,11 +61,11 @@ class Disk:
         return bool(before & held.opaque)
 
 
-def _in_private_memory(pids: Collection[int]) -> int:
+def _in_private_memory(places: Collection[str]) -> int:
     """Return how many files lie in the run's own ``/tmp`` and ``/dev/shm``: each takes memory that is no process's."""
-    for pid in pids:
+    for place in places:
         try:
-            return sum(_files_of(f"/proc/{pid}/root", name) for name in ("/tmp", "/dev/shm"))
+            return sum(_files_of(f"{place}/root", name) for name in ("/tmp", "/dev/shm"))
         except OSError:
             continue  # it ended, or is closed to us
     return 0
@@ -72,9 +79,7 @@ def _files_of(root: str, name: str) -> int:
 
 
 def usage(folder: str, *, max_bytes: int, max_files: int) -> tuple[int, int]:
-    """Return the bytes and the number of files and folders in the folders of a folder; stop past a maximum.
-
-    What lies directly in the outer one does not count: it is ours.
+    """Return the bytes and the number of files and folders in the FOLDERS of a folder; stop past a maximum.
 
     No link is followed, whatever is changed meanwhile. A folder that cannot be looked into, or lies too deep, makes
     the number exceed its maximum: anything could be in there.
@@ -92,6 +97,8 @@ def usage(folder: str, *, max_bytes: int, max_files: int) -> tuple[int, int]:
                 walks.pop().close()
                 os.close(stack.pop())
                 continue
+            if len(stack) == 1 and entry.name not in FOLDERS:
+                continue
             try:
                 if len(stack) > 1:
                     files += 1
@@ -104,7 +111,7 @@ def usage(folder: str, *, max_bytes: int, max_files: int) -> tuple[int, int]:
                 files = max_files + 1
             except OSError:
                 continue  # it was deleted, or replaced
-            if len(stack) > _DEPTH:
+            if len(stack) > DEPTH + 2:  # the outer one, and one of FOLDERS
                 files = max_files + 1
     finally:
         for walk in walks:

@@ -32,7 +32,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_rltask.sandbox import _seccomp
-from pytest_rltask.sandbox._backend import SCRATCH, WORK, WatcherProcess
+from pytest_rltask.sandbox._backend import SCRATCH, WORK, Plain, WatcherProcess
 from pytest_rltask.sandbox._confinement import confined
 from pytest_rltask.sandbox._container import PYTEST, WATCHER
 from pytest_rltask.sandbox._own_user import PASSWD, fresh_user, hand_over, write_passwd
@@ -42,7 +42,7 @@ from pytest_rltask.sandbox._view import View, is_inside, view_of_python
 _REPOSITORY = "pytest-rltask-sandbox"
 _PROGRAMS = "/rltask"
 """Where the image has the watcher's program, for root alone."""
-_WATCHER = ("_container", "_launcher", "_watch", "_disk", "_descriptors", "_proc")
+_WATCHER = ("_container", "_launcher", "_watch", "_disk", "_descriptors", "_proc", "_removal")
 _MEETING, _SOCKET = "/run/rltask", "socket"
 """Where the container finds our socket."""
 _CONTAIN = f"import sys; sys.path.insert(0, {_PROGRAMS!r})\nfrom pytest_rltask.sandbox._container import contain"
@@ -56,7 +56,7 @@ _DOOR = "door"
 _RUN_S, _CALL_S, _START_S, _END_S, _LOOK_S = 60.0, 20.0, 30.0, 10.0, 0.5
 
 
-class Docker:
+class Docker(Plain):
     """Isolates one sandbox by a container.
 
     Raises:
@@ -82,7 +82,13 @@ class Docker:
         self._base, self._limits = base, limits
 
     def wrap(
-        self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
+        self,
+        command: Sequence[str],
+        *,
+        base: Path,
+        keep_fds: Sequence[int] = (),
+        ready_fd: int | None = None,
+        forks_runs: bool = False,
     ) -> Sequence[str]:
         """Return the command line of a program that gives up its rights and becomes the command, in the container."""
         return confined(

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_rltask.sandbox._backend import WORK, Backend
+from pytest_rltask.sandbox._backend import WORK, Backend, Ruleset
+from pytest_rltask.sandbox._confinement import source as confinement_source
 from pytest_rltask.sandbox._launcher import PRELOAD_FD
 from pytest_rltask.sandbox._process import Pipes, Process, Watcher, to_argument
 from pytest_rltask.sandbox._result import SandboxLimits
@@ -44,9 +45,9 @@ class ForkServer:
         """
         self._limits = limits
         self._ready = False
-        source = Path(__file__).with_name("_preload.py").read_text(encoding="utf-8")
-        program = [sys.executable, "-s", "-c", source, str(PRELOAD_FD), *modules]
-        command = backend.wrap(program, base=base, keep_fds=(PRELOAD_FD,))
+        command = backend.wrap(
+            _program(modules, backend.narrowing(base)), base=base, keep_fds=(PRELOAD_FD,), forks_runs=True
+        )
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             number = theirs.fileno()
@@ -100,3 +101,10 @@ class ForkServer:
     def _hang_up(self) -> None:
         with suppress(OSError):  # they hung up first
             self._control.shutdown(socket.SHUT_RDWR)
+
+
+def _program(modules: Sequence[str], narrowing: Ruleset | None) -> list[str]:
+    """Return the command line of the interpreter; what it needs to narrow its forks goes along as source."""
+    source = Path(__file__).with_name("_preload.py").read_text(encoding="utf-8")
+    confine = json.dumps({"source": confinement_source(), "ruleset": narrowing}) if narrowing else ""
+    return [sys.executable, "-s", "-c", source, str(PRELOAD_FD), confine, *modules]

@@ -3,7 +3,10 @@
 The agent stays in the machine's namespaces, but can open only what is listed, reach no socket, and neither see nor
 signal the processes around it. What the kernel's version of Landlock does not cover yet, seccomp denies. It is
 stricter than bwrap where it cannot be finer: no /dev/shm, no sockets but connected pairs, and of /proc what belongs
-to the process that was started, not to its children.
+to the process that was started, not to its children: a rule names a process that exists, and can only be given up.
+
+A preloaded interpreter is no process of the agent's, and may read all of /proc. Each run that is forked from it adds
+a ruleset of its own, which grants the same but of /proc only itself.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_rltask.sandbox import _seccomp
-from pytest_rltask.sandbox._backend import SCRATCH, WORK, OnThisMachine
+from pytest_rltask.sandbox._backend import SCRATCH, WORK, OnThisMachine, Ruleset
 from pytest_rltask.sandbox._confinement import confined
 from pytest_rltask.sandbox._own_user import fresh_user, hand_over
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits
@@ -35,11 +38,23 @@ _WORK = ((1 << 15) - 1) & ~(_MAKE_CHAR | _MAKE_BLOCK)
 _DEVICES = {"/dev/null": _READ_FILE | _WRITE_FILE, "/dev/zero": _READ_FILE}
 _DEVICES |= dict.fromkeys(("/dev/random", "/dev/urandom"), _READ_FILE)
 _KERNEL = (
-    *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm/overcommit_memory"),
+    *("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm/overcommit_memory"),
     "/sys/devices/system/cpu",
+    *("/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
 )
 _LISTED = ("/sys/bus/pci/devices", "/sys/class/drm", "/sys/class/accel")
 """Where onnxruntime looks for GPUs, and complains if it cannot."""
+_OURSELVES, _EVERYBODY = "/proc/self", "/proc"
+_PYTHON = "python"
+"""Our folder in the sandbox's, with what each Python runs first."""
+
+_DIFFERENCES = (
+    "There are no sockets but connected pairs, so no servers and no multiprocessing.Manager.",
+    "Outside the working directory, only the folder for temporary files that tempfile.gettempdir() names is writable; "
+    "/tmp and /dev/shm are closed (multiprocessing's locks, queues and shared memory work all the same).",
+    "A process that your script starts cannot read its own /proc/self.",
+)
+_METADATA = "chmod, and setting a file's times, are accepted without effect."
 
 _CREATE_RULESET, _ASK_FOR_VERSION = 444, 1
 _DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2
@@ -68,9 +83,30 @@ class Landlock(OnThisMachine):
         if self.owner is not None:
             base.chmod(0o711)
         hand_over(base, self.owner)
+        folder = base / _PYTHON
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(_substitutes(" ".join(self.differences)), encoding="utf-8")
+        for path in (folder, *folder.iterdir()):
+            path.chmod(0o755 if path is folder else 0o644)
+
+    def environment(self, base: Path) -> dict[str, str]:
+        """Have each Python begin with our substitutes."""
+        return {"PYTHONPATH": str(base / _PYTHON)}
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """What honest code may miss."""
+        of_files = () if self.owner is not None else (_METADATA,)
+        return (*_DIFFERENCES, *of_files)
 
     def wrap(
-        self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
+        self,
+        command: Sequence[str],
+        *,
+        base: Path,
+        keep_fds: Sequence[int] = (),
+        ready_fd: int | None = None,
+        forks_runs: bool = False,
     ) -> Sequence[str]:
         """Return the command line of a program that restricts itself and then becomes the command."""
         return confined(
@@ -78,17 +114,22 @@ class Landlock(OnThisMachine):
             folder=str(base / WORK),
             uid=self.owner,
             capability=None if self.owner is None else _needed_capability(base),
-            landlock=self._ruleset(base),
+            landlock=self._ruleset(base, processes=_EVERYBODY if forks_runs else _OURSELVES),
             seccomp=_seccomp.program(os.uname().machine, self._gaps(), _protected()),
             keep_fds=keep_fds,
             ready_fd=ready_fd,
         )
 
-    def _ruleset(self, base: Path) -> tuple[tuple[int, int, int], list[tuple[str, int]]]:
+    def narrowing(self, base: Path) -> Ruleset:
+        """Return the ruleset that a run adds."""
+        return self._ruleset(base, processes=_OURSELVES)
+
+    def _ruleset(self, base: Path, *, processes: str) -> Ruleset:
         files = sum(rights for since, rights in _OF_ABI.items() if since <= self._abi)
         network = _NETWORK if self._abi >= _NETWORK_ABI else 0
         scopes = _SCOPES if self._abi >= _SCOPES_ABI else 0
         granted = {str(base / name): _WORK for name in (WORK, SCRATCH)} | _system()
+        granted |= {str(base / _PYTHON): _READ, processes: _READ_FILE | _READ_DIR}
         return (files, network, scopes), [(path, rights & files) for path, rights in granted.items()]
 
     def _gaps(self) -> set[_seccomp.Gap]:
@@ -118,6 +159,11 @@ def _system() -> dict[str, int]:
     rights = dict(_readable(view_of_python())) | _DEVICES
     rights |= {path: (_READ_FILE | _READ_DIR) & _suitable(path) for path in _KERNEL}
     return rights | dict.fromkeys(_LISTED, _READ_DIR)
+
+
+def _substitutes(notice: str) -> str:
+    source = Path(__file__).with_name("_substitutes.py").read_text(encoding="utf-8")
+    return f"{source}\n\ninstall({notice!r})\nrun_the_other_one()\n"
 
 
 def _readable(view: View) -> Iterator[tuple[str, int]]:

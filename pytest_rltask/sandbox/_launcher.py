@@ -92,6 +92,7 @@ def _run(report: int, life: str, folder: str, numbers: str, wall_s: str, *comman
     status = watch.until_over(float(wall_s))
     watch.end()
     _write(report, watch.verdict(status))
+    _remove_if_orphaned(folder)
 
 
 def _serve(number: int, folder: str, numbers: str, *command: str, bound_tasks: bool) -> None:
@@ -121,6 +122,15 @@ def _serve(number: int, folder: str, numbers: str, *command: str, bound_tasks: b
         _write(report, watch.verdict(status) | {"last": watch.gone})
         os.close(report)
     watch.end()
+    _remove_if_orphaned(folder)
+
+
+def _remove_if_orphaned(folder: str) -> None:
+    """Remove the sandbox's folder, if pytest died and nobody else will."""
+    from pytest_rltask.sandbox._removal import is_orphaned, remove_tree  # here, since the agent need not wait for it
+
+    if is_orphaned(folder):
+        remove_tree(folder)
 
 
 def _start(command: Sequence[str], limits: dict[str, list[int]], fds: Sequence[tuple[int, int]] = ()) -> int:

@@ -1,6 +1,6 @@
 """The program inside the isolation that imports modules once, and then forks a child for each run of a script.
 
-Its source is started as ``python -s -c SOURCE SOCKET MODULE...`` by the watcher (``_launcher``). It announces itself on
+Its source is started as ``python -s -c SOURCE SOCKET NARROWING MODULE...`` by the watcher (``_launcher``). It announces itself on
 the socket; for each request there, which brings the run's stdout and stderr, it forks, waits and tells the exit code.
 It runs no code of the agent and reads no file of the agent's: only its children do, and they hold no way back to it.
 
@@ -34,8 +34,14 @@ _MESSAGE_BYTES = 2**17
 _C = ctypes.CDLL(None, use_errno=True)
 
 
-def serve(number: str, *modules: str) -> str:
-    """Serve until the socket hangs up; return only in a child, with the path of the script to run."""
+def serve(number: str, narrowing: str, *modules: str) -> str:
+    """Serve until the socket hangs up; return only in a child, with the path of the script to run.
+
+    Args:
+        number: Descriptor of the socket.
+        narrowing: What each child gives up at its start: source of ``_confine``, and its ruleset, as JSON; or nothing.
+        *modules: What to import.
+    """
     control = socket.socket(fileno=int(number))
     control.set_inheritable(False)
     _prctl(_SET_DUMPABLE, 0)  # no child may trace us, or open our files
@@ -50,6 +56,7 @@ def serve(number: str, *modules: str) -> str:
     loaded = {name.partition(".")[0] for name in sys.modules} - _AT_START
     gc.collect()
     gc.freeze()  # a collection in a child need not copy all these pages
+    narrow = _narrowing(narrowing)
     us, folder, state = os.getpid(), os.getcwd(), _state()
     control.send(b"{}")
     while True:
@@ -58,6 +65,11 @@ def serve(number: str, *modules: str) -> str:
             os._exit(0)  # not sys.exit: the handlers that modules have registered are the children's
         child = os.fork()
         if child == 0:
+            try:
+                narrow()
+            except BaseException as error:
+                control.send(json.dumps({"error": f"narrowing: {type(error).__name__}: {error}"}).encode())
+                os._exit(1)
             control.close()
             return _become(json.loads(message), fds, parent=us, folder=folder, loaded=loaded)
         for fd in fds:
@@ -67,6 +79,18 @@ def serve(number: str, *modules: str) -> str:
             os._exit(1)  # the run has changed our limits, which its own user may: the next one would inherit them
         code = os.waitstatus_to_exitcode(status)
         control.send(json.dumps({"exit_code": code, "cpu_s": usage.ru_utime + usage.ru_stime}).encode())
+
+
+def _narrowing(text: str) -> Callable[[], None]:
+    """Return what a child calls to give up more than this process may."""
+    if not text:
+        return lambda: None
+    told = json.loads(text)
+    confine = types.ModuleType("confine")
+    exec(compile(told["source"], "<confine>", "exec"), vars(confine))
+    handled, rules = told["ruleset"]
+
+    return lambda: confine.narrow(handled, rules)
 
 
 def _state() -> list[object]:

@@ -13,9 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pytest_rltask.sandbox import _workspace
 from pytest_rltask.sandbox._backend import SCRATCH, WORK, Backend
 from pytest_rltask.sandbox._process import start
+from pytest_rltask.sandbox._removal import remove_tree
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits
 
 _LIMITS = SandboxLimits(wall_s=30.0)  # a busy machine is no reason to do without isolation
@@ -67,7 +67,7 @@ def problem(backend: Backend) -> str | None:
     finally:
         backend.close()
         for folder in (outside, base):
-            _workspace.remove_tree(folder)
+            remove_tree(folder)
 
 
 def _tried(backend: Backend, outside: Path, base: Path) -> str | None:

@@ -45,13 +45,33 @@ def tasks_of_user() -> int:
     return tasks
 
 
-def memory_of(pid: int) -> int:
+def place_of(pid: int) -> str | None:
+    """Return the folder of ``/proc`` that tells what a process holds; None of one that is dead.
+
+    A process whose first thread has ended looks like a dead one there, and holds all that its other threads use.
+    """
+    if _lives(f"/proc/{pid}"):
+        return f"/proc/{pid}"
+    threads = (f"/proc/{pid}/task/{task}" for task in listdir(f"/proc/{pid}/task"))
+    return next((thread for thread in threads if _lives(thread)), None)
+
+
+def _lives(place: str) -> bool:
+    # proc(5): the state is field 3, right behind the name, which may hold anything.
+    return read(f"{place}/stat").rpartition(b")")[2].split()[:1] not in ([], [b"Z"], [b"X"])
+
+
+def memory_of(place: str) -> int:
     """Return the bytes a process holds, each shared page divided by the number of those who share it."""
-    for line in read(f"/proc/{pid}/smaps_rollup").splitlines():
+    for line in read(f"{place}/smaps_rollup").splitlines():
         if line.startswith(b"Pss:"):
             return int(line.split()[1]) * 1024
-    # It ended; or it hides its pages from its own user, who may still count them.
-    fields = read(f"/proc/{pid}/statm").split()
+    return resident_bytes(place)  # it ended; or it hides its pages from its own user, who may still count them
+
+
+def resident_bytes(place: str) -> int:
+    """Return the bytes a process has in memory, shared pages included."""
+    fields = read(f"{place}/statm").split()
     return int(fields[1]) * PAGE_BYTES if fields else 0
 
 

@@ -33,7 +33,8 @@ class SandboxLimits:
     """Files one process may hold open: past it, open raises OSError."""
     disk_bytes: int = 2**30
     """Disk space of all files in the working directory and the folder for temporary files, after and during a run;
-    deleted files that are still open count. ``Sandbox.write_file`` refuses what would exceed it."""
+    deleted files that are still open count. ``Sandbox.write_file`` refuses what would exceed it; what a run wrote that
+    exceeded it is removed, so that the next one can run."""
     disk_files: int = 10_000
     """The number of those files, and of folders. A folder that cannot be read, or lies below 40 others, exceeds it."""
     output_bytes: int = 20_000
@@ -42,14 +43,15 @@ class SandboxLimits:
     """How much output, both streams together, ends the run."""
 
 
+_UNDONE = "the files that it wrote or changed are removed"
 _WORDS: dict[Status, str] = {
     "timed out": "its time limit",
     "memory": "since it used more memory than its limit",
     "output": "since it printed more than its limit",
     "processes": "since it held more processes and threads than its limit",
     "cpu": "since it used more CPU time than its limit",
-    "disk": "since its files took more disk space than their limit",
-    "files": "since it left more files and folders than its limit, or some that cannot be counted",
+    "disk": f"since its files took more disk space than their limit; {_UNDONE}",
+    "files": f"since it left more files and folders than its limit, or some that cannot be counted; {_UNDONE}",
     "killed": "since it killed or suspended the interpreter that ran it",
     "closed": "since its sandbox was closed",
 }

@@ -10,21 +10,23 @@ import tempfile
 import threading
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from pytest_rltask.sandbox import _workspace
 from pytest_rltask.sandbox._backend import SCRATCH, WORK
-from pytest_rltask.sandbox._choice import make_backend
+from pytest_rltask.sandbox._choice import PREFIX, make_backend
 from pytest_rltask.sandbox._disk import usage
 from pytest_rltask.sandbox._forkserver import SUPPORTED, ForkServer
 from pytest_rltask.sandbox._process import Process, start
+from pytest_rltask.sandbox._removal import claim, remove_since, remove_tree, snapshot
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits, SandboxResult
 from pytest_rltask.tools import ToolError
 
 _DEFAULT_LIMITS = SandboxLimits()
 _CLOSE_S = 15.0
+_MAKE_ROOM = "replace a file by a shorter one, or by a script that deletes some"
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -47,7 +49,7 @@ class Sandbox:
         self,
         limits: SandboxLimits = _DEFAULT_LIMITS,
         *,
-        prefix: str = "rltask-",
+        prefix: str = PREFIX,
         backend: str | None = None,
         preload: Sequence[str] = (),
     ) -> None:
@@ -55,7 +57,8 @@ class Sandbox:
 
         Args:
             limits: What one run may use.
-            prefix: How the directory's name begins.
+            prefix: How the directory's name begins. Of a pytest that was killed the next one removes those that begin
+                with ``rltask-``.
             backend: What isolates it: ``bwrap``, ``landlock``, ``docker``, ``none``, or ``auto`` for the first that
                 works.
                 By default what ``--sandbox`` of the surrounding run says, and ``auto`` outside a run.
@@ -77,6 +80,7 @@ class Sandbox:
         self._closed = False
         try:
             self._base = Path(tempfile.mkdtemp(prefix=prefix))
+            self._claim = claim(self._base)
             self.path = self._base / WORK
             self._scratch = self._base / SCRATCH  # apart, so that it does not litter what the agent sees
             for folder in (self.path, self._scratch):
@@ -85,7 +89,7 @@ class Sandbox:
         except OSError as error:
             raise SandboxError(f"cannot make a directory for the sandbox: {error}") from error
         # An interrupted run ends without its owner if that is still busy, say with opening the episode.
-        self._abandoned = weakref.finalize(self, _workspace.remove_tree, self._base)
+        self._abandoned = weakref.finalize(self, _abandon, self._base, self._claim)
 
     @property
     def backend(self) -> str:
@@ -164,14 +168,18 @@ class Sandbox:
             except FileNotFoundError:
                 raise ToolError(f"there is no file {script!r}; write it first") from None
             argv = [_workspace.plain_name(script), *args]
+            before = [(folder, snapshot(folder)) for folder in (self.path, self._scratch)]
             process = self._start(argv, self.limits.wall_s if wall_s is None else wall_s)
             try:
-                return process.result()
+                result = process.result()
             finally:
                 with self._lock:
                     self._process = None
                     if process.watcher_ended:
                         self._end_server()
+            if result.status in ("disk", "files"):
+                self._undo(before)
+            return result
 
     def close(self) -> None:
         """Kill what runs, and remove the directory. Harmless when called again, or while a run is going on."""
@@ -184,8 +192,11 @@ class Sandbox:
         if self._turn.acquire(timeout=_CLOSE_S):
             self._turn.release()
         self._backend.close()
-        if not already and (problems := _workspace.remove_tree(self._base)):
-            _warn(f"the sandbox {self._base} could not be removed: {problems[0]}", stacklevel=3)
+        if not already:
+            problems = remove_tree(self._base)
+            os.close(self._claim)
+            if problems:
+                _warn(f"the sandbox {self._base} could not be removed: {problems[0]}", stacklevel=3)
 
     def _start(self, argv: list[str], wall_s: float) -> Process:
         """Start a script, forked from the preloaded interpreter if there is one."""
@@ -198,7 +209,7 @@ class Sandbox:
             self._process = server.run(argv, wall_s=wall_s) if server else None
             if self._process is None:
                 command = [sys.executable, "-s", "--", *argv]  # "--": a name may be "-c.py"
-                env = _environment(self._scratch)
+                env = self._environment()
                 self._process = start(
                     command, backend=self._backend, base=self._base, env=env, limits=self.limits, wall_s=wall_s
                 )
@@ -218,15 +229,26 @@ class Sandbox:
             return None
         return server
 
+    def _undo(self, before: Sequence[tuple[Path, Mapping[tuple[int, int], int]]]) -> None:
+        """Remove what a run wrote that passed a limit of the disk: else the limit would end all later ones as well."""
+        with self._lock:
+            self._end_server()  # with it goes a /tmp of its own
+        self._backend.close()
+        for folder, found in before:
+            remove_since(folder, found)
+
     def _start_server(self) -> None:
         if self._preload and not self._server and not self._closed:
             self._server = ForkServer(
                 self._preload,
                 backend=self._backend,
                 base=self._base,
-                env=_environment(self._scratch),
+                env=self._environment(),
                 limits=self.limits,
             )
+
+    def _environment(self) -> dict[str, str]:
+        return _environment(self._scratch) | self._backend.environment(self._base)
 
     def _end_server(self) -> None:
         server, self._server = self._server, None
@@ -236,15 +258,18 @@ class Sandbox:
     def _check_room(self, name: str, size: int) -> int:
         """Refuse a file that would exceed a limit; return what the files take now."""
         limits = self.limits
-        replaced = _workspace.size_of(self.path, name)
         held, files = usage(str(self._base), max_bytes=limits.disk_bytes, max_files=limits.disk_files)
-        if held + size - (replaced or 0) > limits.disk_bytes:
-            raise ToolError(f"the files would take more than {limits.disk_bytes} bytes together; delete some first")
-        if files + (replaced is None) > limits.disk_files:
-            raise ToolError(
-                f"there are {limits.disk_files} files and folders already, or some lie too deep; delete some"
-            )
+        bytes_more, files_more = _workspace.growth(self.path, name, size)
+        if held + bytes_more > limits.disk_bytes:
+            raise ToolError(f"the files would take more than {limits.disk_bytes} bytes together; {_MAKE_ROOM}")
+        if files + files_more > limits.disk_files:
+            raise ToolError(f"there would be more than {limits.disk_files} files and folders; {_MAKE_ROOM}")
         return held
+
+
+def _abandon(base: Path, claim: int) -> None:
+    remove_tree(base)
+    os.close(claim)
 
 
 def _warn(text: str, *, stacklevel: int) -> None:

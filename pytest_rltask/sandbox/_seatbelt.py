@@ -47,7 +47,13 @@ class Seatbelt(OnThisMachine):
         """Do nothing: the agent runs as our user."""
 
     def wrap(
-        self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
+        self,
+        command: Sequence[str],
+        *,
+        base: Path,
+        keep_fds: Sequence[int] = (),
+        ready_fd: int | None = None,
+        forks_runs: bool = False,
     ) -> Sequence[str]:
         """Return the command line of sandbox-exec, which hands all descriptors down."""
         return [_PROGRAM, "-p", profile(base), *command]

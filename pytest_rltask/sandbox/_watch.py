@@ -9,7 +9,17 @@ import time
 from collections.abc import Set
 
 from pytest_rltask.sandbox._disk import Disk
-from pytest_rltask.sandbox._proc import PAGE_BYTES, SIGKILL, SIGXCPU, TICKS_PER_S, descendants, kill, memory_of, read
+from pytest_rltask.sandbox._proc import (
+    SIGKILL,
+    SIGXCPU,
+    TICKS_PER_S,
+    descendants,
+    kill,
+    memory_of,
+    place_of,
+    read,
+    resident_bytes,
+)
 
 TYPE_CHECKING = False  # as type checkers know it; to import the module typing would cost 5 ms
 if TYPE_CHECKING:
@@ -116,19 +126,20 @@ class Watch:
         pids = set(descendants(os.getpid())) - self._spared
         tasks, resident = 0, {}
         for pid in pids:
-            # proc(5) counts the fields from the pid on: num_threads is 20, rss 24. The name, 2, may hold anything.
+            # proc(5) counts the fields from the pid on: num_threads is 20. The name, 2, may hold anything.
             if fields := read(f"/proc/{pid}/stat").rpartition(b")")[2].split():
                 tasks += int(fields[20 - 3])
                 # utime and stime, 14 and 15: of a process below bwrap, the end of bwrap does not tell them
                 self._used_cpu_s = max(self._used_cpu_s, (int(fields[14 - 3]) + int(fields[15 - 3])) / TICKS_PER_S)
-                resident[pid] = int(fields[24 - 3]) * PAGE_BYTES
+            if place := place_of(pid):
+                resident[place] = resident_bytes(place)
         if tasks > self._limits.processes:
             return "processes"
         # Resident memory counts a shared page once per process; only the dear, exact count may convict.
         limit = self._limits.memory_bytes
         if sum(resident.values()) > limit and sum(map(memory_of, resident)) > limit:
             return "memory"
-        return self._disk.poll(pids - self._wrapper())
+        return self._disk.poll(resident.keys() - {f"/proc/{pid}" for pid in self._wrapper()})
 
     def _wrapper(self) -> set[int]:
         """Return the processes of bwrap itself, which may be closed to us where it is a setuid program."""
@@ -145,6 +156,7 @@ class Served(Watch):
     ) -> None:
         super().__init__(agent, control.fileno(), limits=limits, folder=folder)
         self._control, self._interpreter = control, interpreter
+        self._failure = ""
         interpreter.setblocking(False)
         self._poller.register(interpreter, select.POLLIN)
 
@@ -179,7 +191,7 @@ class Served(Watch):
         import json
         import socket
 
-        self._exit_code, self._used_cpu_s = None, 0.0
+        self._exit_code, self._used_cpu_s, self._failure = None, 0.0, ""
         socket.send_fds(self._interpreter, [json.dumps(request).encode()], streams)
         for fd in streams:
             os.close(fd)
@@ -202,8 +214,15 @@ class Served(Watch):
     def _collect(self, exit_code: int, cpu_s: float) -> None:
         """Take no notice of how the interpreter itself ended."""
 
+    def verdict(self, status: str) -> dict[str, object]:
+        """Return what to report of a run, or why it could not begin."""
+        return {"error": self._failure} if self._failure else super().verdict(status)
+
     def _ended(self) -> str | None:
-        if answer := self._answer():
+        answer = self._answer()
+        if answer and "error" in answer:
+            self._failure = answer["error"]
+        elif answer:
             super()._collect(answer["exit_code"], answer["cpu_s"])
         return super()._ended() or ("killed" if self.gone else None)
 

@@ -14,12 +14,14 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytest_rltask.sandbox._disk import DEPTH
+from pytest_rltask.sandbox._removal import FOLDER
+from pytest_rltask.sandbox._removal import kind_of as _kind
 from pytest_rltask.sandbox._result import SandboxError
 from pytest_rltask.tools import ToolError
 
 _NAME_BYTES, _PATH_BYTES = 255, 1024
 _OUR_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_file(root: Path, name: str, data: bytes, *, owner: int | None = None) -> Path:
@@ -54,13 +56,31 @@ def read_file(root: Path, name: str, *, max_bytes: int) -> bytes:
             return file.read(max_bytes)
 
 
-def size_of(root: Path, name: str) -> int | None:
-    """Return the size of what ``write_file`` would replace, None if that is no plain file."""
-    try:
-        with open_file(root, name) as fd:
-            return os.fstat(fd).st_size
-    except (FileNotFoundError, ToolError):
-        return None
+def growth(root: Path, name: str, size: int) -> tuple[int, int]:
+    """Return how much ``write_file`` would add: bytes of disk space, and files and folders.
+
+    Counted like ``_disk.usage`` does: in whole blocks, and with the folders it makes.
+    """
+    parts, missing, replaced = _parts(name), 0, None
+    with _blaming(name):
+        try:
+            folder = _open_root(root)
+        except FileNotFoundError:
+            return 0, 0  # without isolation an agent may delete it; to write will tell
+        try:
+            block = os.fstatvfs(folder).f_frsize
+            for depth, part in enumerate(parts[:-1]):
+                if _kind(part, folder) != "folder":
+                    missing = len(parts) - 1 - depth
+                    break
+                above, folder = folder, os.open(part, FOLDER, dir_fd=folder)
+                os.close(above)
+            if not missing and _kind(parts[-1], folder) == "file":
+                replaced = os.stat(parts[-1], dir_fd=folder, follow_symlinks=False).st_blocks * 512
+        finally:
+            os.close(folder)
+    added = -(-size // block) * block + missing * block
+    return added - (replaced or 0), missing + (replaced is None)
 
 
 @contextlib.contextmanager
@@ -103,52 +123,6 @@ def plain_name(name: str) -> str:
     return "/".join(_parts(name))
 
 
-def remove_tree(base: Path) -> list[OSError]:
-    """Delete a folder in which no process works any more, and return what went wrong.
-
-    ``shutil.rmtree`` recurses and needs readable folders. Here each subfolder is opened up, and its own subfolders
-    are moved to the top, until there are none: any depth takes two descriptors and short names.
-    """
-    problems: list[OSError] = []
-    try:
-        top = os.open(base, _FOLDER)
-    except OSError as error:
-        return [error]
-    try:
-        done: set[str] = set()
-        while names := set(os.listdir(top)) - done:
-            for name in names:
-                try:
-                    _remove(name, top)
-                except OSError as error:
-                    problems.append(error)
-                    done.add(name)  # once is enough
-    finally:
-        os.close(top)
-    if not problems:
-        os.rmdir(base)
-    return problems
-
-
-def _remove(name: str, top: int) -> None:
-    """Remove one entry of ``top``; the folders in it become entries of ``top``."""
-    if _kind(name, top) != "folder":
-        os.unlink(name, dir_fd=top)
-        return
-    os.chmod(name, 0o700, dir_fd=top)
-    folder = os.open(name, _FOLDER, dir_fd=top)
-    try:
-        for entry in os.listdir(folder):
-            if _kind(entry, folder) == "folder":
-                os.chmod(entry, 0o700, dir_fd=folder)  # to move a folder, one must be allowed to write in it
-                os.rename(entry, secrets.token_hex(8), src_dir_fd=folder, dst_dir_fd=top)
-            else:
-                os.unlink(entry, dir_fd=folder)
-    finally:
-        os.close(folder)
-    os.rmdir(name, dir_fd=top)
-
-
 def _parts(name: str) -> list[str]:
     """Split a relative path into its names, or say why it is none."""
     try:
@@ -168,6 +142,8 @@ def _parts(name: str) -> list[str]:
         raise ToolError(
             f"the file name is too long; a part may have {_NAME_BYTES} bytes and the whole path {_PATH_BYTES}"
         )
+    if len(parts) > DEPTH + 1:
+        raise ToolError(f"{name[:80]!r} lies below {len(parts) - 1} folders; {DEPTH} are the most")
     return parts
 
 
@@ -185,7 +161,7 @@ def _folder(root: Path, parts: list[str], *, create: bool, owner: int | None = N
             kind = _kind(part, folder)
             if kind not in (None, "folder"):
                 raise ToolError(f"{part!r} is a {kind}, not a folder")
-            above, folder = folder, os.open(part, _FOLDER, dir_fd=folder)
+            above, folder = folder, os.open(part, FOLDER, dir_fd=folder)
             os.close(above)
         yield folder
     finally:
@@ -195,26 +171,13 @@ def _folder(root: Path, parts: list[str], *, create: bool, owner: int | None = N
 def _open_root(root: Path) -> int:
     """Open the working directory, for us and for its user, who may have closed it: no later run could start there."""
     try:
-        folder = os.open(root, _FOLDER)
+        folder = os.open(root, FOLDER)
     except PermissionError:
         os.chmod(root, 0o700)  # no link: what is above it is ours, but for an agent with our own rights
-        folder = os.open(root, _FOLDER)
+        folder = os.open(root, FOLDER)
     if stat.S_IMODE(os.fstat(folder).st_mode) & 0o700 != 0o700:
         os.fchmod(folder, 0o700)
     return folder
-
-
-def _kind(name: str, folder: int) -> str | None:
-    """Say what an entry is, None if it does not exist."""
-    try:
-        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
-    except FileNotFoundError:
-        return None
-    if stat.S_ISREG(mode):
-        return "file"
-    if stat.S_ISDIR(mode):
-        return "folder"
-    return "link" if stat.S_ISLNK(mode) else "special file"
 
 
 @contextlib.contextmanager

@@ -174,7 +174,7 @@ def test_write_file_refuses_what_would_exceed_the_limits() -> None:
 
         for name in "bcd":
             sandbox.write_file(name, "")
-        with pytest.raises(ToolError, match="4 files and folders"):
+        with pytest.raises(ToolError, match="more than 4 files and folders"):
             sandbox.write_file("e", "")
 
 
