@@ -60,7 +60,7 @@ class Backend(Protocol):
             limits: What the watcher will bound anyway; a second line, where a backend has one, lies behind them.
         """
 
-    def environment(self, base: Path) -> Mapping[str, str]:
+    def environment(self, base: Path) -> dict[str, str]:
         """Return variables that its commands need besides those of every run."""
 
     def wrap(
@@ -117,9 +117,12 @@ class Backend(Protocol):
 class Plain:
     """What most backends answer."""
 
-    differences: tuple[str, ...] = ()
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
 
-    def environment(self, base: Path) -> Mapping[str, str]:
+    def environment(self, base: Path) -> dict[str, str]:
         """Return nothing: the variables of every run do."""
         return {}
 

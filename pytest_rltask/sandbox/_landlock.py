@@ -50,8 +50,7 @@ _PYTHON = "python"
 
 _DIFFERENCES = (
     "There are no sockets but connected pairs, so no servers and no multiprocessing.Manager.",
-    "Outside the working directory, only the folder for temporary files that tempfile.gettempdir() names is writable; "
-    "/tmp and /dev/shm are closed (multiprocessing's locks, queues and shared memory work all the same).",
+    "Files can be written in the working directory and below tempfile.gettempdir(); /tmp and /dev/shm are closed.",
     "A process that your script starts cannot read its own /proc/self.",
 )
 _METADATA = "chmod, and setting a file's times, are accepted without effect."

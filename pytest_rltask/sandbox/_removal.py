@@ -1,8 +1,8 @@
 """Removes a sandbox's folder, whatever was done in it, and tells whose it is: a folder outlives a killed pytest.
 
-A folder's owner holds a lock on a file in it for as long as it lives. The watcher, which sees its pytest die, removes the
-folder as the last thing it does; where none was running, the next pytest does (``remove_orphans``). Standard library
-only, since the watcher imports it.
+A folder's owner holds a lock on a file in it for as long as it lives. The watcher, which sees its pytest die, removes
+the folder as the last thing it does; where none was running, the next pytest does (``remove_orphans``). Standard
+library only, since the watcher imports it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def snapshot(folder: str | os.PathLike[str]) -> Mapping[tuple[int, int], int]:
 
 
 def remove_since(folder: str | os.PathLike[str], before: Mapping[tuple[int, int], int]) -> None:
-    """Remove the files below a folder that are new or changed since a snapshot, and the new folders, with all in them."""
+    """Remove the files below a folder that are new or changed since a snapshot, and the new folders."""
     try:
         top = os.open(folder, FOLDER)
     except OSError:

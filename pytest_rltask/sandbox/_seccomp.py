@@ -38,6 +38,7 @@ _NUMBER, _ARCH, _ARGUMENT, _HIGH = 0, 4, 16, 4
 _ALLOW, _KILL, _ERROR = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
 _X32_CALLS = 0x4000_0000
 _NEW_NAMESPACES = 0x7E02_0000
+_CLONE_FILES, _CLONE_THREAD, _CLOSE_RANGE_UNSHARE = 0x400, 0x1_0000, 2
 _SIGNALS_OF_FILES = (8, 10, 15)
 """F_SETOWN, F_SETSIG and F_SETOWN_EX of fcntl: a file that is ready may send any process any signal."""
 _OWNERS_OF_SOCKETS = (0x8901, 0x8902)
@@ -201,7 +202,11 @@ def program(machine: str, gaps: Collection[Gap], protected: Sequence[int] = ()) 
         code += [(_AT_LEAST, 0, 1, _X32_CALLS), _kill()]
     code += _deny(numbers(_DENIED), errno.EPERM)
     code += _deny(numbers(_MISSING), errno.ENOSYS)
-    code += _if_call((56, 220)[column], [_argument(0), (_ANY_BIT, 0, 1, _NEW_NAMESPACES), _refuse(errno.EPERM)])
+    # A thread shares its process's descriptors, by which the watcher counts what it holds.
+    own_files = [(_ANY_BIT, 0, 2, _CLONE_THREAD), (_ANY_BIT, 1, 0, _CLONE_FILES), _refuse(errno.EPERM)]
+    new_namespaces = [(_ANY_BIT, 0, 1, _NEW_NAMESPACES), _refuse(errno.EPERM)]
+    code += _if_call((56, 220)[column], [_argument(0), *new_namespaces, *own_files])
+    code += _if_call(436, [_argument(2), (_ANY_BIT, 0, 1, _CLOSE_RANGE_UNSHARE), _refuse(errno.EINVAL)])
     code += _sockets(column, reachable="sockets" in gaps)
     if "processes" in gaps:
         code += _deny([424], errno.EPERM)  # pidfd_send_signal

@@ -25,7 +25,7 @@ _SEMAPHORE_BYTES = 64  # of sem_t; 32 are the most that any libc takes
 
 def install(notice: str) -> None:
     """Replace what is replaced, as soon as it is imported; ``notice`` says what this sandbox refuses."""
-    sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Finder())
     os.register_at_fork(after_in_child=_avoid_proc)
     show = sys.excepthook
 

@@ -16,10 +16,10 @@ ARCH = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 CALLS = {
     "x86_64": {"read": 0, "ptrace": 101, "clone": 56, "socket": 41, "socketpair": 53, "kill": 62, "chmod": 91}
     | {"utimensat": 280, "setpriority": 141, "ioprio_set": 251, "sched_setaffinity": 203, "ioctl": 16}
-    | {"inotify_add_watch": 254},
+    | {"inotify_add_watch": 254, "close_range": 436},
     "aarch64": {"read": 63, "ptrace": 117, "clone": 220, "socket": 198, "socketpair": 199, "kill": 129, "chmod": 52}
     | {"utimensat": 88, "setpriority": 140, "ioprio_set": 30, "sched_setaffinity": 122, "ioctl": 29}
-    | {"inotify_add_watch": 27},
+    | {"inotify_add_watch": 27, "close_range": 436},
 }
 FDCWD, ADDRESS = -100 & 0xFFFF_FFFF, 0x7FFF_1234_0000_0000
 """The folder that a relative path starts from, and an address whose low half is zero."""
@@ -54,6 +54,10 @@ def verdict(program: list[_seccomp.Instruction], arch: int, number: int, *argume
         ("ptrace", (), (), errno.EPERM),
         ("clone", (0x11,), (), None),
         ("clone", (0x1000_0011,), (), errno.EPERM),
+        ("clone", (0x3D_0F00,), (), None),  # as pthread_create calls it
+        ("clone", (0x3D_0B00,), (), errno.EPERM),  # a thread with descriptors of its own
+        ("close_range", (3, 9, 0), (), None),
+        ("close_range", (3, 9, 2), (), errno.EINVAL),
         ("socket", (1, 1), (), None),
         ("socket", (2, 1), (), errno.EAFNOSUPPORT),
         ("socket", (1, 1), ALL, errno.EAFNOSUPPORT),
