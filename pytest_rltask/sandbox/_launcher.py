@@ -112,6 +112,7 @@ def _serve(number: int, folder: str, numbers: str, *command: str, bound_tasks: b
         watch.end()
         printed = os.read(noise, MESSAGE_BYTES // 2).decode("utf-8", "replace")
         _write(number, {"error": f"{problem} {printed}".strip()})
+        _remove_if_orphaned(folder)
         return
     control.send(b"{}")
     while request := watch.next_request():

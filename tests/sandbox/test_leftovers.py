@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -29,6 +30,7 @@ threading.Event().wait()
 """
 
 
+@contextlib.contextmanager
 def owner(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """Start a process with a sandbox; yield it and the sandbox's working directory, and kill it in the end."""
     with subprocess.Popen([sys.executable, "-c", OWNER, *arguments], stdout=subprocess.PIPE, text=True) as process:
@@ -48,7 +50,7 @@ def until(what: str, holds: object) -> None:
 
 @pytest.mark.parametrize("preload", [(), ("decimal",)], ids=["cold", "preloaded"])
 def test_the_watcher_removes_it_after_a_kill(preload: tuple[str, ...]) -> None:
-    for process, path in owner("runs", *preload):
+    with owner("runs", *preload) as (process, path):
         until("the script begins", (path / "begun").exists)
 
         os.kill(process.pid, signal.SIGKILL)
@@ -57,7 +59,7 @@ def test_the_watcher_removes_it_after_a_kill(preload: tuple[str, ...]) -> None:
 
 
 def test_the_watcher_of_an_idle_interpreter_removes_it_too() -> None:
-    for process, path in owner("waits", "decimal"):
+    with owner("waits", "decimal") as (process, path):
         os.kill(process.pid, signal.SIGKILL)
 
         until("the folder is removed", lambda: not path.parent.exists())
@@ -65,7 +67,7 @@ def test_the_watcher_of_an_idle_interpreter_removes_it_too() -> None:
 
 def test_where_no_watcher_was_the_next_process_removes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    for process, path in owner("waits"):
+    with owner("waits") as (process, path):
         _removal.remove_orphans(str(tmp_path), "rltask-")
         assert path.exists(), "its owner lives"
 
