@@ -46,6 +46,7 @@ class Conversation:
         limits: where the conversation ends although the model would go on.
         policies: the scripted policies that the task ships.
         history: what earlier runs tried, oldest first.
+        surroundings: what the prompt cannot know of the machine that the tools work on.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Conversation:
         limits: Limits,
         policies: Mapping[str, Policy],
         history: Iterable[str] = (),
+        surroundings: str = "",
     ) -> None:
         self.worker = worker
         self.record = record
@@ -76,8 +78,9 @@ class Conversation:
         record.tools = [tool.param for tool in self.tools.values()]
         record.prompt_digest = _digest([record.system, self.prompt])
         record.tools_digest = _digest(record.tools)
+        record.surroundings = surroundings
         told = "\n".join(["Earlier runs of this task tried:", *(f"- {line}" for line in self.history)])
-        opening = [self.prompt, told] if self.history else [self.prompt]
+        opening = [self.prompt, *([surroundings] if surroundings else []), *([told] if self.history else [])]
         record.messages.append({"role": "user", "content": _text_blocks(opening)})
 
     async def hold(self, model: Model) -> None:

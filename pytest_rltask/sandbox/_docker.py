@@ -35,9 +35,10 @@ from pytest_rltask.sandbox import _seccomp
 from pytest_rltask.sandbox._backend import SCRATCH, WORK, Plain, WatcherProcess
 from pytest_rltask.sandbox._confinement import confined
 from pytest_rltask.sandbox._container import PYTEST, WATCHER
+from pytest_rltask.sandbox._imports import is_inside
 from pytest_rltask.sandbox._own_user import PASSWD, fresh_user, hand_over, write_passwd
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits
-from pytest_rltask.sandbox._view import View, is_inside, view_of_python
+from pytest_rltask.sandbox._view import View, view_of_python
 
 _REPOSITORY = "pytest-rltask-sandbox"
 _PROGRAMS = "/rltask"
@@ -69,7 +70,8 @@ class Docker(Plain):
     def __init__(self) -> None:
         if sys.platform != "linux":
             raise SandboxError("its containers share no kernel with this machine, which is not Linux")
-        self._image = _image()
+        self._view = view_of_python()
+        self._image = _image(self._view)
         self.owner = fresh_user()
         self._uid = os.getuid() if self.owner is None else self.owner
         self._container: _Container | None = None
@@ -138,15 +140,14 @@ class Docker(Plain):
             *("--security-opt", "no-new-privileges", "--security-opt", "label=disable"),
             *("--pids-limit", str(processes)),  # behind the watcher's own limit, for what happens between two looks
             *("--dns", "127.0.0.1"),  # not the machine's, of which the container would be told
-            *_mounts(self._base),
+            *_mounts(self._base, self._view),
         ]
 
 
-def _mounts(base: Path) -> Iterator[str]:
+def _mounts(base: Path, view: View) -> Iterator[str]:
     """Yield the options that build the agent's file system."""
     for path, (programs, size) in _TEMPORARY.items():
         yield from ("--tmpfs", f"{path}:rw,{programs},nosuid,nodev,mode=1777,size={size},nr_inodes={_INODES}")
-    view = view_of_python()
     # Before Docker 25 what is mounted below a read-only mount can be written to, unless it is mounted by itself.
     for path in (*view.readable, *(point for point in _mount_points() if _shows(view, point))):
         yield from _mount("bind", path, path, "readonly")
@@ -305,7 +306,7 @@ def _listening(door: Path) -> Iterator[socket.socket]:
 
 
 @functools.cache
-def _image() -> str:
+def _image(view: View) -> str:
     """Return the name of the image, made if it is not there: the name says what it holds.
 
     Raises:
@@ -317,18 +318,18 @@ def _image() -> str:
         raise SandboxError(f"its daemon says {system!r} when asked for its system, not 'linux'")
     if "name=rootless" in said or "name=userns" in said:
         raise SandboxError("its daemon maps users (rootless or userns-remap), and the agent could not own its files")
-    content = _content()
+    content = _content(view)
     name = f"{_REPOSITORY}:{hashlib.sha256(content).hexdigest()[:12]}"
     if not _docker("images", "--quiet", name):
         _docker("import", "-", name, given=content)
     return name
 
 
-def _content() -> bytes:
+def _content(view: View) -> bytes:
     """Return the image's files as a tar archive, the same bytes for the same files."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        for path, real in view_of_python().aliases:
+        for path, real in view.aliases:
             entry = tarfile.TarInfo(path.lstrip("/"))
             entry.type, entry.linkname = tarfile.SYMTYPE, real
             tar.addfile(entry)

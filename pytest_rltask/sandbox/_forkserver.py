@@ -107,4 +107,4 @@ def _program(modules: Sequence[str], narrowing: Ruleset | None) -> list[str]:
     """Return the command line of the interpreter; what it needs to narrow its forks goes along as source."""
     source = Path(__file__).with_name("_preload.py").read_text(encoding="utf-8")
     confine = json.dumps({"source": confinement_source(), "ruleset": narrowing}) if narrowing else ""
-    return [sys.executable, "-s", "-c", source, str(PRELOAD_FD), confine, *modules]
+    return [sys.executable, "-c", source, str(PRELOAD_FD), confine, *modules]

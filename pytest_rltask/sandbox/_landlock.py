@@ -20,9 +20,10 @@ from pathlib import Path
 from pytest_rltask.sandbox import _seccomp
 from pytest_rltask.sandbox._backend import SCRATCH, WORK, OnThisMachine, Ruleset
 from pytest_rltask.sandbox._confinement import confined
+from pytest_rltask.sandbox._imports import is_inside
 from pytest_rltask.sandbox._own_user import fresh_user, hand_over
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits
-from pytest_rltask.sandbox._view import View, is_inside, is_public, view_of_python
+from pytest_rltask.sandbox._view import View, is_public, view_of_python
 
 # linux/landlock.h: rights on what lies below a path
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
@@ -76,6 +77,7 @@ class Landlock(OnThisMachine):
                 "this kernel offers no Landlock, which Linux has from 5.13 on, unless it is switched off"
             )
         self.owner = fresh_user()
+        self._view = view_of_python()
 
     def prepare(self, base: Path, limits: SandboxLimits) -> None:
         """Give the agent its folders, and let it pass through the one above them."""
@@ -112,7 +114,7 @@ class Landlock(OnThisMachine):
             command,
             folder=str(base / WORK),
             uid=self.owner,
-            capability=None if self.owner is None else _needed_capability(base),
+            capability=None if self.owner is None else _needed_capability(base, self._view),
             landlock=self._ruleset(base, processes=_EVERYBODY if forks_runs else _OURSELVES),
             seccomp=_seccomp.program(os.uname().machine, self._gaps(), _protected()),
             keep_fds=keep_fds,
@@ -127,7 +129,7 @@ class Landlock(OnThisMachine):
         files = sum(rights for since, rights in _OF_ABI.items() if since <= self._abi)
         network = _NETWORK if self._abi >= _NETWORK_ABI else 0
         scopes = _SCOPES if self._abi >= _SCOPES_ABI else 0
-        granted = {str(base / name): _WORK for name in (WORK, SCRATCH)} | _system()
+        granted = {str(base / name): _WORK for name in (WORK, SCRATCH)} | _system(self._view)
         granted |= {str(base / _PYTHON): _READ, processes: _READ_FILE | _READ_DIR}
         return (files, network, scopes), [(path, rights & files) for path, rights in granted.items()]
 
@@ -153,9 +155,9 @@ def offered_abi() -> int:
 
 
 @functools.cache
-def _system() -> dict[str, int]:
+def _system(view: View) -> dict[str, int]:
     """Return what may be read everywhere, with the rights to it."""
-    rights = dict(_readable(view_of_python())) | _DEVICES
+    rights = dict(_readable(view)) | _DEVICES
     rights |= {path: (_READ_FILE | _READ_DIR) & _suitable(path) for path in _KERNEL}
     return rights | dict.fromkeys(_LISTED, _READ_DIR)
 
@@ -173,7 +175,8 @@ def _readable(view: View) -> Iterator[tuple[str, int]]:
             continue
         if any(is_inside(hidden, path) for hidden in view.hidden):
             yield path, _READ_DIR
-            todo += [os.path.join(path, name) for name in os.listdir(path)]
+            entries = [os.path.join(path, name) for name in os.listdir(path)]
+            todo += [entry for entry in entries if not os.path.islink(entry)]  # where it leads is listed, or is hidden
         elif os.path.exists(path):
             yield path, _READ & _suitable(path)
 
@@ -183,12 +186,12 @@ def _suitable(path: str) -> int:
     return ~0 if os.path.isdir(path) else _OF_FILES
 
 
-def _needed_capability(base: Path) -> int | None:
+def _needed_capability(base: Path, view: View) -> int | None:
     """Return the capability without which a user of their own could not reach the interpreter or the sandbox.
 
     It is needed when they lie in a closed folder such as /root. What it lets pass, Landlock still bounds.
     """
-    if view_of_python().is_public and is_public(str(base)):
+    if view.is_public and is_public(str(base)):
         return None
     with open("/proc/self/status") as file:
         effective = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))

@@ -1,11 +1,11 @@
 """The program inside the isolation that imports modules once, and then forks a child for each run of a script.
 
-Its source is started as ``python -s -c SOURCE SOCKET NARROWING MODULE...`` by the watcher (``_launcher``). It announces
+Its source is started as ``python -c SOURCE SOCKET NARROWING MODULE...`` by the watcher (``_launcher``). It announces
 itself on the socket; for each request there, which brings the run's stdout and stderr, it forks, waits and tells the
 exit code. It runs no code of the agent and reads no file of the agent's: only its children do, and they hold no way
 back to it.
 
-In the child the script finds what ``python -s -- script.py`` would give it: C runs the file as ``__main__``, so that
+In the child the script finds what ``python -- script.py`` would give it: C runs the file as ``__main__``, so that
 tracebacks, exit codes and the order of the shutdown are the interpreter's own. Two things differ: the modules are
 already in ``sys.modules``, and whoever walks up the stack finds one frame below the script's.
 """
@@ -120,7 +120,7 @@ def _become(request: dict[str, Any], fds: list[int], *, parent: int, folder: str
     argv = request["argv"]
     path = os.path.join(folder, argv[0])
     home = os.path.dirname(os.path.realpath(path))
-    cold = [sys.executable, "-s", "--", *argv]
+    cold = [sys.executable, "--", *argv]
     if _shadows(home, loaded):
         os.execv(cold[0], cold)
     sys.argv, sys.orig_argv = argv, cold

@@ -22,6 +22,7 @@ from pytest_rltask.sandbox._forkserver import SUPPORTED, ForkServer
 from pytest_rltask.sandbox._process import Process, start
 from pytest_rltask.sandbox._removal import claim, remove_since, remove_tree, snapshot
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits, SandboxResult
+from pytest_rltask.sandbox._view import view_of_python
 from pytest_rltask.tools import ToolError
 
 _DEFAULT_LIMITS = SandboxLimits()
@@ -72,6 +73,7 @@ class Sandbox:
         """
         self.limits = limits
         self._backend = make_backend(backend)
+        self._view = view_of_python()
         self._preload = tuple(preload) if SUPPORTED else ()
         self._turn = threading.Lock()  # who runs a script
         self._lock = threading.Lock()  # who changes one of the following
@@ -208,7 +210,7 @@ class Sandbox:
                 raise SandboxError("the sandbox is closed")
             self._process = server.run(argv, wall_s=wall_s) if server else None
             if self._process is None:
-                command = [sys.executable, "-s", "--", *argv]  # "--": a name may be "-c.py"
+                command = [sys.executable, "--", *argv]  # "--": a name may be "-c.py"
                 env = self._environment()
                 self._process = start(
                     command, backend=self._backend, base=self._base, env=env, limits=self.limits, wall_s=wall_s
@@ -248,7 +250,14 @@ class Sandbox:
             )
 
     def _environment(self) -> dict[str, str]:
-        return _environment(self._scratch) | self._backend.environment(self._base)
+        ours = self._backend.environment(self._base)
+        path = [*([ours["PYTHONPATH"]] if "PYTHONPATH" in ours else []), *self._view.first]
+        return (
+            _environment(self._scratch)
+            | self._view.environment
+            | ours
+            | ({"PYTHONPATH": ":".join(path)} if path else {})
+        )
 
     def _end_server(self) -> None:
         server, self._server = self._server, None

@@ -2,18 +2,24 @@
 
 Folders are listed one by one, since whatever is not listed cannot be read: of ``/usr`` not ``/usr/src``, where images
 keep their project, of ``/etc`` hardly anything, of a prefix only where an interpreter keeps its own (a project may be
-its own virtual environment). What lies inside all the same, such as an installed pytest-rltask, is hidden again.
+its own virtual environment), of the import path what holds packages (``_imports``). What lies inside all the same, such
+as an installed pytest-rltask or an installed suite, is hidden again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import site
 import stat
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
+
+from pytest_rltask.sandbox._imports import is_inside, is_inside_any, options_of_pytest, packages, project_of, user_site
 
 _SYSTEM = (
     *("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64"),
@@ -21,6 +27,7 @@ _SYSTEM = (
     *("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives"),
 )
 _OF_PREFIX = ("bin", "lib", "lib32", "lib64", "include", "share", "pyvenv.cfg")
+_HIDDEN: ContextVar[tuple[str, ...]] = ContextVar("rltask_hidden", default=())
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -34,6 +41,24 @@ class View:
     """Folders inside readable ones that may not be read."""
     aliases: tuple[tuple[str, str], ...]
     """Other paths, outside of these, by which they are known, each with the real one: a link leads there."""
+    first: tuple[str, ...] = ()
+    """What the agent's PYTHONPATH must name."""
+    pytest_options: str = ""
+    """What the agent's pytest must be told, since it finds plugins installed that it may not read."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """What this interpreter imports from and the agent's does not, each with the reason."""
+
+    @functools.cached_property
+    def environment(self) -> dict[str, str]:
+        """Variables by which the agent's interpreter imports from the same folders as ours, but for PYTHONPATH."""
+        folder = os.path.realpath(user_site()) if user_site() else ""
+        base = site.getuserbase() if folder and self.shows(folder) else ""
+        users = {"PYTHONUSERBASE": base} if base else {"PYTHONNOUSERSITE": "1"}  # else a folder of the agent's own home
+        return users | ({"PYTEST_ADDOPTS": self.pytest_options} if self.pytest_options else {})
+
+    def shows(self, path: str) -> bool:
+        """Whether a real path may be read."""
+        return is_inside_any(path, self.readable) and not is_inside_any(path, self.hidden)
 
     @functools.cached_property
     def is_public(self) -> bool:
@@ -41,26 +66,41 @@ class View:
         return all(is_public(path) for path in self.readable)
 
 
-@functools.cache
+@contextlib.contextmanager
+def hiding(files: Iterable[str]) -> Iterator[None]:
+    """Hide the projects that source files belong to from the agents whose sandboxes are made in this context."""
+    token = _HIDDEN.set(tuple(sorted({*map(project_of, files)})))
+    try:
+        yield
+    finally:
+        _HIDDEN.reset(token)
+
+
 def view_of_python() -> View:
-    """Return what the interpreter of this process needs to run, with its packages."""
+    """Return what the interpreter of this process needs to run, with its packages, without the suite's sources."""
+    return _view(_HIDDEN.get(), os.getcwd())
+
+
+@functools.lru_cache(maxsize=32)
+def _view(hidden: tuple[str, ...], cwd: str) -> View:
+    sources = {os.path.realpath(_PACKAGE), *hidden, os.path.realpath(cwd)}
+    own = {os.path.realpath(path) for path in sysconfig.get_paths().values()}
+    found = packages(sources, own)
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
-    wanted = {*_SYSTEM, *_links(sys.executable)}
+    wanted = {*_SYSTEM, *_links(sys.executable), *found.folders, *found.linked}
     wanted |= {os.path.join(prefix, name) for prefix in prefixes for name in _OF_PREFIX}
     real = {path: os.path.realpath(path) for path in map(os.path.abspath, wanted) if os.path.exists(path)}
     readable = _outermost(real.values())
-    aliases = [alias for alias in real.items() if not any(is_inside(alias[0], folder) for folder in readable)]
-    packages = sysconfig.get_paths()
-    hidden = [os.path.realpath(_PACKAGE)]
-    if not any(is_inside(os.path.realpath(packages[kind]), os.getcwd()) for kind in ("stdlib", "purelib", "platlib")):
-        hidden.append(os.getcwd())
-    inside = _outermost(path for path in hidden if any(is_inside(path, folder) for folder in readable))
-    return View(readable, inside, tuple(sorted(aliases)))
-
-
-def is_inside(path: str, folder: str) -> bool:
-    """Return whether an absolute path is the folder or lies below it."""
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+    aliases = [alias for alias in real.items() if not is_inside_any(alias[0], readable)]
+    needed = own | {*found.folders}
+    inside = _outermost(
+        # A project may hold its own environment: that is listed by itself.
+        path
+        for path in sources
+        if is_inside_any(path, readable) and not any(is_inside(other, path) for other in needed)
+    )
+    pytest_options = options_of_pytest(readable, inside)
+    return View(readable, inside, tuple(sorted(aliases)), found.first, pytest_options, found.left_out)
 
 
 def is_public(path: str) -> bool:

@@ -315,7 +315,7 @@ def test_as_root_each_sandbox_has_a_user_of_its_own(backend: str) -> None:
 
 def test_installed_sources_of_ours_are_hidden_again(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden = Path(sysconfig.get_path("purelib"), "iniconfig")
-    caches = (_view.view_of_python, _bwrap._interpreter, _landlock._system)
+    caches = (_view._view, _bwrap._interpreter, _landlock._system)
     monkeypatch.setattr(_view, "_PACKAGE", str(hidden))
     for cache in caches:
         cache.cache_clear()

@@ -223,11 +223,10 @@ def test_temporary_folders_can_be_written_to(sandbox: Sandbox) -> None:
 def test_what_is_mounted_below_the_packages_is_read_only_too(monkeypatch: pytest.MonkeyPatch) -> None:
     view = _view.View(readable=("/usr/lib", "/opt/env"), hidden=("/opt/env/lib/ours",), aliases=())
     points = {"/", "/usr", "/usr/lib", "/usr/lib/a volume", "/opt/env/lib/ours/volume", "/opt/environment"}
-    monkeypatch.setattr(_docker, "view_of_python", lambda: view)
     monkeypatch.setattr(_docker, "_mount_points", lambda: points)
 
     read_only = [
-        word for word in _docker._mounts(Path("/base")) if word.startswith("type=bind") and "/base" not in word
+        word for word in _docker._mounts(Path("/base"), view) if word.startswith("type=bind") and "/base" not in word
     ]
 
     assert [word.split(",")[1] for word in read_only] == [
@@ -438,11 +437,12 @@ def test_an_interrupt_while_one_starts_leaves_none(tmp_path: Path) -> None:
 
 
 def test_the_image_is_named_by_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = _docker._content(), _docker._content()
+    view = _view.view_of_python()
+    first, second = _docker._content(view), _docker._content(view)
     monkeypatch.setattr(_docker, "_WATCHER", _docker._WATCHER[1:])
 
     assert first == second
-    assert first != _docker._content()
+    assert first != _docker._content(view)
     with tarfile.open(fileobj=io.BytesIO(first)) as tar:
         files = {entry.name: entry.mode for entry in tar if entry.isfile()}
         folders = {entry.mode for entry in tar if entry.isdir()}
