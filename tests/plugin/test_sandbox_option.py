@@ -184,3 +184,27 @@ def test_a_run_is_resumed_in_another_sandbox(runner: Suite, isolated: str) -> No
     assert result.ret == 0
     assert backends(runner) == {"none", isolated}
     result.stdout.fnmatch_lines(["*agents' code ran with your own rights in 1 trial*"])
+
+
+@pytest.mark.parametrize("backend", ["bwrap", "landlock"])
+def test_the_prompt_tells_what_honest_code_misses_in_the_backend_in_use(runner: Suite, backend: str) -> None:
+    try:
+        resolve_backend(backend)
+    except SandboxError as error:
+        pytest.skip(str(error))
+    play(runner, "--runs=1", "--sandbox", backend)
+
+    (record,) = runner.last_run().records.values()
+    opening = [block["text"] for block in record.messages[0]["content"]]
+
+    assert opening[0] == "Run something."
+    assert opening[1:] == ([record.surroundings] if record.surroundings else [])
+    assert ("no sockets but connected pairs" in record.surroundings) == (backend == "landlock")
+    (transcript,) = (runner.run_dirs[-1] / "transcripts").iterdir()
+    assert record.surroundings in transcript.read_text()
+
+
+def test_a_task_that_runs_no_code_is_told_nothing_of_sandboxes(suite: Suite) -> None:
+    suite.run("--runs=1")
+
+    assert {record.surroundings for record in suite.last_run().records.values()} == {""}
