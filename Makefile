@@ -70,13 +70,13 @@ $(VENV)/.venv:
 	touch $@
 
 # torch first: whatever depends on it would otherwise pull in the build for GPUs.
-$(VENV)/.benchmarks: $(VENV)/.venv pyproject.toml $(CONSTRAINTS)
+$(VENV)/.benchmarks: $(VENV)/.venv pyproject.toml benchmarks/requirements.txt $(CONSTRAINTS)
 	$(PIP) $(TORCH)
-	$(PIP) --editable '.[benchmarks]'
+	$(PIP) --editable . -r benchmarks/requirements.txt
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.benchmarks
-	$(PIP) --editable '.[dev]'
+$(VENV)/.dev: $(VENV)/.benchmarks tests/requirements.txt
+	$(PIP) -r tests/requirements.txt
 	touch $@
 
 clean:
