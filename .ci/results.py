@@ -1,0 +1,97 @@
+"""What the tests of a pass were, by their JUnit XML: which backends were played, what was skipped for lack of what."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+BUBBLEWRAP, CHROMIUM, ROOT_ONLY = "bubblewrap", "Chromium", "being root"
+
+_LACKS = {
+    BUBBLEWRAP: r"bwrap|bubblewrap",
+    "a Docker daemon": r"docker",
+    CHROMIUM: r"chromium",
+    "Landlock": r"landlock",
+    "what the tasks need": r"what the tasks need|could not import",
+}
+"""What a test's reason to be skipped says, and what is lacking then."""
+_BACKENDS = {
+    "bwrap": "bwrap",
+    "landlock": "landlock",
+    "docker": "docker",
+    "daemon": "docker",
+    "stand-in": "docker by its stand-in",
+}
+"""Parameters of tests, and which backend they play."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test, and what became of it."""
+
+    user: str
+    """Who played it."""
+    file: str
+    name: str
+    status: str
+    reason: str = ""
+
+    @property
+    def lack(self) -> str:
+        """What it was skipped for."""
+        remedy_cut = self.reason.partition(";")[0]  # "install bubblewrap" is no lack of it
+        if self.user != "root" and re.search(r"\broot\b", remedy_cut):
+            return ROOT_ONLY
+        named = (what for what, pattern in _LACKS.items() if re.search(pattern, remedy_cut, re.IGNORECASE))
+        return next(named, f'"{remedy_cut[:80]}"')
+
+    @property
+    def backends(self) -> set[str]:
+        """The backends that its parameters name."""
+        _, _, parameters = self.name.partition("[")
+        return {_BACKENDS[word] for word in re.findall("|".join(_BACKENDS), parameters)}
+
+
+def read(path: Path, user: str) -> Iterator[Case]:
+    """Read a file of JUnit XML."""
+    for case in ET.parse(path).iter("testcase"):
+        ends = {child.tag: child.get("message", "") for child in case}
+        status = next((tag for tag in ("error", "failure", "skipped") if tag in ends), "passed")
+        file = case.get("classname", "").replace(".", "/") + ".py"
+        yield Case(user, file, case.get("name", ""), status, ends.get(status, ""))
+
+
+def skipped(cases: Iterable[Case], lack: str) -> list[Case]:
+    """Return the tests that were skipped for lack of something."""
+    return [case for case in cases if case.status == "skipped" and case.lack == lack]
+
+
+def never_played(first: Iterable[Case], second: Iterable[Case]) -> list[Case]:
+    """Return the tests that the first pass skipped for lack of bubblewrap, and the second did not play either.
+
+    A user who played nothing in the second pass is not asked for.
+    """
+    second = list(second)
+    played = {
+        (case.user, case.file, case.name) for case in second if case.status != "skipped" or case.lack != BUBBLEWRAP
+    }
+    users = {case.user for case in second}
+    wanted = [case for case in skipped(first, BUBBLEWRAP) if case.user in users]
+    unknown = [case for case in skipped(second, BUBBLEWRAP) if case not in wanted]
+    return [case for case in [*wanted, *unknown] if (case.user, case.file, case.name) not in played]
+
+
+def told(name: str, cases: Iterable[Case], benches: Iterable[str]) -> str:
+    """Return the line that says what a pass was."""
+    cases = list(cases)
+    backends = Counter((backend, case.user) for case in cases if case.status == "passed" for backend in case.backends)
+    parts = [f"{backend} as {user} in {number} tests" for (backend, user), number in sorted(backends.items())]
+    if by := sorted(set(benches)):
+        parts.append(f"make bench under {' and '.join(by)}")
+    lacks = Counter(case.lack for case in cases if case.status == "skipped")
+    skips = [f"{number} for lack of {lack}" for lack, number in lacks.most_common()]
+    return f"{name}: played {', '.join(parts) or 'no backend'}; skipped {', '.join(skips) or 'nothing'}"
