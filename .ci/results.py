@@ -41,6 +41,11 @@ class Case:
     reason: str = ""
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells it from others."""
+        return self.user, self.file, self.name
+
+    @property
     def lack(self) -> str:
         """What it was skipped for."""
         remedy_cut = self.reason.partition(";")[0]  # "install bubblewrap" is no lack of it
@@ -75,14 +80,11 @@ def never_played(first: Iterable[Case], second: Iterable[Case]) -> list[Case]:
 
     A user who played nothing in the second pass is not asked for.
     """
-    second = list(second)
-    played = {
-        (case.user, case.file, case.name) for case in second if case.status != "skipped" or case.lack != BUBBLEWRAP
-    }
+    first, second = list(first), list(second)
     users = {case.user for case in second}
-    wanted = [case for case in skipped(first, BUBBLEWRAP) if case.user in users]
-    unknown = [case for case in skipped(second, BUBBLEWRAP) if case not in wanted]
-    return [case for case in [*wanted, *unknown] if (case.user, case.file, case.name) not in played]
+    played = {case.key for case in second if case.status != "skipped" or case.lack != BUBBLEWRAP}
+    lacking = {case.key: case for case in skipped([*first, *second], BUBBLEWRAP) if case.user in users}
+    return [case for key, case in lacking.items() if key not in played]
 
 
 def told(name: str, cases: Iterable[Case], benches: Iterable[str]) -> str:
