@@ -96,17 +96,27 @@ class Ci:
             print(f"{part.seconds / 60:7.1f}  {part.title}  {part.became}".rstrip())
         print(f"{sum(part.seconds for part in parts) / 60:7.1f}  in all")
         first, second = self._cases(FIRST), self._cases(SECOND)
+        benches = {
+            name: sorted(box for part in parts if part.title == f"{name}: make bench" for box in part.sandboxes)
+            for name in (FIRST, SECOND)
+        }
         for name, cases in ((FIRST, first), (SECOND, second)):
-            benches = (box for part in parts if part.title == f"{name}: make bench" for box in part.sandboxes)
-            print(told(name, cases, benches))
+            print(told(name, cases, benches[name]))
         for thing in self.left_out:
             print(f"left out: {thing}")
-        missed = never_played(first, second)
-        for case in missed:
-            print(f"FAILED: skipped for lack of bubblewrap in both passes, as {case.user}: {case.file}::{case.name}")
+        faults = [
+            f"skipped for lack of bubblewrap in both passes, as {case.user}: {case.file}::{case.name}"
+            for case in never_played(first, second)
+        ]
+        if hidden := {"bwrap", "docker"} & {*benches[FIRST], *(box for case in first for box in case.played)}:
+            faults.append(f"{' and '.join(sorted(hidden))} played in the {FIRST}, though hidden")
+        if set(benches[SECOND]) - {"bwrap"}:
+            faults.append(f"make bench did not take bubblewrap in the {SECOND}")
+        for fault in faults:
+            print(f"FAILED: {fault}")
         cases = [*first, *second, *self._cases("compat")]
         bad = [case for case in cases if case.status in ("failure", "error")]
-        failed = len(missed) + len(bad) + sum(part.status != 0 for part in parts)
+        failed = len(faults) + len(bad) + sum(part.status != 0 for part in parts)
         passed = sum(case.status == "passed" for case in cases) + sum(part.status == 0 for part in parts)
         print(f"{passed} passed, {failed} failed")  # parts count as well
         return 1 if failed else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +19,10 @@ _LACKS = {
     "what the tasks need": r"what the tasks need|could not import",
 }
 """What a test's reason to be skipped says, and what is lacking then."""
-_BACKENDS = {
-    "bwrap": "bwrap",
-    "landlock": "landlock",
-    "docker": "docker",
-    "daemon": "docker",
-    "stand-in": "docker by its stand-in",
-}
-"""Parameters of tests, and which backend they play."""
+_BACKENDS = re.compile(r"(?<=[\[-])(bwrap|landlock|docker)(?=[\]-])")
+"""A parameter that names the backend which a test plays."""
+_DOCKERS = {"daemon": "docker", "stand-in": "docker by its stand-in"}
+"""The same of the tests of docker alone."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +51,12 @@ class Case:
         return next(named, f'"{remedy_cut[:80]}"')
 
     @property
-    def backends(self) -> set[str]:
-        """The backends that its parameters name."""
-        _, _, parameters = self.name.partition("[")
-        return {_BACKENDS[word] for word in re.findall("|".join(_BACKENDS), parameters)}
+    def played(self) -> set[str]:
+        """The backends that it played, by its parameters."""
+        if self.status == "skipped" or not self.file.startswith("tests/sandbox/"):
+            return set()
+        dockers = {told for word, told in _DOCKERS.items() if self.file.endswith("_docker.py") and word in self.name}
+        return {*_BACKENDS.findall(self.name), *dockers}
 
 
 def read(path: Path, user: str) -> Iterator[Case]:
@@ -87,13 +85,13 @@ def never_played(first: Iterable[Case], second: Iterable[Case]) -> list[Case]:
     return [case for key, case in lacking.items() if key not in played]
 
 
-def told(name: str, cases: Iterable[Case], benches: Iterable[str]) -> str:
+def told(name: str, cases: Iterable[Case], benches: Sequence[str]) -> str:
     """Return the line that says what a pass was."""
     cases = list(cases)
-    backends = Counter((backend, case.user) for case in cases if case.status == "passed" for backend in case.backends)
+    backends = Counter((backend, case.user) for case in cases for backend in case.played)
     parts = [f"{backend} as {user} in {number} tests" for (backend, user), number in sorted(backends.items())]
-    if by := sorted(set(benches)):
-        parts.append(f"make bench under {' and '.join(by)}")
+    if benches:
+        parts.append(f"make bench under {' and '.join(benches)}")
     lacks = Counter(case.lack for case in cases if case.status == "skipped")
     skips = [f"{number} for lack of {lack}" for lack, number in lacks.most_common()]
     return f"{name}: played {', '.join(parts) or 'no backend'}; skipped {', '.join(skips) or 'nothing'}"
