@@ -2,7 +2,7 @@
 
 The first pass is README's way: from a clone, with what may be installed here hidden. The second repeats, where
 bubblewrap can be had, what depends on the backend. Each is played as root and as an ordinary user where CI is root.
-`.ci/run WORD...` plays the parts with such a word in their title alone.
+`.ci/run WORD...` plays the parts with such a word in their title alone, and installs nothing on this machine.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class Ci:
         self.reports.mkdir()
         self.reports.chmod(0o777)  # the ordinary user writes there too
         self.player = Player(self.clone, _environment(folder, open_folder), minutes=MINUTES, only=only)
+        self.chosen = bool(only)
+        """Whether parts were named: then nothing is installed on this machine."""
         self.left_out: list[str] = []
         _clone(self.clone)
 
@@ -63,8 +65,12 @@ class Ci:
 
     def second_pass(self) -> None:
         """Play once more, with bubblewrap, what depends on it; and the HTML page in a browser."""
-        if why := _bubblewrap():
-            if IS_ROOT and shutil.which("apt-get"):
+        can_install = IS_ROOT and bool(shutil.which("apt-get")) and not self.chosen
+        if can_install:
+            _install("bubblewrap", "chromium")
+        if not shutil.which("bwrap"):
+            why = "bubblewrap is not installed" + (", and could not be" if can_install else "")
+            if can_install:
                 self.player.fail(SECOND, why)
             else:
                 self.left_out.append(f"the second pass: {why}")
@@ -177,16 +183,16 @@ def _environment(folder: Path, open_folder: Path) -> dict[str, str]:
     home.mkdir()
     temporary.mkdir()
     temporary.chmod(0o1777)
-    return environment | {"HOME": str(home), "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+    return environment | {"HOME": str(home), "TMPDIR": str(temporary)}
 
 
-def _bubblewrap() -> str:
-    """Have bubblewrap, and Chromium where it can be had; return why not."""
-    if IS_ROOT and shutil.which("apt-get"):
-        install = ["apt-get", "install", "-y", "--no-install-recommends"]
-        for words in (["apt-get", "update"], [*install, "bubblewrap"], [*install, "chromium"]):
-            subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-    return "" if shutil.which("bwrap") else "bubblewrap is not installed, and could not be"
+def _install(*packages: str) -> None:
+    """Install what can be had, each by itself; that one cannot is seen by its absence."""
+    install = ["apt-get", "install", "-y", "--no-install-recommends"]
+    for words in (["apt-get", "update"], *([*install, package] for package in packages)):
+        subprocess.run(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+        )
 
 
 @contextlib.contextmanager

@@ -55,7 +55,7 @@ def claude() -> Iterator[str]:
         assert server.stdin
         assert server.stdout
         yield server.stdout.readline().strip()
-        server.stdin.close()
+        server.communicate()  # it ends with its input, and prints its journal
 
 
 def card_payments(folder: str) -> None:
