@@ -17,6 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+TESTS = ("tests", "--ignore=tests/benchmarks", "-m", "not slow", "-k", "not xdist")
+"""All but those of the tasks, those that take long, and what two workers play once more."""
+BY_WORKERS = ("--ignore=tests/plugin/test_shares.py", "--ignore=tests/plugin/test_sequential.py")
+"""How workers divide a run: minutes of starting processes, played on the versions on either side of this one."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,12 @@ class Environment:
     lowest: bool = False
     """Whether what is named comes in the lowest version that is accepted, else as the constraints say."""
     requirements: tuple[str, ...] = ("tests/requirements.txt",)
-    tests: tuple[str, ...] = ("tests", "--ignore=tests/benchmarks")
+    tests: tuple[str, ...] = TESTS
 
 
 ENVIRONMENTS = (
     Environment("lowest", "3.11", lowest=True),
-    Environment("python3.12", "3.12"),
+    Environment("python3.12", "3.12", tests=(*TESTS, *BY_WORKERS)),
     Environment("python3.13", "3.13"),
 )
 
@@ -81,13 +85,18 @@ class Compat:
         return str(self.folder / environment.name / "bin" / "python")
 
     def _install(self, environment: Environment, python: str) -> bool:
-        words = ["--no-build", "--resolution", "lowest-direct"] if environment.lowest else []
-        if self.constraints and not environment.lowest:
+        words = ["--no-build"]  # the lowest version that there is a wheel of
+        if environment.lowest:
+            words += ["--resolution", "lowest-direct"]
+        elif self.constraints:
             words += ["--constraints", self.constraints]
-        for requirements in environment.requirements:
+        for requirements in ("pyproject.toml", *environment.requirements):
             words += ["--requirements", requirements]
-        return self._uv("venv", "--clear", "--python", python, str(self.folder / environment.name)) and self._uv(
-            "pip", "install", "--python", self._python(environment), *words, "--editable", "."
+        install = ("pip", "install", "--python", self._python(environment))
+        return (
+            self._uv("venv", "--clear", "--python", python, str(self.folder / environment.name))
+            and self._uv(*install, *words)
+            and self._uv(*install, "--no-deps", "--editable", ".")
         )
 
     def _uv(self, *words: str) -> bool:
