@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -54,7 +55,7 @@ class Player:
             return True
         print(f"\n===== {title}: {' '.join(command)}", flush=True)
         part, began = Part(title), time.monotonic()
-        with subprocess.Popen(
+        process = subprocess.Popen(
             [*within, *command],
             cwd=self._folder,
             env=self._environment,
@@ -64,16 +65,19 @@ class Player:
             text=True,
             errors="replace",
             start_new_session=True,
-        ) as process:
-            timer = threading.Timer(max(1.0, self._end - began), _end, [process])
-            timer.start()
-            try:
-                self._show(part, process)
-                part.status = process.wait()
-            finally:
-                timer.cancel()
-                if process.poll() is None:  # Ctrl-C
-                    _end(process)
+        )
+        reader = threading.Thread(target=_show, args=(part, process), daemon=True)
+        timer = threading.Timer(max(1.0, self._end - began), _end, [process])
+        reader.start()
+        timer.start()
+        try:
+            part.status = process.wait()
+            timer.cancel()
+            reader.join(10)  # whatever escaped and holds the output open keeps nobody waiting
+        finally:
+            timer.cancel()
+            if process.poll() is None:  # Ctrl-C
+                _end(process)
         part.seconds = time.monotonic() - began
         self.parts.append(part)
         return part.status == 0
@@ -83,14 +87,17 @@ class Player:
         print(f"\n===== {title}: {why}", flush=True)
         self.parts.append(Part(f"{title}: {why}", status=1))
 
-    def _show(self, part: Part, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            if header := re.match(r"rltask: sandbox (\w+)", line):
-                part.sandboxes.add(header[1])
+
+def _show(part: Part, process: subprocess.Popen[str]) -> None:
+    """Show what a part says, and note which sandboxes it names."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        if header := re.match(r"rltask: sandbox (\w+)", line):
+            part.sandboxes.add(header[1])
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+        os.killpg(process.pid, signal.SIGKILL)
