@@ -109,6 +109,8 @@ class Ci:
         }
         for name, cases in ((FIRST, first), (SECOND, second)):
             print(told(name, cases, benches[name]))
+        for environment in (line for part in parts for line in part.environments):
+            print(environment)
         for thing in self.left_out:
             print(f"left out: {thing}")
         faults = [

@@ -24,6 +24,8 @@ class Part:
     seconds: float = 0.0
     sandboxes: set[str] = field(default_factory=set)
     """The backends that the headers of its runs named."""
+    environments: list[str] = field(default_factory=list)
+    """What became of the environments of ``make compat``, in its words."""
 
     @property
     def became(self) -> str:
@@ -96,6 +98,8 @@ def _show(part: Part, process: subprocess.Popen[str]) -> None:
         sys.stdout.flush()
         if header := re.match(r"rltask: sandbox (\w+)", line):
             part.sandboxes.add(header[1])
+        elif re.match(r"compat: \S+: ", line):
+            part.environments.append(line.strip())
 
 
 def _end(process: subprocess.Popen[str]) -> None:
