@@ -15,20 +15,28 @@ BENCH_DATA := RLTASK_SECRET=00000000000000000000000000000000
 SEED ?= 120
 # What `make bench-scale` measures against, in an environment of its own.
 INSPECT_AI := inspect-ai==0.3.285 anthropic==2.12.0
+# What makes the environments of `make compat`.
+UV := uv==0.13.9
+# A folder for results in JUnit XML, which CI reads.
+REPORTS ?=
+JUNIT = $(if $(REPORTS),--junitxml=$(REPORTS)/$(1).xml)
 
-.PHONY: bench test lint clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences)
+.PHONY: bench test lint compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
 
 test: $(VENV)/.dev  ## run the whole test suite, and check that the shipped tasks are sound
-	$(BIN)/pytest tests -n 2
-	$(BENCH_DATA) $(BIN)/pytest benchmarks --audit -n 2
+	$(BIN)/pytest tests -n 2 $(call JUNIT,tests)
+	$(BENCH_DATA) $(BIN)/pytest benchmarks --audit -n 2 $(call JUNIT,audit)
 
 lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict pytest_rltask
+
+compat: $(VENV)-compat/uv/.done  ## the plugin's own tests on each declared Python, and with the lowest versions
+	$(PYTHON) -m tests.compat --folder $(VENV)-compat --constraints '$(CONSTRAINTS)' --reports '$(REPORTS)'
 
 bench-startup: $(VENV)/.dev  ## what the plugin costs a suite without tasks
 	$(BIN)/python -m tests.bench.startup
@@ -57,6 +65,11 @@ bench-kills: $(VENV)/.dev  ## kill -9 at 30 random moments, then resume: what is
 bench-defences: $(VENV)/.dev  ## remove each defence in turn: which test or audit goes red? (5 minutes)
 	$(BIN)/python -m tests.bench.defences
 
+$(VENV)-compat/uv/.done:
+	$(PYTHON) -m venv $(VENV)-compat/uv
+	$(VENV)-compat/uv/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
+	touch $@
+
 $(VENV)-inspect/.done:
 	$(PYTHON) -m venv $(VENV)-inspect
 	$(VENV)-inspect/bin/python -m pip install --quiet --disable-pip-version-check $(INSPECT_AI)
@@ -70,14 +83,14 @@ $(VENV)/.venv:
 	touch $@
 
 # torch first: whatever depends on it would otherwise pull in the build for GPUs.
-$(VENV)/.benchmarks: $(VENV)/.venv pyproject.toml $(CONSTRAINTS)
+$(VENV)/.benchmarks: $(VENV)/.venv pyproject.toml benchmarks/requirements.txt $(CONSTRAINTS)
 	$(PIP) $(TORCH)
-	$(PIP) --editable '.[benchmarks]'
+	$(PIP) --editable . -r benchmarks/requirements.txt
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.benchmarks
-	$(PIP) --editable '.[dev]'
+$(VENV)/.dev: $(VENV)/.benchmarks tests/requirements.txt
+	$(PIP) -r tests/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-inspect build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-inspect $(VENV)-compat build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,21 +1,36 @@
-"""Fixtures of the whole suite: a small task suite that an inner pytest plays."""
+"""Fixtures of the whole suite: a small task suite that an inner pytest plays.
+
+pytest loads this file for the benchmarks' own commands too: an option of the root's ``conftest.py`` is unknown to it at
+its start, so it looks for more of them in every folder ``test*``. Hence nothing here may need the test extras.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from pytest_rltask.runlog import Run, load_run
 
 pytest_plugins = ["pytester"]
 
-# The same examples in every run, and no verdict on how fast a busy machine makes them.
-settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("suite")
+
+def pytest_collect_file() -> None:
+    """Set Hypothesis up before the first file of this folder is imported."""
+    load_profile()
+
+
+@functools.cache
+def load_profile() -> None:
+    """Ask for the same examples in every run, and for no verdict on how fast a busy machine makes them."""
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("suite")
+
 
 # A task whose trials pass for chosen seeds, and policies that misbehave in every way the harness must stand.
 SUITE = '''

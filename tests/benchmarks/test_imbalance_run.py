@@ -20,6 +20,7 @@ from pytest_rltask import play_policy
 from pytest_rltask.record import Record
 from pytest_rltask.runlog import load_run
 from tests.benchmarks.fake_kaggle import FakeKaggle, creditcard_csv
+from tests.extras import hide_extras
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = "http://127.0.0.1:9"
@@ -79,7 +80,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Machine:
-    """A home folder, and pytest in it; without data, credentials and network."""
+    """A home folder, and pytest in it; without data, credentials, network and what only tests need."""
 
     home: Path
 
@@ -91,7 +92,7 @@ class Machine:
             "HOME": str(self.home),
             "XDG_CACHE_HOME": str(self.home / "cache"),
             "KAGGLEHUB_CACHE": str(self.home / "kagglehub"),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(self.home / "hidden"), str(ROOT)]),
             "COLUMNS": "200",
         }
         return own | proxies | folders | more
@@ -134,6 +135,7 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     """A machine that has never run the benchmark."""
+    hide_extras(tmp_path / "hidden")
     return Machine(tmp_path)
 
 

@@ -675,6 +675,7 @@ print(sorted(str(path) for path in here.rglob("*") if path.is_file() and path.su
 
 
 def test_honest_code_works(box: Box) -> None:
+    pytest.importorskip("sklearn")
     result = box(
         attack("""
 import concurrent.futures, datetime, hashlib, random, sqlite3, ssl, tempfile, threading, uuid, zoneinfo

@@ -195,6 +195,7 @@ def test_generators_of_random_numbers_start_anew_in_each_run() -> None:
 
 
 def test_torch_trains_in_each_run_and_draws_anew() -> None:
+    pytest.importorskip("torch")
     with Sandbox(preload=["torch"]) as sandbox:
         sandbox.write_file(
             "script.py",

@@ -1,0 +1,136 @@
+"""The plugin's own tests on each Python that it declares, and with the lowest versions that it accepts: `make compat`.
+
+Each row of the table below is an environment of its own, made by uv. The tests of the shipped tasks are not played in
+them: they need torch, and `make test` has them. A Python that this machine does not have is told in words at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TESTS = ("tests", "--ignore=tests/benchmarks", "-m", "not slow", "-k", "not xdist")
+"""All but those of the tasks, those that take long, and what two workers play once more."""
+BY_WORKERS = ("--ignore=tests/plugin/test_shares.py", "--ignore=tests/plugin/test_sequential.py")
+"""How workers divide a run: minutes of starting processes, played on the versions on either side of this one."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A Python, what is installed for it, and what is played there."""
+
+    name: str
+    python: str
+    lowest: bool = False
+    """Whether what is named comes in the lowest version that is accepted, else as the constraints say."""
+    requirements: tuple[str, ...] = ("tests/requirements.txt",)
+    tests: tuple[str, ...] = TESTS
+
+
+ENVIRONMENTS = (
+    Environment("lowest", "3.11", lowest=True),
+    Environment("python3.12", "3.12", tests=(*TESTS, *BY_WORKERS)),
+    Environment("python3.13", "3.13"),
+)
+
+
+def find_python(version: str) -> str | None:
+    """Return the program of a version of Python: on PATH, or where pyenv keeps those that are not."""
+    return next((path for path in _candidates(version) if _version(path) == version), None)
+
+
+def _candidates(version: str) -> Iterator[str]:
+    for name in (f"python{version}", "python3"):
+        if path := shutil.which(name):
+            yield path
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    yield from map(str, sorted(root.glob(f"versions/{version}.*/bin/python")))
+
+
+def _version(program: str) -> str:
+    """Ask it: a program of pyenv's may be there without its Python."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    return subprocess.run([program, "-c", code], capture_output=True, text=True, check=False).stdout.strip()
+
+
+@dataclass(frozen=True)
+class Compat:
+    """Where environments are made, and where results go."""
+
+    folder: Path
+    constraints: str
+    reports: str
+
+    def play(self, environment: Environment) -> str:
+        """Make an environment, play its tests, and return what became of it."""
+        python = find_python(environment.python)
+        if python is None:
+            return f"NOT PLAYED: there is no Python {environment.python} on this machine"
+        began = time.monotonic()
+        if not self._install(environment, python):
+            return "FAILED: its packages could not be installed"
+        status = self._test(environment)
+        minutes = (time.monotonic() - began) / 60
+        return f"{'passed' if status == 0 else f'FAILED with exit status {status}'} in {minutes:.1f} minutes"
+
+    def _python(self, environment: Environment) -> str:
+        return str(self.folder / environment.name / "bin" / "python")
+
+    def _install(self, environment: Environment, python: str) -> bool:
+        words = ["--no-build"]  # the lowest version that there is a wheel of
+        if environment.lowest:
+            words += ["--resolution", "lowest-direct"]
+        elif self.constraints:
+            words += ["--constraints", self.constraints]
+        for requirements in ("pyproject.toml", *environment.requirements):
+            words += ["--requirements", requirements]
+        install = ("pip", "install", "--python", self._python(environment))
+        return (
+            self._uv("venv", "--clear", "--python", python, str(self.folder / environment.name))
+            and self._uv(*install, *words)
+            and self._uv(*install, "--no-deps", "--editable", ".")
+        )
+
+    def _uv(self, *words: str) -> bool:
+        """Run uv; it keeps its cache with the environments, and downloads no Python."""
+        own = {"UV_CACHE_DIR": str(self.folder / "cache"), "UV_PYTHON_DOWNLOADS": "never", "UV_LINK_MODE": "copy"}
+        command = [str(self.folder / "uv" / "bin" / "uv"), "--quiet", *words]
+        return subprocess.run(command, cwd=ROOT, env=os.environ | own, check=False).returncode == 0
+
+    def _test(self, environment: Environment) -> int:
+        command = [self._python(environment), "-m", "pytest", *environment.tests, "-n", "2", "-p", "no:cacheprovider"]
+        if self.reports:
+            command.append(f"--junitxml={self.reports}/compat-{environment.name}.xml")
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def main() -> int:
+    """Play the environments that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(each.name for each in ENVIRONMENTS))
+    parser.add_argument("--folder", type=Path, required=True, help="where uv is, and environments are to be made")
+    parser.add_argument("--constraints", default="", help="a file of versions; without one, the newest are taken")
+    parser.add_argument("--reports", default="", help="where JUnit XML goes")
+    options = parser.parse_args()
+
+    compat = Compat(options.folder.resolve(), options.constraints, options.reports)
+    became = {}
+    for environment in ENVIRONMENTS:
+        if not options.names or environment.name in options.names:
+            print(f"compat: {environment.name}", flush=True)
+            became[environment.name] = compat.play(environment)
+    for name, result in became.items():
+        print(f"compat: {name}: {result}")
+    return 1 if any(result.startswith("FAILED") for result in became.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
