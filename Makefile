@@ -10,6 +10,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(C
 TORCH_INDEX ?=
 TORCH := torch==2.13.0 $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 RUNS ?= 10
+# Of `make honest`; those that do not work here are left out.
+BACKENDS ?= bwrap,landlock,docker,none
 # A published secret and this seed fix the data that the baseline sees, so that the run ends alike on every machine.
 BENCH_DATA := RLTASK_SECRET=00000000000000000000000000000000
 SEED ?= 120
@@ -21,7 +23,7 @@ UV := uv==0.13.9
 REPORTS ?=
 JUNIT = $(if $(REPORTS),--junitxml=$(REPORTS)/$(1).xml)
 
-.PHONY: bench test lint compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences)
+.PHONY: bench test lint honest compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -34,6 +36,10 @@ lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict pytest_rltask
+
+honest: $(VENV)/.dev  ## what honest programs do in each sandbox and outside, as root and as an ordinary user
+	$(BIN)/python -m tests.sandbox.honest --backends $(BACKENDS)
+	@test "$$(id -u)" != 0 || $(BIN)/python -m tests.as_user python -m tests.sandbox.honest --backends $(BACKENDS)
 
 compat: $(VENV)-compat/uv/.done  ## the plugin's own tests on each declared Python, and with the lowest versions
 	$(PYTHON) -m tests.compat --folder $(VENV)-compat --constraints '$(CONSTRAINTS)' --reports '$(REPORTS)'
