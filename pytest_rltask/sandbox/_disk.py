@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Set
 
 from pytest_rltask.sandbox._descriptors import Held, held_by
+from pytest_rltask.sandbox._removal import FOLDER
 
 TYPE_CHECKING = False  # as type checkers know it; to import the module typing would cost 5 ms
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ DEPTH = 40
 limit."""
 _PAUSE = 10
 """A walk over the folders is followed by a pause this many times as long."""
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Disk:
@@ -86,7 +86,7 @@ def usage(folder: str, *, max_bytes: int, max_files: int) -> tuple[int, int]:
     """
     size = files = 0
     try:
-        stack = [os.open(folder, _FOLDER)]
+        stack = [os.open(folder, FOLDER)]
     except FileNotFoundError:
         return 0, 0  # without isolation an agent may delete it
     walks = [os.scandir(stack[0])]
@@ -104,7 +104,7 @@ def usage(folder: str, *, max_bytes: int, max_files: int) -> tuple[int, int]:
                     files += 1
                     size += entry.stat(follow_symlinks=False).st_blocks * 512
                 if entry.is_dir(follow_symlinks=False):
-                    below = os.open(entry.name, _FOLDER, dir_fd=stack[-1])
+                    below = os.open(entry.name, FOLDER, dir_fd=stack[-1])
                     stack.append(below)
                     walks.append(os.scandir(below))
             except PermissionError:

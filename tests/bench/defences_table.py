@@ -12,6 +12,7 @@ BOX, ONNX, IMBALANCE = "pytest_rltask/sandbox/", "benchmarks/onnx_export/", "ben
 PROBES, BACKENDS = "tests/sandbox/test_probes.py::", "tests/sandbox/test_backends.py::"
 RUN, DISK, FILES = (f"tests/sandbox/test_sandbox_{part}.py::" for part in ("run", "disk", "files"))
 PRELOAD, SECCOMP = "tests/sandbox/test_sandbox_preload.py::", "tests/sandbox/test_seccomp.py::"
+IMPORTS, ALONE = "tests/sandbox/test_imports.py::", "tests/sandbox/test_threads_alone.py::"
 DOCKER = "tests/sandbox/test_docker.py::"
 GRADER, HOSTILE, DATA = (f"tests/benchmarks/test_onnx_{part}.py::" for part in ("grader", "hostile", "data"))
 SESSION, TASK = (f"tests/benchmarks/test_imbalance_{part}.py::" for part in ("session", "task"))
@@ -176,7 +177,13 @@ LIMITS = (
     ),
     Defence(
         "depth of folders",
-        ((f"{BOX}_disk.py", "            if len(stack) > _DEPTH:\n", "            if False:\n"),),
+        (
+            (
+                f"{BOX}_disk.py",
+                "            if len(stack) > DEPTH + 2:  # the outer one, and one of FOLDERS\n",
+                "            if False:\n",
+            ),
+        ),
         (f"{DISK}test_what_lies_too_deep_to_be_counted_exceeds_the_maximum",),
     ),
     Defence(
@@ -276,7 +283,13 @@ RIGHTS = (
 ISOLATION = (
     Defence(
         "Landlock as a whole",
-        ((f"{BOX}_landlock.py", "            landlock=self._ruleset(base),\n", ""),),
+        (
+            (
+                f"{BOX}_landlock.py",
+                "            landlock=self._ruleset(base, processes=_EVERYBODY if forks_runs else _OURSELVES),\n",
+                "",
+            ),
+        ),
         (f"{PROBES}test_it_reads_no_secret[landlock-a file of the user]",),
     ),
     Defence(
@@ -361,7 +374,7 @@ ISOLATION = (
     ),
     Defence(
         "bwrap: files in its own /tmp and /dev/shm",
-        ((f"{BOX}_disk.py", " or _in_private_memory(pids) > limits.disk_files", ""),),
+        ((f"{BOX}_disk.py", " or _in_private_memory(places) > limits.disk_files", ""),),
         (f"{PROBES}test_the_number_of_temporary_files_is_bounded[bwrap]",),
     ),
     Defence(
@@ -376,8 +389,70 @@ ISOLATION = (
     ),
     Defence(
         "the view: installed sources hidden",
-        ((f"{BOX}_view.py", "    hidden = [os.path.realpath(_PACKAGE)]\n", "    hidden = []\n"),),
+        ((f"{BOX}_view.py", "    sources = {os.path.realpath(_PACKAGE), *hidden,", "    sources = {*hidden,"),),
         tuple(f"{BACKENDS}test_installed_sources_of_ours_are_hidden_again[{name}]" for name in ("bwrap", "landlock")),
+    ),
+    Defence(
+        "the view: an installed suite hidden",
+        (
+            (
+                f"{BOX}_view.py",
+                "    sources = {os.path.realpath(_PACKAGE), *hidden,",
+                "    sources = {os.path.realpath(_PACKAGE),",
+            ),
+        ),
+        (f"{IMPORTS}test_a_suite_that_is_installed_as_a_package_is_hidden",),
+    ),
+    Defence(
+        "the view: links among packages lead to no sources",
+        ((f"{BOX}_imports.py", " if not _why_not(target, sources)]", "]"),),
+        (f"{IMPORTS}test_a_link_to_sources_shows_none_of_them",),
+    ),
+    Defence(
+        "landlock: no link followed where a folder is opened up",
+        ((f"{BOX}_landlock.py", " for entry in entries if not os.path.islink(entry)]", " for entry in entries]"),),
+        (f"{IMPORTS}test_a_link_to_sources_shows_none_of_them",),
+    ),
+    Defence(
+        "the view: no folder of the import path that holds a home",
+        ((f"{BOX}_imports.py", "        if is_inside(os.path.realpath(kept), path):\n", "        if False:\n"),),
+        (f"{IMPORTS}test_folders_of_the_python_path_and_of_the_user_are_there_too",),
+    ),
+    Defence(
+        "landlock: a forked run gives up the rest of /proc",
+        ((f"{BOX}_preload.py", "                narrow()\n", "                pass\n"),),
+        (f"{BACKENDS}test_no_attack_comes_through[landlock-preloaded]",),
+    ),
+    Defence(
+        "threads of a process whose first one has ended",
+        (
+            (
+                f"{BOX}_proc.py",
+                "    return next((thread for thread in threads if _lives(thread)), None)\n",
+                "    return None\n",
+            ),
+        ),
+        (f"{ALONE}test_their_memory_counts", f"{ALONE}test_their_deleted_files_count"),
+    ),
+    Defence(
+        "no descriptors of a thread's own",
+        ((f"{BOX}_seccomp.py", "(_ANY_BIT, 0, 1, _CLOSE_RANGE_UNSHARE), _refuse(errno.EINVAL)]", "]"),),
+        (f"{ALONE}test_a_thread_cannot_have_descriptors_of_its_own",),
+    ),
+    Defence(
+        "no descriptors of a thread's own, from its start",
+        ((f"{BOX}_seccomp.py", "*new_namespaces, *own_files]", "*new_namespaces]"),),
+        (f"{SECCOMP}test_the_filter",),
+    ),
+    Defence(
+        "what a run wrote past the disk limit is removed",
+        ((f"{BOX}_sandbox.py", '            if result.status in ("disk", "files"):\n', "            if False:\n"),),
+        ("tests/sandbox/test_recovery.py::test_a_run_that_passes_a_limit_of_the_disk_does_not_end_the_next_one",),
+    ),
+    Defence(
+        "the folder of a killed pytest is removed",
+        ((f"{BOX}_launcher.py", "    if is_orphaned(folder):\n", "    if False:\n"),),
+        ("tests/sandbox/test_leftovers.py::test_the_watcher_removes_it_after_a_kill",),
     ),
     Defence(
         "a backend is tried out",
@@ -430,9 +505,9 @@ OUR_FILES = (
         "no link followed (O_NOFOLLOW)",
         (
             (
-                f"{BOX}_workspace.py",
-                "_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW",
-                "_FOLDER = os.O_RDONLY | os.O_DIRECTORY",
+                f"{BOX}_removal.py",
+                "FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW",
+                "FOLDER = os.O_RDONLY | os.O_DIRECTORY",
             ),
         ),
         (f"{FILES}test_a_link_that_appears_after_the_look_is_not_written_through",),

@@ -81,11 +81,15 @@ def send_from_a_pair():
     pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     pair[0].sendto(b"x", told["datagrams"])
 
+def beside_the_interpreter(place):
+    # Folders on the way to the interpreter stand alone where the rest is hidden.
+    return [name for name in os.listdir(told[place]) if name not in told["prefixes"].split("/")] or 1 / 0
+
 attacks = {
     "read a file": lambda: open(told["file"]).read(),
     "list a folder": lambda: os.listdir(told["folder"]),
-    "list the home": lambda: [name for name in os.listdir(told["home"]) if name not in told["prefixes"]] or 1 / 0,
-    "list the root of the repository": lambda: os.listdir(told["repository"]),
+    "list the home": lambda: beside_the_interpreter("home"),
+    "list the root of the repository": lambda: beside_the_interpreter("repository"),
     "read our source": lambda: open(told["source"]).read(),
     "read the passwords": lambda: open("/etc/shadow").read(),
     "read a file through /proc": lambda: open("/proc/self/root" + told["file"]).read(),
@@ -155,19 +159,20 @@ class Aftermath:
         return {"kill a process"} if is_open else set()
 
 
-@pytest.fixture(scope="module", params=["", "abi 1", "abi 4"], ids=["", "abi1", "abi4"])
+@pytest.fixture(scope="module", params=["", "preloaded", "abi 1", "abi 4"], ids=["", "preloaded", "abi1", "abi4"])
 def aftermath(request: pytest.FixtureRequest, backend: str) -> Iterator[Aftermath]:
-    """The outcome of all attacks at once, also on kernels whose Landlock is older."""
+    """The outcome of all attacks at once, also from a preloaded interpreter and on kernels with an older Landlock."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as name:
-        if request.param:
+        preload = ("decimal",) if request.param == "preloaded" else ()
+        if request.param.startswith("abi"):
             if backend != "landlock":
                 pytest.skip("only Landlock has versions")
             patch.setattr(_landlock, "offered_abi", lambda: int(request.param[-1]))
         patch.setenv("ANTHROPIC_API_KEY", "canary-of-the-parent")
-        yield attack(backend, Path(name))
+        yield attack(backend, Path(name), preload)
 
 
-def attack(backend: str, folder: Path) -> Aftermath:
+def attack(backend: str, folder: Path, preload: tuple[str, ...]) -> Aftermath:
     folder.chmod(0o755)
     file = folder / "file"
     file.write_text("private")
@@ -176,7 +181,7 @@ def attack(backend: str, folder: Path) -> Aftermath:
         [sys.executable, "-c", "import time; time.sleep(300)", "canary"], env={"KEY": "canary"}, start_new_session=True
     )
     with (
-        Sandbox(LIMITS, backend=backend) as sandbox,
+        Sandbox(LIMITS, backend=backend, preload=preload) as sandbox,
         Sandbox(LIMITS, backend=backend) as sibling,
         socket.create_server(("127.0.0.1", 0)) as by_tcp,
         listening(socket.SOCK_STREAM, str(folder / "socket")) as by_path,
@@ -193,7 +198,7 @@ def attack(backend: str, folder: Path) -> Aftermath:
             "packages": sysconfig.get_path("purelib"),
             "victim": victim.pid,
             "us": os.getpid(),
-            "prefixes": sys.prefix + sys.base_prefix,
+            "prefixes": f"{sys.prefix}/{sys.base_prefix}",
             "port": by_tcp.getsockname()[1],
             "socket": str(folder / "socket"),
             "datagrams": str(folder / "datagrams"),

@@ -133,6 +133,7 @@ def test_a_link_to_sources_shows_none_of_them(user: User, backend: str, place: s
     grader = user.add(user.home / place / "src" / "suite" / "grader.py", "SECRET = 7")
     (user.packages / "suite").symlink_to(grader.parent)
     (user.packages / "single.py").symlink_to(grader)
+    installed = user.add(user.packages / "hidden" / "task.py", "")  # so that what lies beside it is shown one by one
 
     said = user.sandboxed(
         backend,
@@ -143,6 +144,7 @@ for attempt in ("import suite.grader", "import single", *(f"open({{path!r}})" fo
     except (ImportError, OSError): pass
 """,
         cwd=cwd,
+        sources=[str(installed)],
     )
 
     assert said == {"stdout": "", "stderr": ""}
