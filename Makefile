@@ -16,13 +16,16 @@ SEED ?= 120
 # What `make bench-scale` measures against, in an environment of its own.
 INSPECT_AI := inspect-ai==0.3.285 anthropic==2.12.0
 
+# The tests start hundreds of interpreters, each of which would compile the plugin anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: bench test lint clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
 
 test: $(VENV)/.dev  ## run the whole test suite, and check that the shipped tasks are sound
-	$(BIN)/pytest tests -n 2
+	$(BIN)/pytest tests -n 2 --dist worksteal
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --audit -n 2
 
 lint: $(VENV)/.dev  ## check style and types
