@@ -23,13 +23,16 @@ UV := uv==0.13.9
 REPORTS ?=
 JUNIT = $(if $(REPORTS),--junitxml=$(REPORTS)/$(1).xml)
 
+# The tests start hundreds of interpreters, each of which would compile the plugin anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: bench test lint honest compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
 
 test: $(VENV)/.dev  ## run the whole test suite, and check that the shipped tasks are sound
-	$(BIN)/pytest tests -n 2 $(call JUNIT,tests)
+	$(BIN)/pytest tests -n 2 --dist worksteal $(call JUNIT,tests)
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --audit -n 2 $(call JUNIT,audit)
 
 lint: $(VENV)/.dev  ## check style and types

@@ -156,8 +156,8 @@ def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test may find a key, or a server, of whoever runs it."""
     for name in ("API_KEY", "AUTH_TOKEN", "PROFILE", "BASE_URL"):
         monkeypatch.delenv(f"ANTHROPIC_{name}", raising=False)
-    # Hypothesis' plugin would cost each inner pytest a second.
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    # What plugins of others cost each inner pytest and each of its workers: a second, and a seventh of its start.
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:anyio")
 
 
 @pytest.fixture

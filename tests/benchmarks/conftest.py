@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 
 from benchmarks.imbalance.data import Dataset, Part
+from benchmarks.onnx_export import task as onnx_task
 from benchmarks.onnx_export.data import Data, draw
-from pytest_rltask import Sandbox
+from pytest_rltask import Sandbox, SandboxLimits
 
 SECRET = bytes(range(16))
 
@@ -25,6 +26,16 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> bytes:
 def data() -> Data:
     """The draw of seed 42."""
     return draw(SECRET, 42, class_sep=0.7)
+
+
+@pytest.fixture
+def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the episodes of onnx_export preload a small module: torch takes 3 s of each whose scripts need none."""
+
+    def sandbox(limits: SandboxLimits, preload: Sequence[str]) -> Sandbox:
+        return Sandbox(limits, preload=["decimal"])
+
+    monkeypatch.setattr(onnx_task, "Sandbox", sandbox)
 
 
 @pytest.fixture

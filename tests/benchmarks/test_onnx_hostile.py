@@ -176,8 +176,10 @@ def test_pytest_itself_never_imports_what_parses_a_model() -> None:
     script = f"open('model.onnx', 'wb').write({GOOD!r})"
     code = (
         "import sys\n"
-        "from benchmarks.onnx_export.task import OnnxExport\n"
-        "with OnnxExport().open(42) as episode:\n"
+        "from benchmarks.onnx_export import task\n"
+        "from pytest_rltask import Sandbox\n"
+        "task.Sandbox = lambda limits, preload: Sandbox(limits)\n"  # its script needs no torch
+        "with task.OnnxExport().open(42) as episode:\n"
         f"    episode.write_file(path='make.py', content={script!r})\n"
         "    episode.run_python(path='make.py')\n"
         "    assert 'model.onnx reaches' in episode.grade().reason\n"
@@ -271,6 +273,7 @@ def test_a_file_name_breaks_no_line(box: Sandbox) -> None:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.usefixtures("without_torch")
 @pytest.mark.parametrize(
     "code",
     [

@@ -26,6 +26,9 @@ def drawn(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_module, "draw", lambda *_, **__: data)
 
 
+pytestmark = pytest.mark.usefixtures("without_torch")
+
+
 @pytest.fixture
 def episode() -> Iterator[OnnxEpisode]:
     """The episode of seed 42."""

@@ -32,7 +32,6 @@ Serve = Callable[[Script], MessagesAPI]
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Starts a server that the inner pytest, and its workers, find through the environment."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")  # which takes each process a second
     with ExitStack() as stack:
 
         def start(script: Script) -> MessagesAPI:

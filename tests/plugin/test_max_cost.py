@@ -91,7 +91,7 @@ def test_what_errored_trials_cost_counts(suite: Suite, serve: Serve):
 
 def test_what_a_resumed_run_cost_before_counts(any_suite: Suite, serve: Serve):
     api = serve(every_third)
-    any_suite.run("--max-cost", f"{2.5 * EACH}", model=MODEL)
+    Suite(any_suite.pytester).run("--max-cost", f"{2.5 * EACH}", model=MODEL)
     assert len(api.conversations) == 2
 
     any_suite.run("--max-cost", f"{4.5 * EACH}", "--resume", "last", model=MODEL)

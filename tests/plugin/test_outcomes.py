@@ -9,8 +9,8 @@ import pytest
 from tests.conftest import Suite
 
 
-def test_a_missed_trial_is_neither_a_failure_nor_a_pass(any_suite: Suite):
-    result = any_suite.run()
+def test_a_missed_trial_is_neither_a_failure_nor_a_pass(suite: Suite):
+    result = suite.run()
 
     result.stdout.re_match_lines([r".*3 passed,.* 7 missed, 1 in band.*"])
     assert result.ret == pytest.ExitCode.OK
@@ -62,10 +62,10 @@ def test_a_fault_of_the_task_errors_its_trial(suite: Suite, policy: str, said: s
     assert "internal" not in result.stdout.str().lower()
 
 
-def test_an_errored_trial_does_not_count_in_the_pass_rate(any_suite: Suite):
-    any_suite.run("--runs", "8", model="policy:sometimes_crash")
+def test_an_errored_trial_does_not_count_in_the_pass_rate(suite: Suite):
+    suite.run("--runs", "8", model="policy:sometimes_crash")
 
-    (row,) = any_suite.report()["rows"]
+    (row,) = suite.report()["rows"]
     assert (row["planned"], row["judged"], row["errored"]) == (8, 7, 1)
     assert row["verdict"]["word"] == "too hard"
 

@@ -64,6 +64,12 @@ class Runs(Suite):
         """Run the inner pytest."""
         return self.run("--conv-steps", "5", *arguments, model=model)
 
+    def begin(self, *arguments: str) -> None:
+        """Play, always in one process, a run that is to be resumed: what several wrote is resumed elsewhere."""
+        workers, self.workers = self.workers, ()
+        self.play(*arguments)
+        self.workers = workers
+
     def resume(self, *arguments: str, model: str | None = "policy:noted") -> pytest.RunResult:
         """Resume the only run."""
         (path,) = self.run_dirs
@@ -202,7 +208,7 @@ def test_what_is_resumed_twice_writes_nothing_the_second_time(any_runs: Runs):
 
 
 def test_the_run_directory_stays_that_of_the_first_command(any_runs: Runs):
-    any_runs.play("--runs", "3")
+    any_runs.begin("--runs", "3")
     header = (any_runs.run_dirs[0] / "run.json").read_text()
 
     result = any_runs.resume("--runs", "3")
@@ -213,7 +219,7 @@ def test_the_run_directory_stays_that_of_the_first_command(any_runs: Runs):
 
 
 def test_more_runs_extend_a_run(any_runs: Runs):
-    any_runs.play("--runs", "3")
+    any_runs.begin("--runs", "3")
 
     result = any_runs.resume("--runs", "5")
 
@@ -325,7 +331,7 @@ def test_a_run_killed_before_its_plan_was_written_is_played(runs: Runs):
 def test_what_plays_nothing_leaves_the_run_as_it_is(any_runs: Runs, argument: str):
     if "-n" in any_runs.workers and argument == "--collect-only":
         pytest.skip("pytest-xdist distributes nothing then")
-    any_runs.play("--runs", "2")
+    any_runs.begin("--runs", "2")
     any_runs.lose(1)
     (any_runs.run_dirs[0] / "report.json").unlink()
 
@@ -462,7 +468,7 @@ def test_a_change_is_refused_and_named(runs: Runs, old: str, new: str, arguments
 
 def test_a_change_is_refused_once_by_all_workers(pytester: pytest.Pytester):
     runs = Runs(pytester, ("-n", "2"))
-    runs.play("--runs", "2")
+    runs.begin("--runs", "2")
     before, plan = runs.lines(), (runs.run_dirs[0] / "plan.json").read_text()
     runs.change("How much is", "What is")
 

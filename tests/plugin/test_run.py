@@ -151,15 +151,6 @@ def test_one_run_can_be_selected(suite: Suite):
     assert suite.report()["rows"][0]["planned"] == 1
 
 
-def test_workers_give_the_same_scores_as_one_process(pytester: pytest.Pytester):
-    Suite(pytester).run("--runs", "8")
-    Suite(pytester, ("-n", "2")).run("--runs", "8")
-
-    plain, distributed = Suite(pytester).run_dirs
-    assert scores(plain) == scores(distributed)
-    assert len(scores(plain)) == 8
-
-
 def test_the_run_directory_holds_what_is_needed_to_understand_the_run(any_suite: Suite):
     any_suite.run("--runs", "2")
 

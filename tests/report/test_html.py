@@ -404,13 +404,13 @@ def test_only_markup_goes_unescaped():
     assert clip("x" * 10, 10) == "x" * 10
 
 
-def test_a_run_leaves_the_page_in_its_directory(any_suite: Suite):
-    any_suite.run("--runs", "3", model="policy:sometimes_crash")
+def test_a_run_leaves_the_page_in_its_directory(suite: Suite):
+    suite.run("--runs", "3", model="policy:sometimes_crash")
 
-    page = tree((any_suite.run_dirs[-1] / "report.html").read_text(encoding="utf-8"))
+    page = tree((suite.run_dirs[-1] / "report.html").read_text(encoding="utf-8"))
     links = [link.get("href", "") for link in page.iter("a") if link.get("href", "").startswith("transcripts/")]
     assert len(links) == 3
-    assert all((any_suite.run_dirs[-1] / link).is_file() for link in links)
+    assert all((suite.run_dirs[-1] / link).is_file() for link in links)
 
 
 def test_a_row_without_a_judged_trial_is_shown(mixed: Run):
