@@ -421,7 +421,7 @@ ISOLATION = (
     Defence(
         "landlock: a forked run gives up the rest of /proc",
         ((f"{BOX}_preload.py", "                narrow()\n", "                pass\n"),),
-        (f"{BACKENDS}test_no_attack_comes_through[landlock-preloaded]",),
+        (f"{BACKENDS}test_no_attack_comes_through[preloaded-landlock]",),
     ),
     Defence(
         "threads of a process whose first one has ended",

@@ -11,8 +11,6 @@ import pytest
 from pytest_rltask.sandbox import Sandbox, SandboxLimits, SandboxResult
 
 MB = 2**20
-PROMPT_S = 30.0
-"""A guard against hanging: what is cut short would go on for twice as long."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
@@ -32,7 +30,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     opened: list[Sandbox] = []
 
     def run(code: str, **limits: float) -> SandboxResult:
-        sandbox = Sandbox(SandboxLimits(**{"wall_s": 60, **limits}), preload=request.param)  # type: ignore[arg-type]
+        sandbox = Sandbox(SandboxLimits(**{"wall_s": 20, **limits}), preload=request.param)  # type: ignore[arg-type]
         opened.append(sandbox)
         sandbox.write_file("script.py", dedent(LEAVES) + dedent(code))
         return sandbox.run_python("script.py")
@@ -57,7 +55,6 @@ def test_their_memory_counts(run: Run) -> None:
     )
 
     assert result.status == "memory"
-    assert result.wall_s < PROMPT_S
 
 
 def test_their_deleted_files_count(run: Run) -> None:
@@ -77,7 +74,6 @@ def test_their_deleted_files_count(run: Run) -> None:
     )
 
     assert result.status == "disk"
-    assert result.wall_s < PROMPT_S
 
 
 def test_a_thread_cannot_have_descriptors_of_its_own(run: Run) -> None:
@@ -98,7 +94,6 @@ def test_a_thread_cannot_have_descriptors_of_its_own(run: Run) -> None:
     )
 
     assert result.status == "disk"
-    assert result.wall_s < PROMPT_S
 
 
 def test_children_that_are_dead_and_not_collected_hold_nothing(run: Run) -> None:
