@@ -97,19 +97,20 @@ def test_folders_of_the_python_path_and_of_the_user_are_there_too(user: User, ba
     user.add(user.home / ".local" / "/".join(user.packages.parts[-3:]) / "personal.py", "WHERE = 'user'")
     user.variables["PYTHONPATH"] = f"{user.home / 'libs'}:{user.project}:{user.home}"
     user.add(user.project / "grader.py", "SECRET = 7")
+    paths = [str(user.project / "grader.py"), str(user.add(user.home / ".ssh" / "id", "private"))]
 
     said = user.sandboxed(
         backend,
         """
 import mine, personal, sys
 print(mine.WHERE, personal.WHERE)
-for attempt in ("import grader", f"open({GRADER!r})"):
+for attempt in ("import grader", *(f"open({path!r})" for path in PATHS)):
     try: exec(attempt)
     except (ImportError, OSError): print("refused")
-""".replace("{GRADER!r}", repr(str(user.project / "grader.py"))),
+""".replace("PATHS", repr(paths)),
     )
 
-    assert said == {"stdout": "PYTHONPATH user\nrefused\nrefused\n", "stderr": ""}
+    assert said == {"stdout": "PYTHONPATH user\nrefused\nrefused\nrefused\n", "stderr": ""}
 
 
 def test_packages_that_an_installer_linked_from_its_cache_can_be_imported(user: User, backend: str) -> None:
