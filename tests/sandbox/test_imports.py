@@ -92,6 +92,21 @@ def test_an_environment_laid_over_another_gives_the_packages_of_both(user: User,
     assert said == {"stdout": "overlay\n", "stderr": ""}
 
 
+def test_a_suite_installed_below_an_overlay_hides_itself_and_not_the_packages_beside_it(
+    user: User, backend: str
+) -> None:
+    """As ``uv run --with`` does it where the project's environment holds pytest-rltask."""
+    below = user.home / "project" / ".venv" / "lib" / "python" / "site-packages"
+    task = user.add(below / "suite" / "task.py", "SECRET = 7")
+    user.add(below / "beside.py", "WHERE = 'beside'")
+    user.add(user.packages / "_below.pth", f"import site; site.addsitedir({str(below)!r})\n")
+
+    code = f"import beside; print(beside.WHERE)\ntry: open({str(task)!r})\nexcept OSError: print('hidden')"
+    said = user.sandboxed(backend, code, sources=[str(task)])
+
+    assert said == {"stdout": "beside\nhidden\n", "stderr": ""}
+
+
 def test_folders_of_the_python_path_and_of_the_user_are_there_too(user: User, backend: str) -> None:
     user.add(user.home / "libs" / "mine.py", "WHERE = 'PYTHONPATH'")
     user.add(user.home / ".local" / "/".join(user.packages.parts[-3:]) / "personal.py", "WHERE = 'user'")
