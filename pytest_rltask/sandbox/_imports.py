@@ -77,14 +77,25 @@ def options_of_pytest(shown: Sequence[str], hidden: Sequence[str]) -> str:
     return " ".join(sorted(set(unseen)))
 
 
-def project_of(file: str) -> str:
-    """Return the folder of the project that a source file belongs to; of an installed one, its package."""
-    folder = os.path.dirname(os.path.realpath(file))
+def projects_of(file: str) -> set[str]:
+    """Return the folders of the project that a source file belongs to; of an installed one, its package.
+
+    An installer may have linked it from its cache, file by file: then there are two.
+    """
+    return {_project_of(os.path.abspath(file)), _project_of(os.path.realpath(file))}
+
+
+def _project_of(file: str) -> str:
+    folder = os.path.dirname(file)
     inside = folder.split(os.sep)
     if store := next((name for name in reversed(inside) if name in _STORES), ""):
         place = len(inside) - inside[::-1].index(store)
         return os.sep.join(inside[: place + 1])
-    return _marked(folder) or folder
+    if top := _marked(folder):
+        return top
+    while os.path.exists(os.path.join(os.path.dirname(folder), "__init__.py")):
+        folder = os.path.dirname(folder)
+    return folder
 
 
 def is_inside(path: str, folder: str) -> bool:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from pytest_rltask.sandbox._imports import is_inside, is_inside_any, options_of_pytest, packages, project_of, user_site
+from pytest_rltask.sandbox._imports import is_inside, is_inside_any, options_of_pytest, packages, projects_of, user_site
 
 _SYSTEM = (
     *("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64"),
@@ -69,7 +69,7 @@ class View:
 @contextlib.contextmanager
 def hiding(files: Iterable[str]) -> Iterator[None]:
     """Hide the projects that source files belong to from the agents whose sandboxes are made in this context."""
-    token = _HIDDEN.set(tuple(sorted({*map(project_of, files)})))
+    token = _HIDDEN.set(tuple(sorted({os.path.realpath(folder) for file in files for folder in projects_of(file)})))
     try:
         yield
     finally:
@@ -83,7 +83,9 @@ def view_of_python() -> View:
 
 @functools.lru_cache(maxsize=32)
 def _view(hidden: tuple[str, ...], cwd: str) -> View:
-    sources = {os.path.realpath(_PACKAGE), *hidden, os.path.realpath(cwd)}
+    # Links may lead to our package as a whole, or to each of its files.
+    ours = {os.path.realpath(_PACKAGE), os.path.dirname(os.path.realpath(os.path.join(_PACKAGE, "__init__.py")))}
+    sources = {*ours, *hidden, os.path.realpath(cwd)}
     own = {os.path.realpath(path) for path in sysconfig.get_paths().values()}
     found = packages(sources, own)
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}

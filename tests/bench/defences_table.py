@@ -389,7 +389,7 @@ ISOLATION = (
     ),
     Defence(
         "the view: installed sources hidden",
-        ((f"{BOX}_view.py", "    sources = {os.path.realpath(_PACKAGE), *hidden,", "    sources = {*hidden,"),),
+        ((f"{BOX}_view.py", "    sources = {*ours, *hidden,", "    sources = {*hidden,"),),
         tuple(f"{BACKENDS}test_installed_sources_of_ours_are_hidden_again[{name}]" for name in ("bwrap", "landlock")),
     ),
     Defence(

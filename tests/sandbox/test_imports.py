@@ -142,6 +142,23 @@ def test_packages_that_an_installer_linked_from_its_cache_can_be_imported(user: 
     assert said == {"stdout": "\n", "stderr": ""}
 
 
+def test_a_suite_that_an_installer_linked_from_its_cache_is_hidden_there_too(user: User, backend: str) -> None:
+    cached = user.home / ".cache" / "uv" / "archive" / "x1"
+    for name in ("suite/__init__.py", "suite/grader.py", "suite/tasks/__init__.py", "suite/tasks/task.py"):
+        user.add(cached / name, "SECRET = 7")
+        (user.packages / name).parent.mkdir(exist_ok=True)
+        (user.packages / name).symlink_to(cached / name)
+    user.add(cached / "suite-1.0.dist-info" / "METADATA", "")
+    (user.packages / "suite-1.0.dist-info").mkdir()
+    (user.packages / "suite-1.0.dist-info" / "METADATA").symlink_to(cached / "suite-1.0.dist-info" / "METADATA")
+    paths = [str(folder / "suite" / "grader.py") for folder in (cached, user.packages)]
+    code = f"for path in {paths}:\n    try: print(open(path).read())\n    except OSError: print('hidden')"
+
+    said = user.sandboxed(backend, code, sources=[str(user.packages / "suite" / "tasks" / "task.py")])
+
+    assert said == {"stdout": "hidden\nhidden\n", "stderr": ""}
+
+
 @pytest.mark.parametrize("place", ["project", "other"])
 @pytest.mark.parametrize("cwd", ["project", "."])
 def test_a_link_to_sources_shows_none_of_them(user: User, backend: str, place: str, cwd: str) -> None:
