@@ -182,11 +182,9 @@ def _environment(folder: Path, open_folder: Path) -> dict[str, str]:
         environment["PIP_CONFIG_FILE"] = str(found)
     if (pyenv := Path.home() / ".pyenv").exists():
         environment.setdefault("PYENV_ROOT", str(pyenv))
-    home, temporary = folder / "home", open_folder / "tmp"
-    home.mkdir()
-    temporary.mkdir()
-    temporary.chmod(0o1777)
-    return environment | {"HOME": str(home), "TMPDIR": str(temporary)}
+    (folder / "home").mkdir()
+    # The open folder itself: paths of sockets in there must be short.
+    return environment | {"HOME": str(folder / "home"), "TMPDIR": str(open_folder)}
 
 
 def _install(*packages: str) -> None:
@@ -201,8 +199,8 @@ def _install(*packages: str) -> None:
 @contextlib.contextmanager
 def _folders() -> Iterator[tuple[Path, Path]]:
     """Make a folder that is ours alone, as a home is, and one that others may enter."""
-    closed, entered = (Path(tempfile.mkdtemp(prefix="rltask-ci-", dir="/tmp")) for _ in range(2))
-    entered.chmod(0o755)
+    closed, entered = (Path(tempfile.mkdtemp(prefix="ci-", dir="/tmp")) for _ in range(2))
+    entered.chmod(0o1777)
     try:
         yield closed, entered
     finally:

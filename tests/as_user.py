@@ -47,16 +47,17 @@ class User:
         """Return the environment of its commands: what begins with ``python`` is this interpreter."""
         ours = {name: value for name, value in os.environ.items() if name.startswith(_HANDED_ON)}
         path = f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}"
-        return ours | {"PATH": path, "HOME": str(self.home / "home"), "TMPDIR": str(self.home / "tmp")}
+        return ours | {"PATH": path, "HOME": str(self.home / "home"), "TMPDIR": str(self.home / "t")}
 
 
 @contextlib.contextmanager
 def ordinary_user() -> Iterator[User]:
     """Make a user, and remove all that it left in its folders."""
-    home = Path(tempfile.mkdtemp(prefix="rltask-user-", dir="/tmp"))  # TMPDIR may be closed to it
+    # Not in TMPDIR, which may be closed to it; and short, since paths of sockets in its temporary folder are.
+    home = Path(tempfile.mkdtemp(prefix="u-", dir="/tmp"))
     try:
         shutil.copytree(_ROOT, home / "project", symlinks=True, ignore=_LEFT_OUT)
-        for name in ("home", "tmp"):
+        for name in ("home", "t"):
             (home / name).mkdir()
         for path in [home, *home.rglob("*")]:
             os.chown(path, USER, USER, follow_symlinks=False)

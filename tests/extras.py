@@ -9,17 +9,6 @@ ROOT = Path(__file__).parents[1]
 NEEDED_ANYWAY = {"numpy", "scipy"}
 """The tasks need these as well, scipy by way of scikit-learn."""
 
-_HIDING = """
-import sys
-
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {names}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}: it is a test extra", name=name)
-
-sys.meta_path.insert(0, Hidden())
-"""
-
 
 def test_extras() -> set[str]:
     """Return the names of the packages that only tests need; their modules have the same names."""
@@ -31,5 +20,7 @@ def test_extras() -> set[str]:
 def hide_extras(folder: Path) -> str:
     """Return a folder for PYTHONPATH with which a Python cannot import them."""
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(_HIDING.format(names=sorted(test_extras())))
+    for name in test_extras():  # modules and no finder: pytest's own, which rewrites assertions, would go before that
+        text = f"raise ModuleNotFoundError({f'{name} is a test extra'!r}, name=__name__)\n"
+        (folder / f"{name}.py").write_text(text)
     return str(folder)

@@ -94,6 +94,7 @@ class Machine:
             "KAGGLEHUB_CACHE": str(self.home / "kagglehub"),
             "PYTHONPATH": os.pathsep.join([str(self.home / "hidden"), str(ROOT)]),
             "COLUMNS": "200",
+            "PYTEST_ADDOPTS": "-p no:hypothesispytest",
         }
         return own | proxies | folders | more
 
