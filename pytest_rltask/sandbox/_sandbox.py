@@ -267,8 +267,8 @@ class Sandbox:
     def _check_room(self, name: str, size: int) -> int:
         """Refuse a file that would exceed a limit; return what the files take now."""
         limits = self.limits
+        bytes_more, files_more = _workspace.growth(self.path, name, size)  # first: it opens what the agent has closed
         held, files = usage(str(self._base), max_bytes=limits.disk_bytes, max_files=limits.disk_files)
-        bytes_more, files_more = _workspace.growth(self.path, name, size)
         if held + bytes_more > limits.disk_bytes:
             raise ToolError(f"the files would take more than {limits.disk_bytes} bytes together; {_MAKE_ROOM}")
         if files + files_more > limits.disk_files:
