@@ -135,7 +135,7 @@ def _why_not(path: str, sources: Collection[str]) -> str:
     """Say why an agent may not read a path; empty if it may."""
     if any(name in _STORES for name in path.split(os.sep)):
         return ""  # of sources that lie in there, the view hides each
-    for kept in (os.path.expanduser("~"), tempfile.gettempdir(), os.getcwd(), *sources):
+    for kept in (os.path.expanduser("~"), tempfile.gettempdir(), *sources):
         if is_inside(os.path.realpath(kept), path):
             return f"it holds {kept}"
     for source in sources:

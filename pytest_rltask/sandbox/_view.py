@@ -83,7 +83,11 @@ def hiding(files: Iterable[str]) -> Iterator[None]:
 
 def view_of_python() -> View:
     """Return what the interpreter of this process needs to run, with its packages, without the suite's sources."""
-    return _view(_HIDDEN.get(), os.getcwd())
+    try:
+        cwd = os.getcwd()
+    except FileNotFoundError:  # somebody has removed it
+        cwd = os.sep
+    return _view(_HIDDEN.get(), cwd)
 
 
 @functools.lru_cache(maxsize=32)
