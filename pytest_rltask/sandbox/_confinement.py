@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pytest_rltask.sandbox import _confine
 from pytest_rltask.sandbox._seccomp import PARENT, Instruction
+from pytest_rltask.sandbox._view import interpreter
 
 
 def confined(command: Sequence[str], *, seccomp: Sequence[Instruction], **rest: Any) -> list[str]:
     """Return the command line; for the arguments see :func:`_confine.main`."""
     arguments = {"seccomp": list(seccomp), "parent": PARENT} | rest
     program = f"{source()}\nimport sys\nmain(sys.argv[1:], **{arguments!r})\n"
-    return [sys.executable, "-I", "-S", "-c", program, *command]
+    return [interpreter(), "-I", "-S", "-c", program, *command]
 
 
 @functools.cache

@@ -38,7 +38,7 @@ from pytest_rltask.sandbox._container import PYTEST, WATCHER
 from pytest_rltask.sandbox._imports import is_inside
 from pytest_rltask.sandbox._own_user import PASSWD, fresh_user, hand_over, write_passwd
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits
-from pytest_rltask.sandbox._view import View, view_of_python
+from pytest_rltask.sandbox._view import View, interpreter, view_of_python
 
 _REPOSITORY = "pytest-rltask-sandbox"
 _PROGRAMS = "/rltask"
@@ -191,7 +191,7 @@ class _Container:
     """
 
     def __init__(self, options: Sequence[str], image: str, door: Path) -> None:
-        command = [sys.executable, "-I", "-S", "-c", f"{_CONTAIN}\ncontain('{_MEETING}/{_SOCKET}')"]
+        command = [interpreter(), "-I", "-S", "-c", f"{_CONTAIN}\ncontain('{_MEETING}/{_SOCKET}')"]
         self._lock, self._is_over = threading.Lock(), False
         self._name = f"{_REPOSITORY}-{uuid.uuid4().hex}"
         named = ("--name", self._name, "--label", _REPOSITORY)

@@ -20,6 +20,7 @@ from pytest_rltask.sandbox._confinement import source as confinement_source
 from pytest_rltask.sandbox._launcher import PRELOAD_FD
 from pytest_rltask.sandbox._process import Pipes, Process, Watcher, to_argument
 from pytest_rltask.sandbox._result import SandboxLimits
+from pytest_rltask.sandbox._view import interpreter
 from pytest_rltask.sandbox._watch import MESSAGE_BYTES
 
 SUPPORTED = sys.platform == "linux"
@@ -107,4 +108,4 @@ def _program(modules: Sequence[str], narrowing: Ruleset | None) -> list[str]:
     """Return the command line of the interpreter; what it needs to narrow its forks goes along as source."""
     source = Path(__file__).with_name("_preload.py").read_text(encoding="utf-8")
     confine = json.dumps({"source": confinement_source(), "ruleset": narrowing}) if narrowing else ""
-    return [sys.executable, "-c", source, str(PRELOAD_FD), confine, *modules]
+    return [interpreter(), "-c", source, str(PRELOAD_FD), confine, *modules]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import sys
 import tempfile
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from pytest_rltask.sandbox._backend import SCRATCH, WORK, Backend
 from pytest_rltask.sandbox._process import start
 from pytest_rltask.sandbox._removal import remove_tree
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits
+from pytest_rltask.sandbox._view import interpreter
 
 _LIMITS = SandboxLimits(wall_s=30.0)  # a busy machine is no reason to do without isolation
 _OK = "isolated"
@@ -79,7 +79,7 @@ def _tried(backend: Backend, outside: Path, base: Path) -> str | None:
     canary.write_text("nobody's business")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         arguments = [str(canary), str(listener.getsockname()[1]), __file__, str(os.getpid()), _environment_digest()]
-        command = [sys.executable, "-c", _PROGRAM, *arguments]
+        command = [interpreter(), "-c", _PROGRAM, *arguments]
         environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "TMPDIR": str(base / SCRATCH)}
         process = start(command, backend=backend, base=base, env=environment, limits=_LIMITS, wall_s=_LIMITS.wall_s)
         result = process.result()

@@ -22,7 +22,7 @@ from pytest_rltask.sandbox._forkserver import SUPPORTED, ForkServer
 from pytest_rltask.sandbox._process import Process, start
 from pytest_rltask.sandbox._removal import claim, remove_since, remove_tree, snapshot
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits, SandboxResult
-from pytest_rltask.sandbox._view import view_of_python
+from pytest_rltask.sandbox._view import interpreter, view_of_python
 from pytest_rltask.tools import ToolError
 
 _DEFAULT_LIMITS = SandboxLimits()
@@ -210,7 +210,7 @@ class Sandbox:
                 raise SandboxError("the sandbox is closed")
             self._process = server.run(argv, wall_s=wall_s) if server else None
             if self._process is None:
-                command = [sys.executable, "--", *argv]  # "--": a name may be "-c.py"
+                command = [interpreter(), "--", *argv]  # "--": a name may be "-c.py"
                 env = self._environment()
                 self._process = start(
                     command, backend=self._backend, base=self._base, env=env, limits=self.limits, wall_s=wall_s
@@ -301,7 +301,7 @@ def _environment(scratch: Path) -> dict[str, str]:
     """Return all that a run's environment holds: built from nothing, so that no key of ours can be in it."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
     return threads | {
-        "PATH": f"{os.path.dirname(sys.executable)}:/usr/bin:/bin",
+        "PATH": f"{os.path.dirname(interpreter())}:/usr/bin:/bin",
         "HOME": str(scratch),
         "USER": "agent",
         "TMPDIR": str(scratch),

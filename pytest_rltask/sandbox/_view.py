@@ -66,6 +66,11 @@ class View:
         return all(is_public(path) for path in self.readable)
 
 
+def interpreter() -> str:
+    """Return the path of this interpreter by which it can be found inside: without what it was called through."""
+    return os.path.abspath(sys.executable)
+
+
 @contextlib.contextmanager
 def hiding(files: Iterable[str]) -> Iterator[None]:
     """Hide the projects that source files belong to from the agents whose sandboxes are made in this context."""

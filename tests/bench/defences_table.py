@@ -394,13 +394,7 @@ ISOLATION = (
     ),
     Defence(
         "the view: an installed suite hidden",
-        (
-            (
-                f"{BOX}_view.py",
-                "    sources = {os.path.realpath(_PACKAGE), *hidden,",
-                "    sources = {os.path.realpath(_PACKAGE),",
-            ),
-        ),
+        ((f"{BOX}_view.py", "    sources = {*ours, *hidden,", "    sources = {*ours,"),),
         (f"{IMPORTS}test_a_suite_that_is_installed_as_a_package_is_hidden",),
     ),
     Defence(
