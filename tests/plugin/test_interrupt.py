@@ -72,7 +72,7 @@ def test_a_signal_to_pytest_alone_ends_everything(tmp_path: Path, workers: tuple
     assert ("KeyboardInterrupt: SIGTERM" in run.output) == (number == signal.SIGTERM)
 
 
-@pytest.mark.parametrize("workers", [ALONE, WORKERS], ids=["plain", "xdist"])
+@pytest.mark.parametrize("workers", [ALONE, pytest.param(WORKERS, marks=pytest.mark.slow)], ids=["plain", "xdist"])
 def test_a_second_ctrl_c_does_not_break_off_the_cleaning_up(tmp_path: Path, workers: tuple[str, ...]):
     with started(tmp_path / "run", SITUATIONS["sandbox"], *workers) as run:
         run.signal(signal.SIGINT)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_rltask.record import Record
-from tests.conftest import Suite
+from tests.conftest import WAYS, WAYS_IDS, Suite, workers_at_once
 
 # An episode that takes any number and tells later runs which, and a task that can be made to misbehave by its name.
 TRIES = '''
@@ -136,7 +136,7 @@ def told_of(word: str, *, runs: int) -> dict[int, list[str]]:
     return {run: [f"{word} {42 + earlier}" for earlier in range(run)] for run in range(runs)}
 
 
-@pytest.fixture(params=[(), ("-n", "2")], ids=["plain", "xdist"])
+@pytest.fixture(params=WAYS, ids=WAYS_IDS)
 def tries(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> Tries:
     """A suite played in one process and, in a second test, by two workers."""
     return Tries(pytester, request.param)
@@ -157,6 +157,7 @@ def plain(pytester: pytest.Pytester) -> Tries:
 # ---- what a run is told ----
 
 
+@workers_at_once("tries")
 def test_each_run_is_told_what_earlier_runs_tried(tries: Tries):
     tries.write(test_pick=TWO)
 
@@ -370,6 +371,7 @@ def test_to_play_every_run_on_each_worker_is_a_usage_error(pytester: pytest.Pyte
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
 
 
+@workers_at_once("tries")
 def test_runs_are_played_in_order_however_items_are_shuffled(tries: Tries):
     tries.write(test_pick=TWO)
     tries.pytester.makeconftest(
