@@ -118,7 +118,12 @@ def test_sum(trial):
 """
 
 
-WAYS = [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)]
+def slow(*values: object) -> Any:
+    """Have the parameters of a test be played by ``make test-slow`` alone: others guard the same in ``make test``."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+WAYS = [(), slow(("-n", "2"))]
 """What is added to the command of an inner pytest: nothing, and two workers, which start three interpreters."""
 WAYS_IDS = ["plain", "xdist"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_rltask.record import Record
-from tests.conftest import WAYS, WAYS_IDS, Suite, workers_at_once
+from tests.conftest import WAYS, WAYS_IDS, Suite, slow, workers_at_once
 
 # An episode that takes any number and tells later runs which, and a task that can be made to misbehave by its name.
 TRIES = '''
@@ -142,7 +142,7 @@ def tries(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> Tries:
     return Tries(pytester, request.param)
 
 
-@pytest.fixture(params=[("-n", "1"), ("-n", "2"), ("-n", "4")], ids=["n1", "n2", "n4"])
+@pytest.fixture(params=[("-n", "1"), ("-n", "2"), slow(("-n", "4"))], ids=["n1", "n2", "n4"])
 def distributed(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> Tries:
     """A suite played by one, two and four workers."""
     return Tries(pytester, request.param)
@@ -270,7 +270,7 @@ def test_again(trial): assert trial.passed
 """
 
 
-@pytest.mark.parametrize("runs", [1, 2, 3])
+@pytest.mark.parametrize("runs", [1, *map(slow, [2, 3])])
 def test_two_tasks_are_played_by_two_workers_at_once(pytester: pytest.Pytester, runs: int):
     tries = Tries(pytester, ("-n", "2")).write(test_pick=MEETING)
 
@@ -349,7 +349,7 @@ def test_ordinary_tests_go_to_whichever_worker_is_free(pytester: pytest.Pytester
     result.assert_outcomes(passed=8, failed=1)  # the gate
 
 
-@pytest.mark.parametrize("dist", ["worksteal", "loadgroup", "loadscope"])
+@pytest.mark.parametrize("dist", ["worksteal", *map(slow, ["loadgroup", "loadscope"])])
 def test_every_way_to_distribute_keeps_a_task_together(pytester: pytest.Pytester, dist: str):
     tries = Tries(pytester, ("-n", "2", "--dist", dist)).write(
         test_pick=TWO, test_other=ONE.replace("())", "(), name='c')")
@@ -415,7 +415,7 @@ class Deadly(PickEpisode):
 DEADLY = DEADLY.replace("Pick()", "Pick(Deadly)").replace("Again(PickEpisode)", "Again(Deadly)")
 
 
-@pytest.mark.parametrize(("workers", "seeds"), [("1", (43, 44)), ("2", (42, 45))], ids=str)
+@pytest.mark.parametrize(("workers", "seeds"), [slow("1", (43, 44)), ("2", (42, 45))], ids=str)
 def test_a_dead_worker_loses_one_trial_and_later_runs_know_of_those_before(
     pytester: pytest.Pytester, workers: str, seeds: tuple[int, ...]
 ):
