@@ -59,7 +59,8 @@ class Ci:
         play("make bench", "make", "bench")
         play("README's commands", sys.executable, ".ci/readme.py")  # before the test extras are installed
         play("lint and types", "make", "lint")
-        play("make test", "make", "test", f"REPORTS={self._reports(FIRST)}")
+        for target in ("test", "test-slow"):
+            play(f"make {target}", "make", target, f"REPORTS={self._reports(FIRST)}")
         play("honest programs", "make", "honest")
         self._as_user(FIRST, hidden, ("tests/sandbox", "benchmarks --audit"))
         play("installing it", sys.executable, ".ci/install.py")

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TESTS = ("tests", "--ignore=tests/benchmarks", "-m", "not slow", "-k", "not xdist")
-"""All but those of the tasks, those that take long, and what two workers play once more."""
+HONEST = "--ignore=tests/sandbox/test_honest.py"
+TESTS = ("tests", "--ignore=tests/benchmarks", HONEST, "-m", "not slow", "-k", "not xdist")
+"""All but those of the tasks, those that take long, what honest programs do, and what two workers play once more."""
 BY_WORKERS = ("--ignore=tests/plugin/test_shares.py", "--ignore=tests/plugin/test_sequential.py")
 """How workers divide a run: minutes of starting processes, played on the versions on either side of this one."""
 

@@ -118,6 +118,21 @@ def test_sum(trial):
 """
 
 
+def slow(*values: object) -> Any:
+    """Have the parameters of a test be played by ``make test-slow`` alone: others guard the same in ``make test``."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+WAYS = [(), slow(("-n", "2"))]
+"""What is added to the command of an inner pytest: nothing, and two workers, which start three interpreters."""
+WAYS_IDS = ["plain", "xdist"]
+
+
+def workers_at_once(fixture: str) -> pytest.MarkDecorator:
+    """Have a test's second run, by two workers, be none of the slow ones: it guards what only workers can break."""
+    return pytest.mark.parametrize(fixture, [(), ("-n", "2")], ids=WAYS_IDS, indirect=True)
+
+
 class Suite:
     """A task suite in a folder of its own, and what an inner pytest makes of it."""
 
@@ -166,7 +181,7 @@ def suite(pytester: pytest.Pytester) -> Suite:
     return Suite(pytester)
 
 
-@pytest.fixture(params=[(), ("-n", "2")], ids=["plain", "xdist"])
+@pytest.fixture(params=WAYS, ids=WAYS_IDS)
 def any_suite(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> Suite:
     """A task suite played in one process and, in a second test, by two workers."""
     return Suite(pytester, request.param)

@@ -20,6 +20,7 @@ from pytest_rltask import play_policy
 from pytest_rltask.record import Record
 from pytest_rltask.runlog import load_run
 from tests.benchmarks.fake_kaggle import FakeKaggle, creditcard_csv
+from tests.conftest import slow
 from tests.extras import hide_extras
 
 ROOT = Path(__file__).parents[2]
@@ -227,7 +228,7 @@ def test_a_wrong_option_is_told_in_a_line(options: str, pytester: pytest.Pyteste
     assert "Traceback" not in text
 
 
-@pytest.mark.parametrize("options", ["--source foo", "--tau 0.99"])
+@pytest.mark.parametrize("options", [slow("--source foo"), "--tau 0.99"])
 def test_a_wrong_option_is_told_once_by_all_workers(options: str, machine: Machine) -> None:
     run = machine.run(f"benchmarks/imbalance --model policy:null --runs 2 -n 2 {options}")
 
@@ -325,7 +326,7 @@ def test_the_ways_out_are_shown_once_for_each_trial(errored: Run) -> None:
     assert told.count("--source synthetic needs no data set") == 2
 
 
-@pytest.mark.parametrize("workers", ["-n 0", "-n 2"])
+@pytest.mark.parametrize("workers", [slow("-n 0"), "-n 2"])
 def test_a_refusal_of_kaggle_is_an_errored_set_up_and_is_not_repeated(workers: str, machine: Machine) -> None:
     with FakeKaggle(b"") as server:
         server.status = 403

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_rltask.models import limiter
 from tests.claude.desk import KEY, MODEL
-from tests.conftest import Suite
+from tests.conftest import Suite, slow
 from tests.messages_api import (
     MessagesAPI,
     Step,
@@ -70,7 +70,11 @@ class Storm:
         return reply(tool_use("submit", {"number": number}))
 
 
-@pytest.mark.parametrize(("workers", "runs"), [((), 100), (("-n", "2"), 30)], ids=["plain", "xdist"])
+@pytest.mark.parametrize(
+    ("workers", "runs"),
+    [((), 100), slow(("-n", "2"), 30)],
+    ids=["plain", "xdist"],
+)
 def test_no_trial_is_judged_wrongly_or_lost_for_the_servers_faults(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...], runs: int
 ):

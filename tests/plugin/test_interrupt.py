@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_rltask.runlog import load_run
-from tests.conftest import Suite
+from tests.conftest import Suite, slow
 from tests.interruption import SITUATIONS, Interrupted, started
 
 WITHIN_S = 100.0
@@ -42,7 +42,9 @@ def assert_ended_in_order(run: Interrupted) -> None:
     assert "interrupted: the gate was not checked" in run.output
 
 
-@pytest.mark.parametrize("name", [name for name in SITUATIONS if name != "half done"])
+@pytest.mark.parametrize(
+    "name", [slow(name) if name == "backoff" else name for name in SITUATIONS if name != "half done"]
+)
 def test_ctrl_c_ends_a_run_whatever_its_trials_are_at(tmp_path: Path, name: str):
     with started(tmp_path / "run", SITUATIONS[name]) as run:
         run.signal(signal.SIGINT)
@@ -63,7 +65,7 @@ def test_ctrl_c_keeps_what_was_finished_and_kills_the_rest(tmp_path: Path, worke
 
 
 @pytest.mark.parametrize("workers", [ALONE, WORKERS], ids=["plain", "xdist"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, slow(signal.SIGINT)])
 def test_a_signal_to_pytest_alone_ends_everything(tmp_path: Path, workers: tuple[str, ...], number: int):
     with started(tmp_path / "run", SITUATIONS["sandbox"], *workers) as run:
         run.signal(number, group=False)
@@ -72,7 +74,7 @@ def test_a_signal_to_pytest_alone_ends_everything(tmp_path: Path, workers: tuple
     assert ("KeyboardInterrupt: SIGTERM" in run.output) == (number == signal.SIGTERM)
 
 
-@pytest.mark.parametrize("workers", [ALONE, WORKERS], ids=["plain", "xdist"])
+@pytest.mark.parametrize("workers", [ALONE, slow(WORKERS)], ids=["plain", "xdist"])
 def test_a_second_ctrl_c_does_not_break_off_the_cleaning_up(tmp_path: Path, workers: tuple[str, ...]):
     with started(tmp_path / "run", SITUATIONS["sandbox"], *workers) as run:
         run.signal(signal.SIGINT)

@@ -10,7 +10,9 @@ import pytest
 
 from pytest_rltask.runlog import load_run
 from tests.bench.kills import TURNS, Kill, Suite, Victim, play_round, script, undisturbed
-from tests.messages_api import Gate, MessagesAPI, slow
+from tests.conftest import slow
+from tests.messages_api import Gate, MessagesAPI
+from tests.messages_api import slow as slowly
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds processes through /proc")
 
@@ -32,11 +34,11 @@ def test_a_killed_run_ends_as_if_nobody_had_killed_it(victim: Victim, workers: i
     assert told.in_flight > 0
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, slow(2)])
 def test_a_run_that_is_being_played_is_not_resumed(tmp_path: Path, workers: int):
     gate = Gate()
     with (
-        MessagesAPI(lambda body, turn: slow(script(body, turn), until=gate)) as api,
+        MessagesAPI(lambda body, turn: slowly(script(body, turn), until=gate)) as api,
         Suite(tmp_path, trials=4, workers=workers, api=api) as suite,
     ):
         running = suite.start()

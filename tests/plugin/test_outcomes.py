@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from tests.conftest import Suite
+from tests.conftest import Suite, workers_at_once
 
 
 def test_a_missed_trial_is_neither_a_failure_nor_a_pass(suite: Suite):
@@ -22,6 +22,7 @@ def test_a_missed_trial_has_its_own_word(suite: Suite):
     result.stdout.re_match_lines([r".*test_sum\[run-00\] MISSED.*", r".*test_sum\[run-01\] PASSED.*"])
 
 
+@workers_at_once("any_suite")
 def test_a_missed_trial_does_not_stop_a_run_that_stops_at_the_first_failure(any_suite: Suite):
     result = any_suite.run("-x")
 
@@ -70,6 +71,7 @@ def test_an_errored_trial_does_not_count_in_the_pass_rate(suite: Suite):
     assert row["verdict"]["word"] == "too hard"
 
 
+@workers_at_once("any_suite")
 def test_the_assertion_overrules_the_grader_and_the_record_says_so(any_suite: Suite):
     any_suite.write(test_sum="from tasks import *\n@pytest.mark.rltask(task=Sum())\ndef test_sum(trial): pass\n")
 
@@ -223,6 +225,7 @@ def test_skipping_inside_a_task_is_no_way_out_of_a_trial(suite: Suite):
     result.assert_outcomes(errors=1, failed=1)
 
 
+@workers_at_once("any_suite")
 def test_junit_shows_missed_trials_as_skipped_and_the_gate_as_a_test_case(any_suite: Suite):
     any_suite.run("--junitxml=junit.xml", model="policy:null")
 

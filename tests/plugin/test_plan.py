@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Suite
+from tests.conftest import Suite, workers_at_once
 from tests.plugin.test_max_cost import EACH, MODEL, Serve, every_third, serve  # noqa: F401
 from tests.plugin.test_usage_errors import assert_usage_error
 
 
+@workers_at_once("any_suite")
 def test_it_plays_nothing_and_writes_nothing(any_suite: Suite):
     tasks = (any_suite.pytester.path / "tasks.py").read_text()
     any_suite.write(tasks=tasks.replace("return SumEpisode(self, seed)", "raise AssertionError('opened')"))

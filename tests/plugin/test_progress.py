@@ -13,7 +13,7 @@ import pytest
 from pytest_rltask.progress import Progress
 from pytest_rltask.record import Fault, Outcome, Record, RequestLog, Usage
 from pytest_rltask.runlog import PlannedTrial, RunWriter
-from tests.conftest import Suite
+from tests.conftest import WAYS, WAYS_IDS, Suite
 from tests.screen import Terminal
 
 EARLIER, BEGIN, NOW = (f"2026-11-22T1{hour}:00:00.000+00:00" for hour in (0, 1, 2))
@@ -229,7 +229,7 @@ def test_the_line_is_there_while_trials_are_played_and_leaves_no_trace(suite: Su
     assert b"in flight" not in plain.raw
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["plain", "xdist"])
+@pytest.mark.parametrize("workers", WAYS, ids=WAYS_IDS)
 def test_ctrl_c_takes_the_line_away(suite: Suite, workers: tuple[str, ...]):
     suite.write(test_sum=WAITING)
 

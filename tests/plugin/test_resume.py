@@ -18,7 +18,7 @@ import pytest
 
 from pytest_rltask.record import SCHEMA_VERSION
 from pytest_rltask.runlog import load_run
-from tests.conftest import SUITE, Suite
+from tests.conftest import SUITE, WAYS, WAYS_IDS, Suite, workers_at_once
 from tests.plugin.test_sequential import Tries, tries  # noqa: F401
 
 # Policies that say in a file what they play, and that files can make misbehave.
@@ -102,7 +102,7 @@ class Runs(Suite):
             file.write_text("".join(f"{line}\n" for line in kept))
 
 
-@pytest.fixture(params=[(), ("-n", "2")], ids=["plain", "xdist"])
+@pytest.fixture(params=WAYS, ids=WAYS_IDS)
 def any_runs(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> Runs:
     return Runs(pytester, request.param)
 
@@ -151,6 +151,7 @@ def wait_until(holds: Any) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
+@workers_at_once("any_runs")
 def test_a_killed_run_goes_on_without_playing_anything_twice(any_runs: Runs):
     command = [sys.executable, "-m", "pytest", "--model", "policy:slow", "--conv-steps", "5", *any_runs.workers]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -218,6 +219,7 @@ def test_the_run_directory_stays_that_of_the_first_command(any_runs: Runs):
     assert "--resume" not in json.loads(header)["command"]
 
 
+@workers_at_once("any_runs")
 def test_more_runs_extend_a_run(any_runs: Runs):
     any_runs.begin("--runs", "3")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_rltask.runlog import load_run
-from tests.conftest import Suite
+from tests.conftest import Suite, workers_at_once
 
 
 def scores(run_dir: Path) -> dict[str, float | None]:
@@ -151,6 +151,7 @@ def test_one_run_can_be_selected(suite: Suite):
     assert suite.report()["rows"][0]["planned"] == 1
 
 
+@workers_at_once("any_suite")
 def test_the_run_directory_holds_what_is_needed_to_understand_the_run(any_suite: Suite):
     any_suite.run("--runs", "2")
 
@@ -185,6 +186,7 @@ def test_each_record_is_on_disk_before_its_item_reports(suite: Suite):
     result.stdout.fnmatch_lines([f"*run-{run:02d}[]] on disk: 1" for run in range(3)])
 
 
+@workers_at_once("any_suite")
 def test_a_failing_gate_is_named_in_the_short_summary_and_not_in_the_progress(any_suite: Suite):
     result = any_suite.run("--runs", "4", model="policy:null")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_rltask.sandbox import SandboxError, resolve_backend
-from tests.conftest import Suite
+from tests.conftest import Suite, workers_at_once
 
 SUITE = """
 from dataclasses import dataclass
@@ -76,6 +76,7 @@ def backends(suite: Suite) -> set[str]:
     return {record.sandbox for record in suite.last_run().records.values()}
 
 
+@workers_at_once("any_suite")
 def test_the_header_the_records_and_the_report_say_which_backend_runs(any_runner: Suite, isolated: str) -> None:
     result = play(any_runner)
 

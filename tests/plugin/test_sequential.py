@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_rltask.record import Record
-from tests.conftest import Suite
+from tests.conftest import WAYS, WAYS_IDS, Suite, slow, workers_at_once
 
 # An episode that takes any number and tells later runs which, and a task that can be made to misbehave by its name.
 TRIES = '''
@@ -136,13 +136,13 @@ def told_of(word: str, *, runs: int) -> dict[int, list[str]]:
     return {run: [f"{word} {42 + earlier}" for earlier in range(run)] for run in range(runs)}
 
 
-@pytest.fixture(params=[(), ("-n", "2")], ids=["plain", "xdist"])
+@pytest.fixture(params=WAYS, ids=WAYS_IDS)
 def tries(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> Tries:
     """A suite played in one process and, in a second test, by two workers."""
     return Tries(pytester, request.param)
 
 
-@pytest.fixture(params=[("-n", "1"), ("-n", "2"), ("-n", "4")], ids=["n1", "n2", "n4"])
+@pytest.fixture(params=[("-n", "1"), ("-n", "2"), slow(("-n", "4"))], ids=["n1", "n2", "n4"])
 def distributed(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> Tries:
     """A suite played by one, two and four workers."""
     return Tries(pytester, request.param)
@@ -157,6 +157,7 @@ def plain(pytester: pytest.Pytester) -> Tries:
 # ---- what a run is told ----
 
 
+@workers_at_once("tries")
 def test_each_run_is_told_what_earlier_runs_tried(tries: Tries):
     tries.write(test_pick=TWO)
 
@@ -269,7 +270,7 @@ def test_again(trial): assert trial.passed
 """
 
 
-@pytest.mark.parametrize("runs", [1, 2, 3])
+@pytest.mark.parametrize("runs", [1, *map(slow, [2, 3])])
 def test_two_tasks_are_played_by_two_workers_at_once(pytester: pytest.Pytester, runs: int):
     tries = Tries(pytester, ("-n", "2")).write(test_pick=MEETING)
 
@@ -348,7 +349,7 @@ def test_ordinary_tests_go_to_whichever_worker_is_free(pytester: pytest.Pytester
     result.assert_outcomes(passed=8, failed=1)  # the gate
 
 
-@pytest.mark.parametrize("dist", ["worksteal", "loadgroup", "loadscope"])
+@pytest.mark.parametrize("dist", ["worksteal", *map(slow, ["loadgroup", "loadscope"])])
 def test_every_way_to_distribute_keeps_a_task_together(pytester: pytest.Pytester, dist: str):
     tries = Tries(pytester, ("-n", "2", "--dist", dist)).write(
         test_pick=TWO, test_other=ONE.replace("())", "(), name='c')")
@@ -370,6 +371,7 @@ def test_to_play_every_run_on_each_worker_is_a_usage_error(pytester: pytest.Pyte
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
 
 
+@workers_at_once("tries")
 def test_runs_are_played_in_order_however_items_are_shuffled(tries: Tries):
     tries.write(test_pick=TWO)
     tries.pytester.makeconftest(
@@ -413,7 +415,7 @@ class Deadly(PickEpisode):
 DEADLY = DEADLY.replace("Pick()", "Pick(Deadly)").replace("Again(PickEpisode)", "Again(Deadly)")
 
 
-@pytest.mark.parametrize(("workers", "seeds"), [("1", (43, 44)), ("2", (42, 45))], ids=str)
+@pytest.mark.parametrize(("workers", "seeds"), [slow("1", (43, 44)), ("2", (42, 45))], ids=str)
 def test_a_dead_worker_loses_one_trial_and_later_runs_know_of_those_before(
     pytester: pytest.Pytester, workers: str, seeds: tuple[int, ...]
 ):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Suite
+from tests.conftest import Suite, slow
 
 # An episode whose trials wait for each other by files, and die where they are told to.
 MEET = '''
@@ -126,7 +126,7 @@ def once(*runs: int) -> dict[int, int]:
 # ---- shares ----
 
 
-@pytest.mark.parametrize("dist", ["load", "worksteal", "loadgroup"])
+@pytest.mark.parametrize("dist", ["load", *map(slow, ["worksteal", "loadgroup"])])
 def test_two_workers_have_as_many_trials_in_flight_as_each_may(pytester: pytest.Pytester, dist: str):
     suite = Meeting(pytester, "-n", "2", "--dist", dist)
 
@@ -161,7 +161,7 @@ async def meeting(episode):
     assert not [record for record in suite.last_run().records.values() if record.fault]
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1"), ("-n", "4"), ("-n", "2", "--dist", "loadfile")], ids=str)
+@pytest.mark.parametrize("workers", [(), ("-n", "1"), slow(("-n", "4")), ("-n", "2", "--dist", "loadfile")], ids=str)
 def test_scores_do_not_depend_on_the_workers(pytester: pytest.Pytester, workers: tuple[str, ...]):
     suite = Meeting(pytester, *workers)
 
@@ -173,7 +173,7 @@ def test_scores_do_not_depend_on_the_workers(pytester: pytest.Pytester, workers:
     assert result.ret == 0
 
 
-@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("before", [True, slow(False)])
 def test_ordinary_tests_are_spread_one_by_one_beside_trials(pytester: pytest.Pytester, before: bool):
     suite = Meeting(pytester, "-n", "2")
 
@@ -235,7 +235,11 @@ def test_a_worker_does_not_start_ahead_what_it_cannot_know_to_be_its_own(pyteste
 
 @pytest.mark.parametrize(
     ("dist", "name"),
-    [("load", "LoadScheduling"), ("worksteal", "WorkStealingScheduling"), ("loadgroup", "LoadGroupScheduling")],
+    [
+        ("load", "LoadScheduling"),
+        slow("worksteal", "WorkStealingScheduling"),
+        slow("loadgroup", "LoadGroupScheduling"),
+    ],
 )
 def test_a_suite_without_trials_is_scheduled_by_xdist(pytester: pytest.Pytester, dist: str, name: str):
     pytester.makepyfile("import pytest\n@pytest.mark.parametrize('n', range(20))\ndef test_n(n): pass\n")
@@ -277,7 +281,7 @@ def dies(*runs: int, when: str = "True") -> str:
     return DIES.replace("RUNS", repr(runs)).replace("WHEN", when)
 
 
-@pytest.mark.parametrize(("workers", "run"), [("1", 0), ("2", 3), ("2", 7), ("3", 3)])
+@pytest.mark.parametrize(("workers", "run"), [("1", 0), ("2", 3), slow("2", 7), slow("3", 3)])
 def test_a_deadly_trial_is_errored_and_no_other_is_lost(pytester: pytest.Pytester, workers: str, run: int):
     suite = Meeting(pytester, "-n", workers)
     others = [other for other in range(8) if other != run]
@@ -350,6 +354,7 @@ async def meeting(episode):
     assert result.ret == 0, "nothing was lost, and nothing failed"
 
 
+@pytest.mark.slow
 def test_two_workers_that_die_at_once_lose_nothing(pytester: pytest.Pytester):
     suite = Meeting(pytester, "-n", "2")
 
@@ -404,7 +409,7 @@ def test_an_ordinary_test_that_kills_its_worker_is_reported_at_once(pytester: py
     assert suite.count("trial") == suite.count("started") == once(*range(6))
 
 
-@pytest.mark.parametrize(("restarts", "plays"), [(0, 1), (1, 2)])
+@pytest.mark.parametrize(("restarts", "plays"), [(0, 1), slow(1, 2)])
 def test_where_no_worker_is_restarted_the_run_ends_and_is_not_green(
     pytester: pytest.Pytester, restarts: int, plays: int
 ):
@@ -475,7 +480,9 @@ def test_a_run_that_is_stopped_plays_no_whole_share(pytester: pytest.Pytester):
     assert here <= done, "those in flight are cancelled, which closes their episodes"
 
 
-@pytest.mark.parametrize("whom", ["os.kill(os.getppid(), signal.SIGINT)", "os.killpg(os.getpgrp(), signal.SIGINT)"])
+@pytest.mark.parametrize(
+    "whom", [slow("os.kill(os.getppid(), signal.SIGINT)"), "os.killpg(os.getpgrp(), signal.SIGINT)"]
+)
 def test_an_interrupt_ends_the_workers_quickly(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, whom: str):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     suite = Meeting(pytester, "-n", "2")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import SUITE, Suite
+from tests.conftest import SUITE, WAYS, WAYS_IDS, Suite, workers_at_once
 
 # Policies whose trials wait, without computing, until as many of others have begun or ended as they ask for.
 WAITING = (
@@ -103,12 +103,13 @@ def stopped(pytester: pytest.Pytester) -> Stopped:
     return Stopped(pytester)
 
 
-@pytest.fixture(params=[(), ("-n", "2")], ids=["plain", "xdist"])
+@pytest.fixture(params=WAYS, ids=WAYS_IDS)
 def any_stopped(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> Stopped:
     """Played in one process and, in a second test, by two workers."""
     return Stopped(pytester, request.param)
 
 
+@workers_at_once("any_stopped")
 def test_what_is_proven_is_played_no_further_and_every_report_says_so(any_stopped: Stopped):
     result = any_stopped.play("--runs", "20", "--concurrency", "2")
 
@@ -164,6 +165,7 @@ def test_each_task_and_model_stops_by_itself(any_stopped: Stopped):
     assert rows["policy:solver"]["judged"] <= 10
 
 
+@workers_at_once("any_stopped")
 def test_sequential_runs_stop_too(any_stopped: Stopped):
     any_stopped.play("--runs", "20", "--sequential")
 

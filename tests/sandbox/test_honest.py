@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from pytest_rltask.sandbox import SandboxError, resolve_backend
+from tests.conftest import slow
 from tests.sandbox.honest import DIFFERENCES, Column, Deed, Played, Program, check, run_bare
 from tests.sandbox.honest_programs import PROGRAMS
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="the backends are Linux's")]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the backends are Linux's")
 
 SECURITY = Path(__file__).parents[2] / "docs" / "security.md"
 
@@ -35,7 +36,7 @@ def sandbox(column: Column) -> Iterator[Played]:
         yield sandbox
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", [slow(name) if name == "torch.compile" else name for name in PROGRAMS])
 def test_an_honest_program_does_what_it_does_elsewhere(name: str, column: Column, sandbox: Played) -> None:
     program = PROGRAMS[name]
     if program.missing:

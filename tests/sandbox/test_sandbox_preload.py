@@ -196,6 +196,7 @@ def test_generators_of_random_numbers_start_anew_in_each_run() -> None:
     assert first[1] != second[1]
 
 
+@pytest.mark.slow
 def test_torch_trains_in_each_run_and_draws_anew() -> None:
     pytest.importorskip("torch")
     with Sandbox(preload=["torch"]) as sandbox:

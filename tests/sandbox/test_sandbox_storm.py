@@ -11,6 +11,7 @@ from pytest_rltask.sandbox._choice import resolve
 from tests.bench.storm import MB, storm
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 @pytest.mark.parametrize("backend", ["bwrap", "landlock"])
 def test_hostile_calls_leave_nothing_behind_and_disturb_no_honest_one(backend: str) -> None:
