@@ -14,7 +14,7 @@ RUNS ?= 10
 BACKENDS ?= bwrap,landlock,docker,none
 # A published secret and this seed fix the data that the baseline sees, so that the run ends alike on every machine.
 BENCH_DATA := RLTASK_SECRET=00000000000000000000000000000000
-SEED ?= 120
+SEED ?= 282
 # What `make bench-scale` measures against, in an environment of its own.
 INSPECT_AI := inspect-ai==0.3.285 anthropic==2.12.0
 # What makes the environments of `make compat`.
@@ -28,7 +28,7 @@ JUNIT = $(if $(REPORTS),--junitxml=$(REPORTS)/$(1).xml)
 # The tests start hundreds of interpreters, each of which would compile the plugin anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test test-slow lint honest compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences)
+.PHONY: bench test test-slow lint honest compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -84,6 +84,9 @@ $(VENV)-compat/uv/.done:
 	$(PYTHON) -m venv $(VENV)-compat/uv
 	$(VENV)-compat/uv/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
 	touch $@
+
+bench-capabilities: $(VENV)/.dev  ## the baseline on several CPU capabilities: all trials must end alike (12 minutes)
+	$(BIN)/python -m tests.bench.capability --seed $(SEED) --runs $(RUNS)
 
 $(VENV)-inspect/.done:
 	$(PYTHON) -m venv $(VENV)-inspect

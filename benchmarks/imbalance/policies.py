@@ -32,75 +32,68 @@ def naive(view: PolicyView) -> _Moves:
 
 
 def baseline(view: PolicyView) -> _Moves:
-    """Play with random competence."""
-    levels = {_novice: 0.68, _practitioner: 0.18, _careful: 0.06, solver: 0.08}
+    """Play with random competence: weak levels stay far below tau, and strong ones go on until they are well above."""
+    levels = {_novice: 0.45, _practitioner: 0.28, _careful: 0.12, solver: 0.15}
     (level,) = view.rng.choices(list(levels), weights=list(levels.values()))
     yield from level(view)
 
 
 def solver(view: PolicyView) -> _Moves:
     """Combine SMOTE and the focal loss, each as strong as suits the data."""
-    is_real = "card payments" in view.prompt
-    smote = call("smote", ratio=0.1 if is_real else 1.0, k=5)
-    focal = call("use_focal", alpha=0.4, gamma=2.0 if is_real else 3.0)
-    yield [call("imbalance_start"), smote, focal, *_LEARN]
+    yield [call("imbalance_start"), *_suited(view), *_LEARN]
     yield call("submit_answer")
 
 
+def _suited(view: PolicyView) -> tuple[ToolCall, ToolCall]:
+    """Return the two paid actions that suit the data."""
+    is_real = "card payments" in view.prompt
+    smote = call("smote", ratio=0.1 if is_real else 1.0, k=5)
+    return smote, call("use_focal", alpha=0.4, gamma=2.0 if is_real else 3.0)
+
+
 def _novice(view: PolicyView) -> _Moves:
-    """Try things at random; often forget to train on, or the threshold."""
+    """Try things at random, none of them strong; never train on, and often forget the threshold."""
     rng = view.rng
     started = (yield call("imbalance_start")).json()
     for _ in range(rng.randint(1, started["max_steps"])):
         yield rng.choice(
             [
-                call("smote", ratio=rng.choice([0.05, 0.1, 0.2, 0.3, 0.5, 1.0]), k=rng.choice([1, 3, 5, 10])),
-                call("set_class_weights", beta=rng.choice([0.9, 0.99, 0.999, 0.9999, 0.99999])),
-                call(
-                    "use_focal", alpha=rng.choice([0.1, 0.25, 0.5, 0.75, 0.9]), gamma=rng.choice([0.5, 1.0, 2.0, 5.0])
-                ),
+                call("smote", ratio=rng.choice([0.05, 0.1, 0.2, 0.3]), k=rng.choice([1, 3, 5, 10])),
+                call("set_class_weights", beta=rng.choice([0.9, 0.99, 0.999])),
+                call("use_focal", alpha=rng.choice([0.1, 0.25, 0.5]), gamma=rng.choice([0.5, 1.0, 2.0, 5.0])),
                 call("set_threshold", threshold=round(rng.uniform(0.05, 0.95), 2)),
             ]
         )
     if rng.random() < 0.4:
-        yield call("train", epochs=10)
-    if rng.random() < 0.3:
         yield call("sweep_thresholds")
     yield call("submit_answer")
 
 
 def _practitioner(view: PolicyView) -> _Moves:
-    """Follow the textbook: moderate SMOTE, the focal loss as published, perhaps class weights; omissions happen."""
+    """Follow the textbook, moderate SMOTE and the focal loss as published, but forget to train on or the threshold."""
     rng = view.rng
     yield call("imbalance_start")
-    yield call("smote", ratio=rng.choice([0.2, 0.3, 0.5]), k=5)
+    yield call("smote", ratio=rng.choice([0.1, 0.2, 0.3]), k=5)
     if rng.random() < 0.8:
-        yield call("use_focal", alpha=rng.choice([0.25, 0.25, 0.75]), gamma=2.0)
+        yield call("use_focal", alpha=0.25, gamma=2.0)
     if rng.random() < 0.3:
-        yield call("set_class_weights", beta=rng.choice([0.99, 0.999, 0.9999]))
-    if rng.random() < 0.8:
-        yield call("train", epochs=10)
-    if rng.random() < 0.75:
-        yield call("sweep_thresholds")
+        yield call("set_class_weights", beta=rng.choice([0.9, 0.99]))
+    yield rng.choice(_LEARN)
     yield call("submit_answer")
 
 
 def _careful(view: PolicyView) -> _Moves:
-    """Follow the textbook too, but look at the validation rows and go on as long as they show too low an F1."""
+    """Follow the textbook, but look at the validation rows and go on until they show an F1 well above tau."""
     started = (yield call("imbalance_start")).json()
-    plan = [
-        call("smote", ratio=0.5, k=5),
-        call("use_focal", alpha=0.25, gamma=2.0),
-        call("smote", ratio=1.0, k=5),
-        call("use_focal", alpha=0.5, gamma=2.0),
-        call("set_class_weights", beta=0.999),
-    ]
+    plan = [call("smote", ratio=0.5, k=5), call("use_focal", alpha=0.25, gamma=2.0), *_suited(view)]
     for action in plan[: started["max_steps"]]:
-        if _f1((yield [action, *_LEARN])) >= started["tau"] + 0.03:
+        if _f1((yield [action, *_LEARN])) >= started["tau"] + _SAFETY:
             break
     yield call("submit_answer")
 
 
+_SAFETY = 0.08
+"""How far above tau the validation F1 must lie for the player to leave it at that."""
 _LEARN = (call("train", epochs=10), call("sweep_thresholds"))
 """Train on as long as one may, and choose the threshold."""
 

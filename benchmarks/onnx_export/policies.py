@@ -33,28 +33,32 @@ def naive(view: PolicyView) -> _Moves:
 
 
 def baseline(view: PolicyView) -> _Moves:
-    """Play with random competence: two rounds, the second only if the first printed too low an accuracy."""
-    levels = {_novice: 0.2, _practitioner: 0.3, _careful: 0.35, _expert: 0.15}
+    """Play with random competence: what decides is whether one sees how the data were made, and delivers it whole.
+
+    Networks stay far below the threshold and mixtures lie far above it, so that no trial ends otherwise for the last
+    digits of a machine's arithmetic (``make bench-capabilities``).
+    """
+    levels = {_novice: 0.3, _practitioner: 0.25, _hasty: 0.17, _careful: 0.12, _expert: 0.16}
     (level,) = view.rng.choices(list(levels), weights=list(levels.values()))
     passing = float(re.findall(r"accuracy >= ([\d.]+)", view.prompt)[0])
     for attempt in range(2):
         script, config = level(view.rng, attempt)
         result = yield from _run(script, config)
-        if _printed_test_accuracy(result) >= passing:
+        if _printed_test_accuracy(result) >= passing + _SAFETY or level is _hasty:
             break
     yield "TASK COMPLETE"
 
 
 def solver(view: PolicyView) -> _Moves:
     """Fit a mixture of Gaussians per class and export it as a network."""
-    yield from _run("solver", {"seed": view.rng.randrange(10**6)})
+    yield from _run(*_expert(view.rng, 0))
     yield "TASK COMPLETE"
 
 
 def cheat_train_on_test(view: PolicyView) -> _Moves:
     """Train on train.csv and test.csv together."""
-    config = {**_careful(view.rng, 0)[1], "best_on_test": False, "dropout": 0.0, "epochs": 80, "leak": True}
-    yield from _run("recipe", config)
+    config = {**_RECIPE, "seed": view.rng.randrange(10**6), "epochs": 80, "lr": 3e-3, "weight_decay": 1e-2}
+    yield from _run("recipe", {**config, "smoothing": 0.05, "cosine": True, "leak": True})
     yield "TASK COMPLETE"
 
 
@@ -66,70 +70,75 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
 _Plan = tuple[str, dict[str, object]]
 """A script and its CONFIG."""
 
-
-def _novice(rng: random.Random, attempt: int) -> _Plan:
-    """Guess hyper-parameters; often forget the scaler, or leave it out of the exported network."""
-    return "recipe", {
-        "seed": rng.randrange(10**6),
-        "hidden": rng.choice([[32], [64, 32], [128, 64]]),
-        "epochs": rng.choice([20, 50, 100]),
-        "lr": rng.choice([5e-4, 1e-3, 3e-3]),
-        "dropout": rng.choice([0.0, 0.2, 0.4]),
-        "batch_norm": rng.random() < 0.3,
-        "weight_decay": rng.choice([0.0, 1e-4]),
+_SAFETY = 0.02
+"""How far above the threshold an accuracy must be printed for the player to leave it at that."""
+_RECIPE: Mapping[str, object] = MappingProxyType(
+    {
+        "hidden": [128, 64],
+        "dropout": 0.0,
+        "batch_norm": False,
+        "weight_decay": 0.0,
         "smoothing": 0.0,
         "cosine": False,
-        "best_on_test": rng.random() < 0.5,
-        "scaling": _pick(rng, {"inside": 0.5, "outside": 0.25, "none": 0.25}),
-        "export": _pick(rng, {"dynamic": 0.2, "fixed": 0.4, "legacy": 0.4}),
-        "typo": rng.random() < 0.15,
-        "leak": False,
-    }
-
-
-def _practitioner(rng: random.Random, attempt: int) -> _Plan:
-    """Tune what is usually tuned, with a mistake now and then."""
-    return "recipe", {
-        "seed": rng.randrange(10**6),
-        "hidden": rng.choice([[64, 32], [128, 64], [128, 64, 32], [256, 128]]),
-        "epochs": rng.choice([60, 100, 150]),
-        "lr": rng.choice([1e-3, 3e-3]),
-        "dropout": rng.choice([0.0, 0.2, 0.3, 0.4]),
-        "batch_norm": rng.random() < 0.25,
-        "weight_decay": rng.choice([0.0, 1e-4, 1e-2]),
-        "smoothing": rng.choice([0.0, 0.05]),
-        "cosine": rng.random() < 0.5,
-        "best_on_test": rng.random() < 0.8,
-        "scaling": _pick(rng, {"inside": 0.8, "outside": 0.1, "none": 0.1}),
-        "export": _pick(rng, {"dynamic": 0.4, "fixed": 0.2, "legacy": 0.4}),
-        "typo": rng.random() < 0.08,
-        "leak": False,
-    }
-
-
-def _careful(rng: random.Random, attempt: int) -> _Plan:
-    """Regularise a network that is wide enough, and widen it for the second round."""
-    return "recipe", {
-        "seed": rng.randrange(10**6),
-        "hidden": [[128, 64], [256, 128]][attempt],
-        "epochs": 120,
-        "lr": [3e-3, 2e-3][attempt],
-        "dropout": [0.3, 0.4][attempt],
-        "batch_norm": False,
-        "weight_decay": 1e-2,
-        "smoothing": 0.05,
-        "cosine": True,
-        "best_on_test": True,
+        "best_on_test": False,
         "scaling": "inside",
         "export": "dynamic",
         "typo": False,
         "leak": False,
     }
+)
+"""A network's recipe, but for its seed, epochs and learning rate."""
+
+
+def _novice(rng: random.Random, attempt: int) -> _Plan:
+    """Guess hyper-parameters; often forget the scaler, or leave it out of the exported network."""
+    return "recipe", {
+        **_RECIPE,
+        "seed": rng.randrange(10**6),
+        "hidden": rng.choice([[16], [32], [32, 16]]),
+        "epochs": rng.choice([10, 20, 30]),
+        "lr": rng.choice([5e-4, 1e-3]),
+        "dropout": rng.choice([0.0, 0.2, 0.4]),
+        "weight_decay": rng.choice([0.0, 1e-4]),
+        "scaling": _pick(rng, {"inside": 0.5, "outside": 0.25, "none": 0.25}),
+        "export": _pick(rng, {"dynamic": 0.2, "fixed": 0.4, "legacy": 0.4}),
+        "typo": rng.random() < 0.15,
+    }
+
+
+def _practitioner(rng: random.Random, attempt: int) -> _Plan:
+    """Tune what is usually tuned, but train a network that is too small, too shortly or with too much dropout."""
+    hidden, epochs, dropout = rng.choice(
+        [([32], 60, 0.0), ([64, 32], 20, 0.0), ([128, 64], 10, 0.0), ([64, 32], 40, 0.4)]
+    )
+    return "recipe", {
+        **_RECIPE,
+        "seed": rng.randrange(10**6),
+        "hidden": hidden,
+        "epochs": epochs,
+        "lr": 1e-3,
+        "dropout": dropout,
+        "weight_decay": rng.choice([0.0, 1e-4, 1e-2]),
+        "smoothing": rng.choice([0.0, 0.05]),
+        "cosine": rng.random() < 0.5,
+        "scaling": _pick(rng, {"inside": 0.9, "outside": 0.1}),
+        "export": _pick(rng, {"dynamic": 0.4, "fixed": 0.2, "legacy": 0.4}),
+    }
+
+
+def _hasty(rng: random.Random, attempt: int) -> _Plan:
+    """See how the data were made, but not what the prompt demands of a delivery."""
+    return "solver", {"seed": rng.randrange(10**6), "slip": rng.choice(["unprinted", "renamed", "whitened"])}
+
+
+def _careful(rng: random.Random, attempt: int) -> _Plan:
+    """Try a network first, and look at the data once that turns out too weak."""
+    return (_practitioner, _expert)[attempt](rng, attempt)
 
 
 def _expert(rng: random.Random, attempt: int) -> _Plan:
     """See how the data were made."""
-    return "solver", {"seed": rng.randrange(10**6)}
+    return "solver", {"seed": rng.randrange(10**6), "slip": ""}
 
 
 def _pick(rng: random.Random, odds: Mapping[str, float]) -> str:

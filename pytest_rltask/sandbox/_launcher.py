@@ -30,6 +30,7 @@ from pytest_rltask.sandbox._proc import LINUX, SIGKILL, tasks_of_user
 from pytest_rltask.sandbox._watch import MESSAGE_BYTES, Served, Watch
 
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER, _SET_NO_NEW_PRIVS = 1, 36, 38
+_IGNORED_IN_THE_BACKGROUND = (1, 2, 3)  # SIGHUP, SIGINT, SIGQUIT
 PRELOAD_FD = 3
 """The file descriptor at which a preloaded interpreter finds its socket."""
 
@@ -143,6 +144,7 @@ def _start(command: Sequence[str], limits: dict[str, list[int]], fds: Sequence[t
         prctl(_SET_PDEATHSIG, SIGKILL)  # in case somebody kills the watcher
         prctl(_SET_NO_NEW_PRIVS, 1)  # a setuid program could not be killed by us
         os.setsid()
+        _take_signals()
         # The watcher must get the CPU to stop a fork bomb; much more would starve honest work on a busy machine.
         os.nice(5)
         for ours, theirs in fds:
@@ -168,6 +170,17 @@ def _load_prctl() -> Callable[[int, int], object]:
             raise OSError(ctypes.get_errno(), f"prctl {option}")
 
     return prctl
+
+
+def _take_signals() -> None:
+    """Let the agent's programs be signalled as anywhere: in the background, or by nohup, pytest ignores some."""
+    if LINUX:
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        libc.signal.argtypes, libc.signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+        for number in _IGNORED_IN_THE_BACKGROUND:
+            libc.signal(number, None)  # SIG_DFL
 
 
 def _be_the_first_to_go() -> None:

@@ -78,7 +78,7 @@ def test_the_baseline_passes_sometimes(task: str) -> None:
     records = [played("baseline", seed, task) for seed in SEEDS]
 
     assert all(record.outcome in ("passed", "failed") for record in records)
-    assert len({record.metrics["actions"] for record in records}) > 6
+    assert len({record.metrics["actions"] for record in records}) > 4
     assert 0 < sum(record.outcome == "passed" for record in records) < len(records) - 2
 
 

@@ -140,6 +140,11 @@ PROCESSES = {
         """,
         differs={"no network": under("bwrap", "landlock", "docker")},
     ),
+    "signals as at the start": Program("""
+        import signal, subprocess
+        for name in ("SIGINT", "SIGHUP", "SIGTERM", "SIGQUIT"): print(name, signal.getsignal(getattr(signal, name)))
+        print(subprocess.run("kill -HUP $$; echo survived", shell=True, capture_output=True, text=True))
+        """),
     "a socket pair": Program("""
         import socket
         one, other = socket.socketpair(); one.sendall(b"x"); print(other.recv(1), socket.gethostname() != "")

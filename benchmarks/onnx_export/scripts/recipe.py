@@ -35,7 +35,8 @@ if CONFIG["typo"]:
 
 mean, std = x_train.mean(0), x_train.std(0)
 if CONFIG["scaling"] == "outside":
-    x_train, x_test = (x_train - mean) / std, (x_test - mean) / std
+    low, high = x_train.min(0).values, x_train.max(0).values
+    x_train, x_test = (x_train - low) / (high - low), (x_test - low) / (high - low)
 if CONFIG["scaling"] != "inside":
     mean, std = torch.zeros(10), torch.ones(10)
 

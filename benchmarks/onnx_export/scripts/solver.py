@@ -12,7 +12,10 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import StratifiedKFold
 from torch import nn
 
-CONFIG = {"seed": 0}
+CONFIG = {
+    "seed": 0,
+    "slip": "",  # unprinted, renamed or whitened: a demand of the prompt that is overlooked
+}
 
 warnings.filterwarnings("ignore")
 torch.manual_seed(CONFIG["seed"])
@@ -40,19 +43,21 @@ def cross_validated(components):
 
 components = max(range(1, 7), key=cross_validated)
 mixtures = fit(z, y, components, 6)
+project = whiten.transform(np.eye(10)) - whiten.transform(np.zeros((1, 10)))
+if CONFIG["slip"] == "whitened":  # outside the network, whose input then are other columns than the file's
+    x, x_test, project = z, whiten.transform(x_test), np.eye(z.shape[1])
 
 
 class MixtureNet(nn.Module):
     def __init__(self):
         super().__init__()
-        project = whiten.transform(np.eye(10)) - whiten.transform(np.zeros((1, 10)))
         factors = np.concatenate([mixture.precisions_cholesky_ for mixture in mixtures])
         means = np.concatenate([mixture.means_ for mixture in mixtures])
         logs = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(1)
         weights = np.concatenate([np.log(mixture.weights_) for mixture in mixtures])
         self.shape = (-1, 2 * components, z.shape[1])
         self.register_buffer("mean", torch.tensor(x.mean(0)).float())
-        self.linear = nn.Linear(10, 2 * components * z.shape[1])
+        self.linear = nn.Linear(x.shape[1], 2 * components * z.shape[1])
         self.linear.weight.data = torch.tensor(np.concatenate([project @ f for f in factors], 1).T).float()
         self.linear.bias.data = torch.tensor(
             np.concatenate([-m @ f for m, f in zip(means, factors, strict=True)])
@@ -76,5 +81,7 @@ for _ in range(10):
 net.eval()
 with torch.no_grad():
     for name, rows, truth in (("train", x, y), ("test", x_test, y_test)):
-        print(f"{name} accuracy: {(net(torch.tensor(rows).float()).argmax(1).numpy() == truth).mean():.4f}")
-torch.onnx.export(net, (torch.randn(2, 10),), "model.onnx", dynamic_shapes={"x": {0: torch.export.Dim("batch")}})
+        reached = (net(torch.tensor(rows).float()).argmax(1).numpy() == truth).mean()
+        print(f"{name} accuracy: {reached:.4f}" if CONFIG["slip"] != "unprinted" else f"{name}: done")
+path = "network.onnx" if CONFIG["slip"] == "renamed" else "model.onnx"
+torch.onnx.export(net, (torch.randn(2, x.shape[1]),), path, dynamic_shapes={"x": {0: torch.export.Dim("batch")}})
