@@ -52,7 +52,7 @@ _PYTHON = "python"
 _DIFFERENCES = (
     "There are no sockets but connected pairs, so no servers and no multiprocessing.Manager.",
     "Files can be written in the working directory and below tempfile.gettempdir(); /tmp and /dev/shm are closed.",
-    "A process that your script starts cannot read its own /proc/self.",
+    "A process that your script starts cannot read its own /proc/self, and none can list processes.",
 )
 _METADATA = "chmod, and setting a file's times, are accepted without effect."
 

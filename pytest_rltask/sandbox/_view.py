@@ -24,7 +24,7 @@ from pytest_rltask.sandbox._imports import is_inside, is_inside_any, options_of_
 _SYSTEM = (
     *("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64"),
     *("/usr/libexec", "/usr/include", "/usr/share", "/usr/local/bin", "/usr/local/lib", "/usr/local/lib64"),
-    *("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives"),
+    *("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives", "/etc/fonts"),
 )
 _OF_PREFIX = ("bin", "lib", "lib32", "lib64", "include", "share", "pyvenv.cfg")
 _HIDDEN: ContextVar[tuple[str, ...]] = ContextVar("rltask_hidden", default=())

@@ -40,7 +40,7 @@ DIFFERENCES = {
     "no network": "address family|not supported|refused|not permitted",
     "no servers under landlock": "no sockets but connected pairs",
     "closed /tmp under landlock": "/tmp and /dev/shm are closed",
-    "no /proc of workers under landlock": "cannot read its own /proc/self",
+    "no /proc of others under landlock": "cannot read its own /proc/self",
     "modes and times under landlock": "",
 }
 """The differences there may be: what a run that meets one says in words; nothing where nobody could notice."""
@@ -206,7 +206,9 @@ def _environment(home: Path) -> dict[str, str]:
     """Return what a sandbox gives its programs, as far as they can tell."""
     from pytest_rltask.sandbox import _sandbox, _view
 
-    return _sandbox._environment(home) | _view.view_of_python().environment
+    view = _view.view_of_python()
+    path = {"PYTHONPATH": os.pathsep.join(view.first)} if view.first else {}
+    return _sandbox._environment(home) | view.environment | path
 
 
 def _files(work: Path) -> dict[str, bytes]:
