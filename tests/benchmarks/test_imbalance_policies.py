@@ -14,6 +14,7 @@ from benchmarks.imbalance.session import Session
 from benchmarks.imbalance.task import Imbalance
 from pytest_rltask import play_policy
 from pytest_rltask.record import Record
+from tests.conftest import slow
 
 SEEDS = range(42, 54)
 TASKS = {"3 %": Imbalance(minority_frac=0.03, tau=0.3), "20 %": Imbalance(minority_frac=0.2, tau=0.7, max_steps=4)}
@@ -66,14 +67,14 @@ def test_whoever_does_nothing_useful_fails(policy: str, task: str) -> None:
         assert record.stop == ("end_turn" if policy == "cheat_claim" else "done")
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ["3 %", slow("20 %")])
 def test_the_solver_passes(task: str) -> None:
     passed = [played("solver", seed, task).outcome == "passed" for seed in SEEDS]
 
     assert sum(passed) >= 11
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ["3 %", slow("20 %")])
 def test_the_baseline_passes_sometimes(task: str) -> None:
     records = [played("baseline", seed, task) for seed in SEEDS]
 

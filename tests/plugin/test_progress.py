@@ -13,7 +13,7 @@ import pytest
 from pytest_rltask.progress import Progress
 from pytest_rltask.record import Fault, Outcome, Record, RequestLog, Usage
 from pytest_rltask.runlog import PlannedTrial, RunWriter
-from tests.conftest import WAYS, WAYS_IDS, Suite
+from tests.conftest import WAYS, WAYS_IDS, Suite, slow
 from tests.screen import Terminal
 
 EARLIER, BEGIN, NOW = (f"2026-11-22T1{hour}:00:00.000+00:00" for hour in (0, 1, 2))
@@ -209,7 +209,7 @@ def without_numbers(text: str) -> list[str]:
     return sorted(re.sub(r" *\d[\d.]*", "0", line).strip() for line in text.splitlines())
 
 
-@pytest.mark.parametrize("arguments", [(), ("-v",), ("-n", "2", "-v")], ids=" ".join)
+@pytest.mark.parametrize("arguments", [(), slow(("-v",)), ("-n", "2", "-v")], ids=" ".join)
 def test_the_line_is_there_while_trials_are_played_and_leaves_no_trace(suite: Suite, arguments: tuple[str, ...]):
     suite.write(test_sum=WAITING, conftest=NOBODY_WATCHES)
     in_flight = 4 if "-n" in arguments else 2

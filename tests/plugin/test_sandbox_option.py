@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_rltask.sandbox import SandboxError, resolve_backend
-from tests.conftest import Suite, workers_at_once
+from tests.conftest import Suite, slow, workers_at_once
 
 SUITE = """
 from dataclasses import dataclass
@@ -108,7 +108,7 @@ def test_nothing_is_played_where_no_backend_works(any_runner: Suite, monkeypatch
     assert any_runner.run_dirs == []
 
 
-@pytest.mark.parametrize("arguments", [(), ("-n", "1")], ids=["alone", "with a worker"])
+@pytest.mark.parametrize("arguments", [(), slow(("-n", "1"))], ids=["alone", "with a worker"])
 def test_nothing_is_audited_where_no_backend_works(
     runner: Suite, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:

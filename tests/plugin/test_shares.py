@@ -161,7 +161,9 @@ async def meeting(episode):
     assert not [record for record in suite.last_run().records.values() if record.fault]
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1"), slow(("-n", "4")), ("-n", "2", "--dist", "loadfile")], ids=str)
+@pytest.mark.parametrize(
+    "workers", [(), ("-n", "1"), slow(("-n", "4")), slow(("-n", "2", "--dist", "loadfile"))], ids=str
+)
 def test_scores_do_not_depend_on_the_workers(pytester: pytest.Pytester, workers: tuple[str, ...]):
     suite = Meeting(pytester, *workers)
 
@@ -281,7 +283,7 @@ def dies(*runs: int, when: str = "True") -> str:
     return DIES.replace("RUNS", repr(runs)).replace("WHEN", when)
 
 
-@pytest.mark.parametrize(("workers", "run"), [("1", 0), ("2", 3), slow("2", 7), slow("3", 3)])
+@pytest.mark.parametrize(("workers", "run"), [slow("1", 0), ("2", 3), slow("2", 7), slow("3", 3)])
 def test_a_deadly_trial_is_errored_and_no_other_is_lost(pytester: pytest.Pytester, workers: str, run: int):
     suite = Meeting(pytester, "-n", workers)
     others = [other for other in range(8) if other != run]
