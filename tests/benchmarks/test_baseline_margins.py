@@ -1,7 +1,8 @@
 """What `make bench` shows hangs by no thread: whoever passes or fails does so by a margin, whatever machine computes.
 
-The margins are far above what another CPU moves (`make bench-capabilities`): 0.0005 of imbalance's F1, 0.010 of the
-accuracy of onnx_export's networks, and 0.001 of that of its mixtures.
+The margins are above what another CPU capability was seen to move: 0.0005 of imbalance's F1 (120 trials), 0.010 of the
+accuracy of onnx_export's networks when they were trained for 60 epochs and more (10 trials), and nothing of that of its
+mixtures (5). `make bench-capabilities` compares all trials of the published seed.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def test_networks_of_the_baseline_are_small_or_trained_shortly() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("offset", "outcome"), [(0, "passed"), (1, "failed")])
+@pytest.mark.parametrize(("offset", "outcome"), [(5, "passed"), (7, "failed")])
 def test_the_closest_trials_of_onnx_export_are_decided_by_a_margin(offset: int, outcome: str) -> None:
     record = play_policy(OnnxExport(), "baseline", FIRST + offset)
 
