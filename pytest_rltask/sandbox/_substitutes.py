@@ -26,6 +26,8 @@ _SEMAPHORE_BYTES = 64  # of sem_t; 32 are the most that any libc takes
 def install(notice: str) -> None:
     """Replace what is replaced, as soon as it is imported; ``notice`` says what this sandbox refuses."""
     sys.meta_path.insert(0, _Finder())
+    for name in _CHANGES.keys() & sys.modules.keys():
+        _CHANGES[name](sys.modules[name])
     os.register_at_fork(after_in_child=_avoid_proc)
     show = sys.excepthook
 
@@ -132,6 +134,22 @@ def _change_shared_memory(module: "Any") -> None:
 def _change_semaphores(module: "Any") -> None:
     """Give ``_multiprocessing`` semaphores in files of the temporary folder."""
     module.SemLock, module.sem_unlink = _sem_lock(), lambda name: os.unlink(_path_of("sem", name))
+
+
+def _change_users(module: "Any") -> None:
+    """Have ``pwd`` know who we are, as the machine's list of users is closed and need not hold us."""
+    find = module.getpwuid
+
+    def getpwuid(uid: int) -> "Any":
+        try:
+            return find(uid)
+        except KeyError:
+            if uid != os.getuid():
+                raise
+        name, home = os.environ.get("USER", "agent"), os.environ.get("HOME", "/")
+        return module.struct_passwd((name, "x", uid, os.getgid(), "", home, "/bin/sh"))
+
+    module.getpwuid = getpwuid
 
 
 def _change_heap(module: "Any") -> None:
@@ -328,6 +346,7 @@ def _mapped(torch: "Any", path: str, size: int) -> "Any":
 
 
 _CHANGES: "dict[str, Callable[[Any], None]]" = {
+    "pwd": _change_users,
     "threadpoolctl": _avoid_proc,
     "_multiprocessing": _change_semaphores,
     "_posixshmem": _change_shared_memory,
