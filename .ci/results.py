@@ -55,7 +55,8 @@ class Case:
         """The backends that it played, by its parameters."""
         if self.status == "skipped" or not self.file.startswith("tests/sandbox/"):
             return set()
-        dockers = {told for word, told in _DOCKERS.items() if self.file.endswith("_docker.py") and word in self.name}
+        of_docker = _DOCKERS.items() if self.file.endswith("_docker.py") else ()
+        dockers = {told for word, told in of_docker if re.search(rf"[\[-]{word}[\]-]", self.name)}
         return {*_BACKENDS.findall(self.name), *dockers}
 
 
