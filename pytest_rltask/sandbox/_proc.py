@@ -58,7 +58,7 @@ def place_of(pid: int) -> str | None:
 
 def _lives(place: str) -> bool:
     # proc(5): the state is field 3, right behind the name, which may hold anything; the size of the memory is 23. Who
-    # has none any more is ending: it runs no code, and for as long as that takes its descriptors are closed to its user.
+    # has none any more is ending: it runs no code, and as long as that takes its descriptors are closed to its user.
     fields = read(f"{place}/stat").rpartition(b")")[2].split()
     return bool(fields) and fields[0] not in (b"Z", b"X") and fields[23 - 3] != b"0"
 
