@@ -23,7 +23,9 @@ UV := uv==0.13.9
 REPORTS ?=
 # The checks of the audit whose cheats the suite plays as well, without preloading the torch that none of them imports.
 SUITE_HAS := onnx_export and cheat_ and not train_on_test
-JUNIT = $(if $(REPORTS),--junitxml=$(REPORTS)/$(1).xml)
+JUNIT = $(if $(REPORTS),--junitxml=$(REPORTS)/$(1)$(if $(AGAIN),~again).xml)
+# `make test AGAIN=1` plays what failed once more, by itself.
+HOW = $(if $(AGAIN),--last-failed --last-failed-no-failures=none,-n 2 --dist worksteal)
 
 # The tests start hundreds of interpreters, each of which would compile the plugin anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,11 +36,11 @@ bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
 
 test: $(VENV)/.dev  ## run the test suite, and check that the shipped tasks are sound; the rest is `make test-slow`
-	$(BIN)/pytest tests -m "not slow" -n 2 --dist worksteal $(call JUNIT,tests)
+	$(BIN)/pytest tests -m "not slow" $(HOW) $(call JUNIT,tests)
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --audit -k "not ($(SUITE_HAS))" -n 2 $(call JUNIT,audit)
 
 test-slow: $(VENV)/.dev  ## what `make test` leaves out: stress, scale, and what its tests guard in a shorter way
-	$(BIN)/pytest tests -m slow -n 2 --dist worksteal $(call JUNIT,slow)
+	$(BIN)/pytest tests -m slow $(HOW) $(call JUNIT,slow)
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --audit -k "$(SUITE_HAS)" -n 2 $(call JUNIT,slow-audit)
 
 lint: $(VENV)/.dev  ## check style and types

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+AGAIN = "~again"
+"""How the name of a report ends whose tests had failed, and were played once more by themselves."""
 BUBBLEWRAP, CHROMIUM, ROOT_ONLY = "bubblewrap", "Chromium", "being root"
 
 _LACKS = {
@@ -35,6 +37,10 @@ class Case:
     name: str
     status: str
     reason: str = ""
+    report: str = ""
+    """What tells of it, by its name without :data:`AGAIN`."""
+    again: bool = False
+    """Whether it was played again, by itself."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -66,7 +72,19 @@ def read(path: Path, user: str) -> Iterator[Case]:
         ends = {child.tag: child.get("message", "") for child in case}
         status = next((tag for tag in ("error", "failure", "skipped") if tag in ends), "passed")
         file = case.get("classname", "").replace(".", "/") + ".py"
-        yield Case(user, file, case.get("name", ""), status, ends.get(status, ""))
+        report, again, _ = path.stem.partition(AGAIN)
+        yield Case(user, file, case.get("name", ""), status, ends.get(status, ""), report, bool(again))
+
+
+def failures(cases: Iterable[Case]) -> tuple[list[Case], list[Case]]:
+    """Return the tests that failed, and those that failed and then passed when they were played by themselves."""
+    by_key = {(case.report, *case.key, case.again): case for case in cases}
+    failed = {key: case for key, case in by_key.items() if case.status in ("failure", "error") and not case.again}
+    passed_again = {key for key in failed if (again := by_key.get((*key[:-1], True))) and again.status == "passed"}
+    return (
+        [case for key, case in failed.items() if key not in passed_again],
+        [case for key, case in failed.items() if key in passed_again],
+    )
 
 
 def skipped(cases: Iterable[Case], lack: str) -> list[Case]:

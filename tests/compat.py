@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+TESTS_FAILED = 1
+"""The exit status of a pytest whose tests all were played, some of which failed."""
 HONEST = "--ignore=tests/sandbox/test_honest.py"
 TESTS = ("tests", "--ignore=tests/benchmarks", HONEST, "-m", "not slow", "-k", "not xdist")
 """All but those of the tasks, those that take long, what honest programs do, and what two workers play once more."""
@@ -107,9 +109,18 @@ class Compat:
         return subprocess.run(command, cwd=ROOT, env=os.environ | own, check=False).returncode == 0
 
     def _test(self, environment: Environment) -> int:
-        command = [self._python(environment), "-m", "pytest", *environment.tests, "-n", "2", "-p", "no:cacheprovider"]
+        """Play its tests, and what fails once more by itself; return the exit status."""
+        remembered = ("-o", f"cache_dir={self.folder / environment.name / 'cache'}")
+        command = [self._python(environment), "-m", "pytest", *environment.tests, *remembered]
+        status = self._pytest([*command, "-n", "2"], f"compat-{environment.name}")
+        if status == TESTS_FAILED:
+            last_failed = ("--last-failed", "--last-failed-no-failures=none")
+            status = self._pytest([*command, *last_failed], f"compat-{environment.name}~again")
+        return status
+
+    def _pytest(self, command: list[str], report: str) -> int:
         if self.reports:
-            command.append(f"--junitxml={self.reports}/compat-{environment.name}.xml")
+            command = [*command, f"--junitxml={self.reports}/{report}.xml"]
         return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / ".ci"))
 
-from results import BUBBLEWRAP, CHROMIUM, ROOT_ONLY, Case, never_played, read, told
+from results import BUBBLEWRAP, CHROMIUM, ROOT_ONLY, Case, failures, never_played, read, told
 
 NO_BWRAP = "no isolation works here (bwrap: bwrap is not installed); install bubblewrap, or write --sandbox auto"
 NO_DOCKER = "no isolation works here (docker: Cannot connect to the Docker daemon); install bubblewrap"
@@ -78,3 +78,17 @@ def test_it_says_what_a_pass_was():
     assert line == (
         "second pass: played bwrap as root in 1 tests, make bench under bwrap; skipped 1 for lack of a Docker daemon"
     )
+
+
+def test_what_failed_and_passed_by_itself_is_told_apart(tmp_path: Path):
+    (tmp_path / "x.xml").write_text(XML.replace('test_a[landlock-1]"/>', 'test_c"><error message="e"/></testcase>'))
+    (tmp_path / "x~again.xml").write_text(XML.replace("test_b", "test_c").replace("test_a[landlock-1]", "test_b"))
+    (tmp_path / "y.xml").write_text(XML)
+
+    bad, unsteady = failures([case for path in sorted(tmp_path.iterdir()) for case in read(path, "root")])
+
+    assert [(each.report, each.name, each.reason) for each in bad] == [
+        ("x", "test_c", "e"),
+        ("y", "test_b", "assert 0"),
+    ]
+    assert [(each.report, each.name) for each in unsteady] == [("x", "test_b")]

@@ -340,7 +340,7 @@ PYTHON = {
     "pytest in the script": Program(
         """
         import pytest, sys
-        sys.exit(pytest.main(["-q", "--no-header", "-p", "no:cacheprovider", "test_mine.py", "--durations=0", "-q"]))
+        sys.exit(pytest.main(["-q", "--no-header", "-p", "no:cacheprovider", "test_mine.py", "-q"]))
         """,
         files={"test_mine.py": "def test_mine(): assert True"},
     ),
