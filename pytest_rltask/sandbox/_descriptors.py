@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Set
+from collections.abc import Collection
 
 from pytest_rltask.sandbox._proc import read
 
@@ -26,7 +26,7 @@ class Held:
         """How many more there may be whose sizes nobody tells."""
         self.socket_bytes = 0
         """What their sockets may hold at most."""
-        self.opaque: Set[str] = frozenset()
+        self.opaque: frozenset[str] = frozenset()
         """The processes that do not show what they hold."""
 
 
@@ -62,9 +62,9 @@ def held_by(places: Collection[str], folder: str) -> Held:
                 sockets[file.st_ino] = _on_their_way(f"{place}/fdinfo/{fd}")
         mapped |= _mapped(place, folders)
     held.deleted_bytes = sum(deleted.values())
-    held.unknown_files = len(mapped - set(deleted)) + max(0, sum(sockets.values()) - _IN_FLIGHT)
+    held.unknown_files = len(mapped - deleted.keys()) + max(0, sum(sockets.values()) - _IN_FLIGHT)
     held.socket_bytes = len(sockets) * _socket_bytes() if sockets else 0
-    held.opaque = opaque
+    held.opaque = frozenset(opaque)
     return held
 
 

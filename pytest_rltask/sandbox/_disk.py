@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Set
+from collections.abc import Collection
 
 from pytest_rltask.sandbox._descriptors import Held, held_by
 from pytest_rltask.sandbox._removal import FOLDER
@@ -18,6 +18,10 @@ FOLDERS = ("work", "tmp")
 DEPTH = 40
 """Below how many folders a file may lie: much deeper it could not be named, and what cannot be counted is over the
 limit."""
+_LOOKS = 3
+"""What /proc may show for a moment of processes that harm nobody must be so as often in a row to count: they are looked
+at one after the other. Just after a fork or an exec each may seem to have closed its descriptors to us; and a file that
+one opens, maps, deletes and hands to its child meanwhile seems to be mapped by the child alone, and of any size."""
 _PAUSE = 10
 """A walk over the folders is followed by a pause this many times as long."""
 
@@ -27,7 +31,7 @@ class Disk:
 
     def __init__(self, folder: str, limits: Limits) -> None:
         self._folder, self._limits = folder, limits
-        self._opaque: Set[str] = frozenset()
+        self._looks = [Held()] * _LOOKS
         self._next = 0.0
 
     def poll(self, places: Collection[str]) -> str | None:
@@ -49,16 +53,17 @@ class Disk:
         limits = self._limits
         size, files = usage(self._folder, max_bytes=limits.disk_bytes, max_files=limits.disk_files)
         held = held_by(places, self._folder)
-        if files > limits.disk_files or self._hides(held) or _in_private_memory(places) > limits.disk_files:
+        self._looks = [*self._looks[1:], held]
+        unknown_files = min(look.unknown_files for look in self._looks)
+        if files > limits.disk_files or self._hides() or _in_private_memory(places) > limits.disk_files:
             return "files"
-        if size + held.deleted_bytes + held.unknown_files * limits.file_bytes > limits.disk_bytes:
+        if size + held.deleted_bytes + unknown_files * limits.file_bytes > limits.disk_bytes:
             return "disk"
         return "memory" if held.socket_bytes > limits.memory_bytes else None
 
-    def _hides(self, held: Held) -> bool:
-        """Say whether a process has closed its descriptors to us; just after a fork or an exec, each may seem to."""
-        before, self._opaque = self._opaque, held.opaque
-        return bool(before & held.opaque)
+    def _hides(self) -> bool:
+        """Say whether a process has closed its descriptors to us."""
+        return bool(frozenset.intersection(*(look.opaque for look in self._looks)))
 
 
 def _in_private_memory(places: Collection[str]) -> int:

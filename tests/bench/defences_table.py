@@ -159,7 +159,7 @@ LIMITS = (
         (
             (
                 f"{BOX}_disk.py",
-                "size + held.deleted_bytes + held.unknown_files * limits.file_bytes > limits.disk_bytes",
+                "size + held.deleted_bytes + unknown_files * limits.file_bytes > limits.disk_bytes",
                 "False",
             ),
         ),
@@ -167,12 +167,12 @@ LIMITS = (
     ),
     Defence(
         "deleted files that are open",
-        ((f"{BOX}_disk.py", "size + held.deleted_bytes + held.unknown_files * limits.file_bytes > ", "size > "),),
+        ((f"{BOX}_disk.py", "size + held.deleted_bytes + unknown_files * limits.file_bytes > ", "size > "),),
         (f"{DISK}test_a_deleted_file_counts_as_long_as_it_is_open[cold]",),
     ),
     Defence(
         "number of files",
-        ((f"{BOX}_disk.py", "files > limits.disk_files or self._hides(held)", "self._hides(held)"),),
+        ((f"{BOX}_disk.py", "files > limits.disk_files or self._hides()", "self._hides()"),),
         (f"{DISK}test_too_many_files_end_the_run[cold-files]",),
     ),
     Defence(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ from textwrap import dedent
 import pytest
 
 from pytest_rltask.sandbox import Sandbox, SandboxLimits, SandboxResult
-from pytest_rltask.sandbox._disk import usage
+from pytest_rltask.sandbox._disk import FOLDERS, Disk, usage
+from pytest_rltask.sandbox._launcher import Limits
 from pytest_rltask.tools import ToolError
 
 MB = 2**20
@@ -111,6 +113,35 @@ def test_a_deleted_file_counts_however_it_is_held(run: Run, held: str) -> None:
 
     assert result.status in told
     assert result.wall_s < PROMPT_S
+
+
+@linux_only
+def test_what_is_so_for_a_moment_does_not_count(tmp_path: Path) -> None:
+    """Such as files that seem to be mapped by a child alone, since its parent was looked at before it made them."""
+    for folder in FOLDERS:
+        (tmp_path / folder).mkdir()
+    maps = """if True:
+        import ctypes, os
+        libc = ctypes.CDLL(None)
+        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+        fd = os.open("work/a", os.O_RDWR | os.O_CREAT)
+        libc.mmap(None, 4096, 1, 2, fd, 0); os.unlink("work/a"); os.close(fd)
+        print("ready", flush=True); input()
+        """
+    limits = Limits(f"9,{MB},{9 * MB},9,99,{8 * MB},99", bound_tasks=False)
+    command = [sys.executable, "-c", maps]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline()
+        place = f"/proc/{process.pid}"
+        interrupted, lasting = Disk(str(tmp_path), limits), Disk(str(tmp_path), limits)
+
+        of_one = [interrupted.over(places) for places in ([place], [], [place], [place], [])]
+        of_all = [lasting.over([place]) for _ in range(3)]
+
+        process.communicate(b"\n")
+    assert of_one == [None] * 5
+    assert of_all == [None, None, "disk"]
 
 
 @linux_only
