@@ -10,7 +10,6 @@ know goes back as it came, and what is malformed stays visible.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_rltask.models import ModelFault, Reply, Request, Start
 from pytest_rltask.models.api_limits import retry_after_s
 from pytest_rltask.models.limiter import Limiter, NoPlace, Place, backoff_s
+from pytest_rltask.models.message import TOKEN_COUNTS, Malformed, Message, parsed
 from pytest_rltask.record import Usage
 
 if TYPE_CHECKING:
@@ -34,20 +34,6 @@ REQUEST_TIMEOUT_S = 600.0
 """Seconds one attempt may take, whatever trickles in: the SDK's own timeout is per read."""
 MAX_DEPTH = 64
 """Levels to which a reply may nest. Deeper ones, which the SDK could not send back, are left out."""
-
-TOKEN_COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-"""Fields of a reply's usage, in the order of :class:`~pytest_rltask.record.Usage`."""
-
-Message = dict[str, Any]
-"""An assistant message as the API sent it, its shape checked."""
-
-
-class _Malformed(Exception):
-    """The API answered 200 with something that is not a message."""
-
-    def __init__(self, what: str, request_id: str | None) -> None:
-        super().__init__(what)
-        self.request_id = request_id
 
 
 class ClaudeModel:
@@ -120,7 +106,7 @@ class ClaudeModel:
             else:
                 self._limiter.told(place, error.response.headers)
             raise
-        reply = self._reply(_parsed(response.http_response, response.request_id), response.request_id)
+        reply = self._reply(parsed(response.http_response.content, response.request_id), response.request_id)
         self._limiter.answered(place, response.headers, reply.usage)
         return reply
 
@@ -174,53 +160,6 @@ def _kept(faults: list[str]) -> tuple[str, ...]:
     return (*faults[: MAX_FAULTS - 1], f"... and {len(faults) - MAX_FAULTS + 1} more")
 
 
-def _parsed(response: Any, request_id: str | None) -> Message:
-    """Return the message an answer holds.
-
-    Raises:
-        _Malformed: it holds none, or one that no conversation can go on with.
-    """
-    try:
-        message = json.loads(response.content, parse_int=_int)
-    except (ValueError, RecursionError):
-        raise _Malformed("a reply that is not JSON", request_id) from None
-    match message:
-        case {"content": list(blocks), "stop_reason": str(stop_reason), "usage": {"output_tokens": int()}}:
-            pass
-        case {"content": list(), "usage": {"output_tokens": int()}}:
-            raise _Malformed("a reply without a stop reason", request_id)
-        case _:
-            raise _Malformed("a reply that is not a message", request_id)
-    counts = [message["usage"].get(name) for name in TOKEN_COUNTS]
-    if not all(count is None or (isinstance(count, int) and count >= 0) for count in counts):
-        raise _Malformed("a reply whose usage is not in tokens", request_id)
-    if not all(map(_is_block, blocks)):
-        raise _Malformed("a reply with a block that lacks its fields", request_id)
-    tool_uses = [block["id"] for block in blocks if block["type"] == "tool_use"]
-    if stop_reason == "tool_use" and not tool_uses:
-        raise _Malformed("a reply that stopped for a tool but calls none", request_id)
-    if len(set(tool_uses)) < len(tool_uses):
-        raise _Malformed("a reply with two tool calls of one id", request_id)
-    return dict(message)
-
-
-def _int(digits: str) -> int | float:
-    """Read a whole number; one of absurd length, which Python refuses, as the infinity that it is to a float."""
-    return int(digits) if len(digits) < 1000 else float(digits)
-
-
-def _is_block(block: Any) -> bool:
-    """Say whether a block has the fields that the trial reads."""
-    match block:
-        case {"type": "text"}:
-            return isinstance(block.get("text"), str)
-        case {"type": "tool_use"}:
-            return isinstance(block.get("id"), str) and isinstance(block.get("name"), str) and "input" in block
-        case {"type": str()}:
-            return True
-    return False
-
-
 def _usage(usage: dict[str, Any]) -> Usage:
     return Usage(*(usage.get(name) or 0 for name in TOKEN_COUNTS))
 
@@ -272,7 +211,7 @@ def _describe(error: Exception) -> str | None:
             return "no reply in time"
         case anthropic.APIConnectionError():
             return f"connection failed ({type(error.__cause__).__name__})"
-        case _Malformed():
+        case Malformed():
             return str(error)
         case anthropic.AnthropicError() | httpx2.HTTPError():
             return f"{type(error).__name__}: {error}"
