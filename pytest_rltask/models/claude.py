@@ -19,10 +19,11 @@ from pytest_rltask.models import ModelFault, Reply, Request, Start
 from pytest_rltask.models.api_limits import retry_after_s
 from pytest_rltask.models.limiter import Limiter, NoPlace, Place, backoff_s
 from pytest_rltask.models.message import TOKEN_COUNTS, Malformed, Message, parsed
-from pytest_rltask.record import Usage
+from pytest_rltask.models.too_long import says_too_long
+from pytest_rltask.record import FaultKind, Usage
 
 if TYPE_CHECKING:
-    from anthropic import AsyncAnthropic
+    from anthropic import APIStatusError, AsyncAnthropic
 
 __all__ = ["ClaudeModel"]
 
@@ -32,6 +33,8 @@ MAX_FAULTS = 20
 """Faults of one request that are kept for the record."""
 REQUEST_TIMEOUT_S = 600.0
 """Seconds one attempt may take, whatever trickles in: the SDK's own timeout is per read."""
+TRANSIENT = (408, 409, 429)
+"""Statuses below 500 that say nothing of the request itself."""
 MAX_DEPTH = 64
 """Levels to which a reply may nest. Deeper ones, which the SDK could not send back, are left out."""
 
@@ -72,6 +75,7 @@ class ClaudeModel:
                 async with self._limiter.place(request.deadline, since=begin) as place:
                     reply = await self._attempt(request, place)
                 lost_s = place.started - begin
+                faults += reply.faults
                 return replace(reply, faults=_kept(faults), latency_s=loop.time() - begin, lost_s=lost_s)
             except NoPlace as error:
                 raise ModelFault("; ".join([*faults[-1:], str(error)]), request_id=request_id) from None
@@ -84,7 +88,9 @@ class ClaudeModel:
                 wait_s = _wait_s(error, attempts)
                 ended = _ended(error, attempts, wait_s, left_s=request.deadline - loop.time())
                 if ended is not None:
-                    given_up = ModelFault(faults[-1] + ended, request_id=request_id, fatal=_is_fatal(error))
+                    kind, what = _blame(error, request)
+                    said = what + faults[-1] + ended
+                    given_up = ModelFault(said, kind=kind, request_id=request_id, fatal=_is_fatal(error))
                     self._fatal = self._fatal or (given_up if given_up.fatal else None)
                     raise given_up from None
                 if not _is_refusal(error):  # the limiter has all wait
@@ -99,12 +105,12 @@ class ClaudeModel:
         try:
             response = await self._send(request)
         except APIStatusError as error:
-            if _is_too_long(error):  # nothing was read, so nothing is billed
-                return Reply([], "model_context_window_exceeded", model=self.name, request_id=error.request_id)
             if _is_refusal(error):
                 self._limiter.refused(place, error.response.headers)
             else:
                 self._limiter.told(place, error.response.headers)
+            if request.extends and _is_too_long(error):
+                return self._outgrown(error)
             raise
         reply = self._reply(parsed(response.http_response.content, response.request_id), response.request_id)
         self._limiter.answered(place, response.headers, reply.usage)
@@ -145,6 +151,12 @@ class ClaudeModel:
             model=str(message.get("model")),
             request_id=request_id,
         )
+
+    def _outgrown(self, error: APIStatusError) -> Reply:
+        """Return how a conversation ends that became too long; nothing was read, so nothing is billed."""
+        said = self._discreet(_describe(error) or "")
+        stop = "model_context_window_exceeded"
+        return Reply([], stop, model=self.name, request_id=error.request_id, faults=(said,))
 
     def _discreet(self, said: str) -> str:
         """Keep a fault short, and strike out the key, should a proxy quote it in its error."""
@@ -253,12 +265,12 @@ def _is_retryable(error: Exception) -> bool:
 
     if not isinstance(error, APIStatusError):
         return True
-    if _is_fatal(error):
+    if _is_fatal(error) or _is_too_long(error):
         return False
     asked = error.response.headers.get("x-should-retry")
     if asked in ("true", "false"):
         return asked == "true"
-    return error.status_code in (408, 409, 429) or error.status_code >= 500
+    return error.status_code in TRANSIENT or error.status_code >= 500
 
 
 def _is_fatal(error: Exception) -> bool:
@@ -271,6 +283,22 @@ def _is_fatal(error: Exception) -> bool:
 
 
 def _is_too_long(error: Exception) -> bool:
-    from anthropic import BadRequestError
+    from anthropic import APIStatusError
 
-    return isinstance(error, BadRequestError) and "prompt is too long" in str(error.api_message)
+    return isinstance(error, APIStatusError) and says_too_long(error.status_code, error.body)
+
+
+def _blame(error: Exception, request: Request) -> tuple[FaultKind, str]:
+    """Return whose fault it is that a request has no answer, and how to begin to say so."""
+    if _is_too_long(error) and not request.extends:
+        return "task", "the task's prompt and tools are too long for the model, or for its server: "
+    if _is_rejected(error) and request.extends:
+        # Its beginning was taken, so what the conversation came to is at fault, and with it what the model did.
+        return "harness", "the API takes the conversation no further: "
+    return "api", ""
+
+
+def _is_rejected(error: Exception) -> bool:
+    """Say whether the API refused a request for what it is, and not for who sends it or when."""
+    status = getattr(error, "status_code", 0)
+    return 400 <= status < 500 and status not in TRANSIENT and not _is_fatal(error)
