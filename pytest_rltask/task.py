@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Self
 
 from pytest_rltask.tools import DefinitionError, ToolCall
 
-__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task"]
+__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "is_cheat"]
 
 
 @dataclass(frozen=True, order=True)
@@ -142,7 +142,14 @@ Policy = Callable[[PolicyView], Generator["ToolCall | Sequence[ToolCall] | str",
 It yields a :class:`~pytest_rltask.ToolCall` and receives its :class:`~pytest_rltask.ToolResult`; or a list of
 calls (one turn, in parallel) and receives the list of results; or a string, which is said to the harness as
 a reply without tools. It ends its turn for good by returning.
+
+To call a tool that does not exist is a bug of the suite, which makes the trial errored; a cheat may try it.
 """
+
+
+def is_cheat(policy: str) -> bool:
+    """Say whether the policy of a name is one that cheats, so that it must never pass."""
+    return policy.startswith("cheat")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pytest_rltask.audit.case import TRIALS, Case, Check, Unsound
 from pytest_rltask.audit.plays import Play
 from pytest_rltask.audit.visible import is_stated, is_visible
 from pytest_rltask.record import Record
-from pytest_rltask.task import Grade, Task
+from pytest_rltask.task import Grade, Task, is_cheat
 
 __all__ = ["checks_of"]
 
@@ -32,7 +32,7 @@ SECRET_CHARS = 8
 
 def checks_of(task: Task) -> list[Check]:
     """Return the checks that apply to a task."""
-    cheats = [name for name in task.policies if name.startswith("cheat")]
+    cheats = [name for name in task.policies if is_cheat(name)]
     return [
         # In this order two workers of -n, which take items by twos, each have plays of the solver for the last four.
         Check("oracle_max", solver_passes, "semantic", "solver"),
