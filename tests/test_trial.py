@@ -38,6 +38,13 @@ def test_a_policy_hears_what_its_calls_returned():
     assert (record.outcome, record.turns, record.tool_calls, record.stop) == ("passed", 10, 3, "limit")
 
 
+@pytest.mark.parametrize(("label", "told"), [({}, "tampering"), ({"label": "copied"}, "copied")])
+def test_a_cheated_trial_is_never_labelled_as_a_low_score(label: dict[str, str], told: str):
+    record = play_bench(Bench({"grade": lambda: Grade(1.0, threshold=1.0, cheated=True, **label)}))
+
+    assert (record.outcome, record.label, record.reason) == ("cheated", told, "the grader proved tampering")
+
+
 def test_a_coroutine_can_be_a_tool():
     record = play_bench(Bench(moves=plays("rest")))
 
