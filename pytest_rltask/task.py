@@ -23,7 +23,11 @@ from typing import Any, ClassVar, Self
 
 from pytest_rltask.tools import DefinitionError, ToolCall
 
-__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "is_cheat"]
+__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning", "is_cheat"]
+
+
+class TaskWarning(UserWarning):
+    """A task may lack something that its author forgot; the message says how to say that it is meant."""
 
 
 @dataclass(frozen=True, order=True)
@@ -177,6 +181,12 @@ class Task:
 
     needs_sandbox: ClassVar[bool] = False
     """Whether its episodes make a :class:`~pytest_rltask.Sandbox`. Nothing is played then where none works."""
+
+    needs_tools: ClassVar[bool] = True
+    """Whether its episodes are to have tools. False says that a model is meant to answer in words alone."""
+
+    needs_seed: ClassVar[bool] = True
+    """Whether its episodes are to differ by seed. False says that all runs are meant to play the same instance."""
 
     @property
     def name(self) -> str:
