@@ -44,13 +44,14 @@ def test_parrot(trial):
 """
 NO_TOOL = ("    @tool\n", "")
 NO_SEED = ("random.Random(seed)", "random.Random(7)"), ("str(seed % 97)", '"!"')
+SHELVED = ("def __init__(self, seed):\n", "def __init__(self, seed):\n        self.seed, self.turn = seed, 0\n")
 NOT_HANDED_ON = ("return ParrotEpisode(seed)", "return ParrotEpisode(7)")
 MEANT = (
     "    policies: ClassVar",
     "    needs_tools: ClassVar = False\n    needs_seed: ClassVar = False\n    policies: ClassVar",
 )
 TOOLS = "*TaskWarning: the episodes of task Parrot have no tool, so that a model can only talk; write `@tool` above*"
-SEED = "*TaskWarning: {} never reads its seed, so all runs of task Parrot may play the same instance; draw*"
+SEED = "*TaskWarning: {} makes nothing of its seed, so all runs of task Parrot may play the same instance; draw*"
 
 
 def parrot(suite: Suite, *changes: tuple[str, str]) -> Suite:
@@ -68,10 +69,11 @@ def parrot(suite: Suite, *changes: tuple[str, str]) -> Suite:
     ("changes", "told"),
     [
         ([NO_TOOL], TOOLS),
-        (NO_SEED, SEED.format("ParrotEpisode.__init__")),
+        (NO_SEED, SEED.format("ParrotEpisode")),
+        ((*NO_SEED, SHELVED), SEED.format("ParrotEpisode")),
         ([NOT_HANDED_ON], SEED.format("Parrot.open")),
     ],
-    ids=["no tool", "a seed that the episode ignores", "a seed that is not handed on"],
+    ids=["no tool", "a seed that the episode ignores", "a seed that it but keeps", "a seed that is not handed on"],
 )
 def test_it_is_a_warning_of_our_own_before_anything_is_played(
     suite: Suite, command: tuple[str, ...], changes: list[tuple[str, str]], told: str
@@ -81,6 +83,22 @@ def test_it_is_a_warning_of_our_own_before_anything_is_played(
     result.stdout.fnmatch_lines([told])
     assert result.stdout.str().count("TaskWarning") == 1
     assert suite.run_dirs == []
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        ('return f"Say {self.word}."', 'return f"Say {self.word}. It is {self.seed}."'),
+        ("self.said = word\n", "self.said = word\n        shuffled(self)\n"),
+        ("return ParrotEpisode(seed)", "return shuffled(ParrotEpisode(seed))"),
+        ("return ParrotEpisode(seed)", "episode = ParrotEpisode(seed); shuffled(episode); return episode"),
+    ],
+    ids=["it is read", "something else may read it", "of what is returned", "or of what was made"],
+)
+def test_a_seed_that_is_kept_for_use_is_not_warned_of(suite: Suite, use: tuple[str, str]):
+    result = parrot(suite, *NO_SEED, SHELVED, use).run("--collect-only", model="policy:null")
+
+    assert "TaskWarning" not in result.stdout.str()
 
 
 def test_a_task_that_means_it_is_not_warned_of(suite: Suite):
