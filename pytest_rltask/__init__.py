@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_rltask.engines.local import play_policy
     from pytest_rltask.record import Record
     from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, SandboxResult
-    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Task
+    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Task, TaskWarning
     from pytest_rltask.tools import DefinitionError, ToolCall, ToolError, ToolResult, call, tool
     from pytest_rltask.trial import Trial
 
@@ -33,6 +33,7 @@ __all__ = [
     "SandboxLimits",
     "SandboxResult",
     "Task",
+    "TaskWarning",
     "ToolCall",
     "ToolError",
     "ToolResult",
@@ -47,7 +48,7 @@ _HOMES = {
     "engines.local": ("play_policy",),
     "record": ("Record",),
     "sandbox": ("Sandbox", "SandboxError", "SandboxLimits", "SandboxResult"),
-    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task"),
+    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning"),
     "tools": ("DefinitionError", "ToolCall", "ToolError", "ToolResult", "call", "tool"),
     "trial": ("Trial",),
 }

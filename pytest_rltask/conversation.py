@@ -119,7 +119,14 @@ class Conversation:
         # A reply under way at the deadline may arrive, and the limit then fires: only an API that stays silent is
         # at fault. Time lost to faults and limits of the API is not the model's.
         deadline = self._deadline + min(self.limits.wall_s, REPLY_GRACE_S)
-        request = Request(record.system, record.tools, record.messages, self.limits.reply_tokens, deadline)
+        request = Request(
+            record.system,
+            record.tools,
+            record.messages,
+            self.limits.reply_tokens,
+            deadline,
+            extends=bool(record.requests),
+        )
         with timed(record, "model"), charged():
             reply = await player.reply(request)
         self._lost_s += reply.lost_s

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fnmatch
 import inspect
 import os
-import typing
 import unittest
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,10 +16,11 @@ from typing import Any
 import pytest
 
 from pytest_rltask.models.named import ModelName, is_paid, load_replay, missing_key, parse_model, price_text
+from pytest_rltask.omissions import episode_classes, omissions, toolless
 from pytest_rltask.options import DEFAULT_MODEL, MARKER, Options
 from pytest_rltask.record import Record
 from pytest_rltask.runlog import PlannedTrial, split_trial_id
-from pytest_rltask.task import Band, Episode, Limits, Task
+from pytest_rltask.task import Band, Limits, Task, TaskWarning
 from pytest_rltask.tools import DefinitionError, check_tools
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "params_by_id",
     "planned",
     "put_in_order",
+    "warn_if_toolless",
 ]
 
 
@@ -91,6 +92,8 @@ class TrialItems:
                 f"task name {name!r} is used by {self._tests_by_task[name]} and {where}; "
                 f'name one of them: @pytest.mark.rltask(task=..., name="another")'
             )
+        for omission in omissions(task):
+            metafunc.definition.warn(TaskWarning(omission))
         params = list(self._params(task, name, marker, where))
         metafunc.parametrize("trial", params, ids=self._ids(params), indirect=True)
 
@@ -193,13 +196,9 @@ def _called(make: Callable[[pytest.Config], Task], config: pytest.Config, where:
 
 
 def _check_tools(task: Task) -> None:
-    """Derive the tools' schemas once now, where `open` says which episode it returns: an error costs nothing yet."""
-    try:
-        returned = typing.get_type_hints(type(task).open).get("return")
-    except NameError:
-        return  # the class is not importable from here; its tools are checked when the first episode opens
-    if isinstance(returned, type) and issubclass(returned, Episode):
-        check_tools(returned)
+    """Derive the tools' schemas once now, where `open` tells which episodes it returns: an error costs nothing yet."""
+    for kind in episode_classes(task):
+        check_tools(kind)
 
 
 def _marked_runs(marker: pytest.Mark, where: str) -> int | None:
@@ -291,6 +290,15 @@ def put_in_order(items: list[pytest.Item]) -> None:
     for own in places.values():
         for place, (_, source) in zip(sorted(place for _, place in own), sorted(own), strict=True):
             items[place] = shuffled[source]
+
+
+def warn_if_toolless(item: pytest.Item, record: Record) -> bool:
+    """Warn that a trial had no tool, unless that was meant, or was told at collection; say whether it did."""
+    param = _param(item)
+    if record.tools or record.fault or not param or not param.task.needs_tools or episode_classes(param.task):
+        return False
+    item.warn(TaskWarning(toolless(type(param.task))))
+    return True
 
 
 def is_trial(item: pytest.Item) -> bool:

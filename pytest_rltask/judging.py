@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_rltask.items import is_trial
+from pytest_rltask.items import is_trial, warn_if_toolless
 from pytest_rltask.record import Outcome, Record
 from pytest_rltask.runlog import NotStarted, RunWriter, amend
 from pytest_rltask.wording import assertion_text, explained_amendment, oneline, properties
@@ -30,6 +30,7 @@ class Judge:
 
     def __init__(self, writer: Callable[[], RunWriter | None]) -> None:
         self._the_writer = writer
+        self._toolless: set[str] = set()  # tasks that a warning was given of
 
     @property
     def _writer(self) -> RunWriter:
@@ -40,6 +41,8 @@ class Judge:
     def note_record(self, item: pytest.Item, record: Record) -> None:
         """Take in the record of an item's trial, and show where it can be read."""
         item.stash[RECORD_KEY] = record
+        if record.task not in self._toolless and warn_if_toolless(item, record):
+            self._toolless.add(record.task)
         item.add_report_section("setup", "trial", f"{oneline(record)}\ntranscript: {self._write_transcript(record)}")
 
     def note_not_started(self, item: pytest.Item, because: NotStarted) -> None:

@@ -23,7 +23,11 @@ from typing import Any, ClassVar, Self
 
 from pytest_rltask.tools import DefinitionError, ToolCall
 
-__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task"]
+__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning", "is_cheat"]
+
+
+class TaskWarning(UserWarning):
+    """A task may lack something that its author forgot; the message says how to say that it is meant."""
 
 
 @dataclass(frozen=True, order=True)
@@ -142,7 +146,14 @@ Policy = Callable[[PolicyView], Generator["ToolCall | Sequence[ToolCall] | str",
 It yields a :class:`~pytest_rltask.ToolCall` and receives its :class:`~pytest_rltask.ToolResult`; or a list of
 calls (one turn, in parallel) and receives the list of results; or a string, which is said to the harness as
 a reply without tools. It ends its turn for good by returning.
+
+To call a tool that does not exist is a bug of the suite, which makes the trial errored; a cheat may try it.
 """
+
+
+def is_cheat(policy: str) -> bool:
+    """Say whether the policy of a name is one that cheats, so that it must never pass."""
+    return policy.startswith("cheat")
 
 
 @dataclass(frozen=True)
@@ -170,6 +181,12 @@ class Task:
 
     needs_sandbox: ClassVar[bool] = False
     """Whether its episodes make a :class:`~pytest_rltask.Sandbox`. Nothing is played then where none works."""
+
+    needs_tools: ClassVar[bool] = True
+    """Whether its episodes are to have tools. False says that a model is meant to answer in words alone."""
+
+    needs_seed: ClassVar[bool] = True
+    """Whether its episodes are to differ by seed. False says that all runs are meant to play the same instance."""
 
     @property
     def name(self) -> str:

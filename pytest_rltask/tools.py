@@ -27,6 +27,7 @@ __all__ = [
     "ToolResult",
     "call",
     "check_tools",
+    "has_tools",
     "tool",
     "tools_of",
 ]
@@ -196,6 +197,11 @@ def check_tools(episode: type) -> None:
     """
     for name in _tool_names(episode):
         _schema(getattr(episode, name))
+
+
+def has_tools(episode: type) -> bool:
+    """Say whether a class of episodes has a tool."""
+    return bool(_tool_names(episode))
 
 
 def _tool_names(episode: type) -> list[str]:

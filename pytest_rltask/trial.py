@@ -308,7 +308,8 @@ def _explained(record: Record, grade: Grade) -> tuple[str, str]:
     if not reason and grade.threshold is not None and not grade.score >= grade.threshold:
         reason = f"score {grade.score:g} is below the threshold {grade.threshold:g}"
     if grade.cheated:
-        return grade.label, reason or "the grader proved tampering"
+        named = grade.label != Grade.label  # the default says that a score fell short, which is not what happened
+        return grade.label if named else "tampering", reason or "the grader proved tampering"
     how = LIMIT_NAMES[record.limit] if record.limit else STOP_LABELS.get(record.stop)
     if how is None:
         return grade.label, reason

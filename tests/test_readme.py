@@ -41,7 +41,7 @@ def test_the_shown_task_is_sound(pytester: pytest.Pytester):
 
     result = pytester.runpytest("test_number.py", "--audit")
 
-    result.assert_outcomes(passed=9)
+    result.assert_outcomes(passed=11)
 
 
 def test_the_shown_task_is_not_solved_by_doing_nothing(pytester: pytest.Pytester):

@@ -28,13 +28,21 @@ def test_a_policy_hears_what_its_calls_returned():
 
     def moves(view: PolicyView) -> Any:
         heard.append((yield call("work")).text)
-        heard.append([result.text for result in (yield [call("rest"), call("work"), call("nap")])])
+        heard.append([result.text for result in (yield [call("rest"), call("work"), call("work", hard=1)])])
         heard.append((yield "Shall I go on?"))
 
     record = play_bench(Bench({"nudge": lambda: "Yes."}, moves), turns=10)
 
-    assert heard == ["worked", ["rested", "worked", "There is no tool 'nap'. The tools are: work, rest."], "Yes."]
+    refused = "work was not run. hard: Extra inputs are not permitted. It takes no arguments."
+    assert heard == ["worked", ["rested", "worked", refused], "Yes."]
     assert (record.outcome, record.turns, record.tool_calls, record.stop) == ("passed", 10, 3, "limit")
+
+
+@pytest.mark.parametrize(("label", "told"), [({}, "tampering"), ({"label": "copied"}, "copied")])
+def test_a_cheated_trial_is_never_labelled_as_a_low_score(label: dict[str, str], told: str):
+    record = play_bench(Bench({"grade": lambda: Grade(1.0, threshold=1.0, cheated=True, **label)}))
+
+    assert (record.outcome, record.label, record.reason) == ("cheated", told, "the grader proved tampering")
 
 
 def test_a_coroutine_can_be_a_tool():

@@ -236,6 +236,28 @@ def test_a_policy_that_yields_what_is_no_move_is_told_what_is(move: Any):
     assert "yield call(...), a list of such calls, or a string" in record.reason
 
 
+@pytest.mark.parametrize("moves", [plays("nap"), plays("work", "nap")])
+def test_a_policy_that_calls_no_tool_is_a_fault_of_the_task(moves: Any):
+    task = Bench(moves=moves)
+
+    record = play_bench(task)
+
+    assert record.fault
+    assert (record.outcome, record.fault.kind) == ("errored", "task")
+    told = "policy 'moves' calls 'nap', which is no tool of the episode; its tools are: work, rest"
+    assert record.fault.message == told
+    assert task.opened[0].events.count("close") == 1
+
+
+def test_a_policy_that_cheats_may_try_what_is_no_tool():
+    task = Bench(policy="cheat_nap", moves=plays("nap", "work"))
+
+    record = play_bench(task, PolicyModel("cheat_nap"))
+
+    assert record.outcome == "passed"
+    assert record.messages[2]["content"][0]["content"] == "There is no tool 'nap'. The tools are: work, rest."
+
+
 def test_a_policy_that_is_no_generator_is_told_to_be_one():
     record = play_bench(Bench(moves=lambda view: [call("work")]))
 

@@ -93,11 +93,12 @@ class Bench(Task):
 
     hooks: Mapping[str, Hook] = field(default_factory=dict)
     moves: Policy = ONE_CALL
+    policy: str = "moves"
     opened: list[BenchEpisode] = field(default_factory=list)
 
     @property
     def policies(self) -> Mapping[str, Any]:  # type: ignore[override]
-        return {"moves": self.moves}
+        return {self.policy: self.moves}
 
     def open(self, seed: int) -> Episode:
         if "open" in self.hooks:

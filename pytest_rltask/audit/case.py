@@ -48,6 +48,10 @@ class Case:
         """Return a play of a policy that was not the first one in this process."""
         return self._whole(self.plays.warm(self.task, self.name, policy, self.seed, self.limits))
 
+    def repeat(self, play: Play, seed: int) -> Play:
+        """Return a play of the same calls on a seed; a fault may have ended it."""
+        return self.plays.repeat(self.task, play, seed, self.limits)
+
     def open(self, seed: int) -> Record:
         """Return the record of an episode that was opened and closed."""
         record = self.plays.open(self.task, self.name, seed, self.limits)

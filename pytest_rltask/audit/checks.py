@@ -19,9 +19,10 @@ from typing import Any
 
 from pytest_rltask.audit.case import TRIALS, Case, Check, Unsound
 from pytest_rltask.audit.plays import Play
+from pytest_rltask.audit.variation import seeds_differ, tools_are_offered
 from pytest_rltask.audit.visible import is_stated, is_visible
 from pytest_rltask.record import Record
-from pytest_rltask.task import Grade, Task
+from pytest_rltask.task import Grade, Task, is_cheat
 
 __all__ = ["checks_of"]
 
@@ -32,7 +33,7 @@ SECRET_CHARS = 8
 
 def checks_of(task: Task) -> list[Check]:
     """Return the checks that apply to a task."""
-    cheats = [name for name in task.policies if name.startswith("cheat")]
+    cheats = [name for name in task.policies if is_cheat(name)]
     return [
         # In this order two workers of -n, which take items by twos, each have plays of the solver for the last four.
         Check("oracle_max", solver_passes, "semantic", "solver"),
@@ -40,6 +41,8 @@ def checks_of(task: Task) -> list[Check]:
         *([Check("naive_floor", naive_misses)] if "naive" in task.policies else []),
         Check("episode_determinism", same_play_gets_the_same_grade, "runtime"),
         Check("seed_control", same_seed_opens_the_same, "runtime"),
+        *([Check("seed_variation", seeds_differ)] if task.needs_seed else []),
+        *([Check("tools_offered", tools_are_offered)] if task.needs_tools else []),
         *(Check("canary_floor", _cheat_misses(name), "semantic", name) for name in cheats),
         Check("thresholds_stated", prompt_states_every_threshold),
         Check("verifier_determinism", grading_twice_gives_the_same, "semantic"),

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_rltask.audit.leftovers import Watch
-from pytest_rltask.models import Player, Start
+from pytest_rltask.models import Model, Player, Start
 from pytest_rltask.models.policy import PolicyModel
+from pytest_rltask.models.replay import ReplayModel
 from pytest_rltask.record import Record, error_text
 from pytest_rltask.task import Episode, Grade, Limits, PolicyView, Task
 from pytest_rltask.trial import TrialSpec, play, probe
@@ -62,7 +63,8 @@ class Plays:
         """
         key = (name, policy, seed, nth)
         if key not in self._kept:
-            self._kept[key] = self._played(self._spec(task, name, policy, seed, limits))
+            spec = self._spec(task, name, policy, seed, limits)
+            self._kept[key] = self._played(spec, _PolicyOrNothing(spec.model))
         return self._kept[key]
 
     def warm(self, task: Task, name: str, policy: str, seed: int, limits: Limits) -> Play:
@@ -71,6 +73,12 @@ class Plays:
         if not kept:
             self.play(task, name, policy, seed, limits)
         return kept[1] if len(kept) > 1 else self.play(task, name, policy, seed, limits, nth=1)
+
+    def repeat(self, task: Task, play: Play, seed: int, limits: Limits) -> Play:
+        """Return a play of the same calls on a seed, be it another."""
+        record = play.record
+        spec = self._spec(task, record.task, record.model.removeprefix("policy:"), seed, limits)
+        return self._played(spec, ReplayModel({(record.task, seed): record}))
 
     def open(self, task: Task, name: str, seed: int, limits: Limits) -> Record:
         """Open an episode, close it, and return its record: with prompt, tools and info, or with the fault."""
@@ -85,7 +93,7 @@ class Plays:
         trial_id = f"{name}[{model}-seed-{seed}]"
         return TrialSpec(trial_id, task, name, model, 0, seed, limits, sandbox=self._sandbox)
 
-    def _played(self, spec: TrialSpec) -> Play:
+    def _played(self, spec: TrialSpec, model: Model) -> Play:
         seen = Play(record=Record("", "", "", "", 0, 0))
 
         def inspect(episode: Episode, grade: Grade) -> None:
@@ -96,7 +104,7 @@ class Plays:
                 seen.again = f"{type(error).__name__}: {error_text(error)}"
 
         with self._watch.leftovers() as seen.leftovers:
-            seen.record = asyncio.run(play(spec, _PolicyOrNothing(spec.model), inspect=inspect))
+            seen.record = asyncio.run(play(spec, model, inspect=inspect))
         return seen
 
 

@@ -42,6 +42,8 @@ class Request:
     max_tokens: int
     deadline: float
     """Time on the event loop's clock at which the answer is of no use any more, in seconds."""
+    extends: bool = False
+    """Whether it extends one of the same trial that was answered: what is wrong with it then came of the model."""
 
 
 @dataclass(frozen=True)

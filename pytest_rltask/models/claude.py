@@ -10,7 +10,6 @@ know goes back as it came, and what is malformed stays visible.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_rltask.models import ModelFault, Reply, Request, Start
 from pytest_rltask.models.api_limits import retry_after_s
 from pytest_rltask.models.limiter import Limiter, NoPlace, Place, backoff_s
-from pytest_rltask.record import Usage
+from pytest_rltask.models.message import TOKEN_COUNTS, Malformed, Message, parsed
+from pytest_rltask.models.too_long import says_too_long
+from pytest_rltask.record import FaultKind, Usage
 
 if TYPE_CHECKING:
-    from anthropic import AsyncAnthropic
+    from anthropic import APIStatusError, AsyncAnthropic
 
 __all__ = ["ClaudeModel"]
 
@@ -32,22 +33,10 @@ MAX_FAULTS = 20
 """Faults of one request that are kept for the record."""
 REQUEST_TIMEOUT_S = 600.0
 """Seconds one attempt may take, whatever trickles in: the SDK's own timeout is per read."""
+TRANSIENT = (408, 409, 429)
+"""Statuses below 500 that say nothing of the request itself."""
 MAX_DEPTH = 64
 """Levels to which a reply may nest. Deeper ones, which the SDK could not send back, are left out."""
-
-TOKEN_COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-"""Fields of a reply's usage, in the order of :class:`~pytest_rltask.record.Usage`."""
-
-Message = dict[str, Any]
-"""An assistant message as the API sent it, its shape checked."""
-
-
-class _Malformed(Exception):
-    """The API answered 200 with something that is not a message."""
-
-    def __init__(self, what: str, request_id: str | None) -> None:
-        super().__init__(what)
-        self.request_id = request_id
 
 
 class ClaudeModel:
@@ -86,6 +75,7 @@ class ClaudeModel:
                 async with self._limiter.place(request.deadline, since=begin) as place:
                     reply = await self._attempt(request, place)
                 lost_s = place.started - begin
+                faults += reply.faults
                 return replace(reply, faults=_kept(faults), latency_s=loop.time() - begin, lost_s=lost_s)
             except NoPlace as error:
                 raise ModelFault("; ".join([*faults[-1:], str(error)]), request_id=request_id) from None
@@ -98,7 +88,9 @@ class ClaudeModel:
                 wait_s = _wait_s(error, attempts)
                 ended = _ended(error, attempts, wait_s, left_s=request.deadline - loop.time())
                 if ended is not None:
-                    given_up = ModelFault(faults[-1] + ended, request_id=request_id, fatal=_is_fatal(error))
+                    kind, what = _blame(error, request)
+                    said = what + faults[-1] + ended
+                    given_up = ModelFault(said, kind=kind, request_id=request_id, fatal=_is_fatal(error))
                     self._fatal = self._fatal or (given_up if given_up.fatal else None)
                     raise given_up from None
                 if not _is_refusal(error):  # the limiter has all wait
@@ -113,14 +105,14 @@ class ClaudeModel:
         try:
             response = await self._send(request)
         except APIStatusError as error:
-            if _is_too_long(error):  # nothing was read, so nothing is billed
-                return Reply([], "model_context_window_exceeded", model=self.name, request_id=error.request_id)
             if _is_refusal(error):
                 self._limiter.refused(place, error.response.headers)
             else:
                 self._limiter.told(place, error.response.headers)
+            if request.extends and _is_too_long(error):
+                return self._outgrown(error)
             raise
-        reply = self._reply(_parsed(response.http_response, response.request_id), response.request_id)
+        reply = self._reply(parsed(response.http_response.content, response.request_id), response.request_id)
         self._limiter.answered(place, response.headers, reply.usage)
         return reply
 
@@ -160,6 +152,12 @@ class ClaudeModel:
             request_id=request_id,
         )
 
+    def _outgrown(self, error: APIStatusError) -> Reply:
+        """Return how a conversation ends that became too long; nothing was read, so nothing is billed."""
+        said = self._discreet(_describe(error) or "")
+        stop = "model_context_window_exceeded"
+        return Reply([], stop, model=self.name, request_id=error.request_id, faults=(said,))
+
     def _discreet(self, said: str) -> str:
         """Keep a fault short, and strike out the key, should a proxy quote it in its error."""
         for secret in (getattr(self._client, "api_key", None), getattr(self._client, "auth_token", None)):
@@ -172,53 +170,6 @@ def _kept(faults: list[str]) -> tuple[str, ...]:
     if len(faults) <= MAX_FAULTS:
         return tuple(faults)
     return (*faults[: MAX_FAULTS - 1], f"... and {len(faults) - MAX_FAULTS + 1} more")
-
-
-def _parsed(response: Any, request_id: str | None) -> Message:
-    """Return the message an answer holds.
-
-    Raises:
-        _Malformed: it holds none, or one that no conversation can go on with.
-    """
-    try:
-        message = json.loads(response.content, parse_int=_int)
-    except (ValueError, RecursionError):
-        raise _Malformed("a reply that is not JSON", request_id) from None
-    match message:
-        case {"content": list(blocks), "stop_reason": str(stop_reason), "usage": {"output_tokens": int()}}:
-            pass
-        case {"content": list(), "usage": {"output_tokens": int()}}:
-            raise _Malformed("a reply without a stop reason", request_id)
-        case _:
-            raise _Malformed("a reply that is not a message", request_id)
-    counts = [message["usage"].get(name) for name in TOKEN_COUNTS]
-    if not all(count is None or (isinstance(count, int) and count >= 0) for count in counts):
-        raise _Malformed("a reply whose usage is not in tokens", request_id)
-    if not all(map(_is_block, blocks)):
-        raise _Malformed("a reply with a block that lacks its fields", request_id)
-    tool_uses = [block["id"] for block in blocks if block["type"] == "tool_use"]
-    if stop_reason == "tool_use" and not tool_uses:
-        raise _Malformed("a reply that stopped for a tool but calls none", request_id)
-    if len(set(tool_uses)) < len(tool_uses):
-        raise _Malformed("a reply with two tool calls of one id", request_id)
-    return dict(message)
-
-
-def _int(digits: str) -> int | float:
-    """Read a whole number; one of absurd length, which Python refuses, as the infinity that it is to a float."""
-    return int(digits) if len(digits) < 1000 else float(digits)
-
-
-def _is_block(block: Any) -> bool:
-    """Say whether a block has the fields that the trial reads."""
-    match block:
-        case {"type": "text"}:
-            return isinstance(block.get("text"), str)
-        case {"type": "tool_use"}:
-            return isinstance(block.get("id"), str) and isinstance(block.get("name"), str) and "input" in block
-        case {"type": str()}:
-            return True
-    return False
 
 
 def _usage(usage: dict[str, Any]) -> Usage:
@@ -272,7 +223,7 @@ def _describe(error: Exception) -> str | None:
             return "no reply in time"
         case anthropic.APIConnectionError():
             return f"connection failed ({type(error.__cause__).__name__})"
-        case _Malformed():
+        case Malformed():
             return str(error)
         case anthropic.AnthropicError() | httpx2.HTTPError():
             return f"{type(error).__name__}: {error}"
@@ -314,12 +265,12 @@ def _is_retryable(error: Exception) -> bool:
 
     if not isinstance(error, APIStatusError):
         return True
-    if _is_fatal(error):
+    if _is_fatal(error) or _is_too_long(error):
         return False
     asked = error.response.headers.get("x-should-retry")
     if asked in ("true", "false"):
         return asked == "true"
-    return error.status_code in (408, 409, 429) or error.status_code >= 500
+    return error.status_code in TRANSIENT or error.status_code >= 500
 
 
 def _is_fatal(error: Exception) -> bool:
@@ -332,6 +283,22 @@ def _is_fatal(error: Exception) -> bool:
 
 
 def _is_too_long(error: Exception) -> bool:
-    from anthropic import BadRequestError
+    from anthropic import APIStatusError
 
-    return isinstance(error, BadRequestError) and "prompt is too long" in str(error.api_message)
+    return isinstance(error, APIStatusError) and says_too_long(error.status_code, error.body)
+
+
+def _blame(error: Exception, request: Request) -> tuple[FaultKind, str]:
+    """Return whose fault it is that a request has no answer, and how to begin to say so."""
+    if _is_too_long(error) and not request.extends:
+        return "task", "the task's prompt and tools are too long for the model, or for its server: "
+    if _is_rejected(error) and request.extends:
+        # Its beginning was taken, so what the conversation came to is at fault, and with it what the model did.
+        return "harness", "the API takes the conversation no further: "
+    return "api", ""
+
+
+def _is_rejected(error: Exception) -> bool:
+    """Say whether the API refused a request for what it is, and not for who sends it or when."""
+    status = getattr(error, "status_code", 0)
+    return 400 <= status < 500 and status not in TRANSIENT and not _is_fatal(error)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from pytest_rltask.models import ModelFault, Reply, Request, Start, seeded_rng
 from pytest_rltask.record import error_text
-from pytest_rltask.task import PolicyView
+from pytest_rltask.task import PolicyView, is_cheat
 from pytest_rltask.tools import ToolCall, ToolResult
 
 __all__ = ["PolicyModel"]
-
-_Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 class PolicyModel:
@@ -35,17 +33,18 @@ class PolicyModel:
             raise ModelFault(
                 f"policy {self.policy!r} is no generator function; use `yield call(...)` in it", kind="task"
             )
-        return _PolicyPlayer(self.policy, moves, start.run)
+        return _PolicyPlayer(self.policy, moves, start)
 
     async def aclose(self) -> None:
         """Do nothing: a policy holds nothing."""
 
 
 class _PolicyPlayer:
-    def __init__(self, policy: str, moves: Generator[Any, Any, None], run: _Run) -> None:
+    def __init__(self, policy: str, moves: Generator[Any, Any, None], start: Start) -> None:
         self._policy = policy
         self._moves = moves
-        self._run = run
+        self._run = start.run
+        self._tools = start.tools
         self._ids = itertools.count()
         self._alone = False  # the last move was a single call, which wants a single result
 
@@ -88,7 +87,18 @@ class _PolicyPlayer:
         if not (isinstance(calls, list | tuple) and calls and all(isinstance(call, ToolCall) for call in calls)):
             said = f"policy {self._policy!r} yielded {move!r}; yield call(...), a list of such calls, or a string"
             raise ModelFault(said, kind="task")
+        self._check_names(calls)
         return Reply(list(self._blocks(calls)), "tool_use", model=self._policy)
+
+    def _check_names(self, calls: Sequence[ToolCall]) -> None:
+        """Refuse a tool that does not exist: a misspelt name would be told as a miss. A cheat may try any."""
+        unknown = [call.name for call in calls if call.name not in self._tools]
+        if unknown and not is_cheat(self._policy):
+            known = ", ".join(self._tools) or "none; mark the episode's methods with @tool"
+            said = (
+                f"policy {self._policy!r} calls {unknown[0]!r}, which is no tool of the episode; its tools are: {known}"
+            )
+            raise ModelFault(said, kind="task")
 
     def _blocks(self, calls: Sequence[ToolCall]) -> Iterator[dict[str, Any]]:
         for call in calls:

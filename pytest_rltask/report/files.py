@@ -50,8 +50,9 @@ def _lines(run: Run, summary: Summary) -> Iterator[str]:
     for row in summary.rows:
         yield ""
         yield f"- {_escaped(gate_line(row))}"
-        for reason, count in [*row.reasons.items(), *row.faults.items()]:
-            yield f"  - {count} x {_escaped(reason)}"
+        for what, reasons in (("missed", row.reasons), ("cheated", row.cheats), ("errored", row.faults)):
+            for reason, count in reasons.items():
+                yield f"  - {what}: {count} x {_escaped(reason)}"
         if row.example:
             path = transcript_path(run.path, row.task, row.example).relative_to(run.path)
             yield f"  - a trial to read: `{path}`"

@@ -97,7 +97,10 @@ def _when(created: str) -> str:
 
 
 NUMBERS = ("rate", "95 % interval", "passed", "trials", "score", "turns", "tokens", "cost", "time")
-HOW_TO_READ = "Shaded: the band. Line: exact 95 % interval. Dot: observed rate. Score and turns are means."
+HOW_TO_READ = (
+    "Shaded: the band. Line: exact 95 % interval. Dot: observed rate. Score and turns are means; what cheats scored is "
+    "left out."
+)
 
 
 def _overview(summary: Summary) -> Html:
@@ -174,6 +177,7 @@ def _section(row: Row, trials: list[TrialView], anchor: str, *, unfolded: bool) 
     plot = score_plot(trial.record for trial in trials if trial.record and trial.record.outcome != "errored")
     figures = [
         _counted("Why trials missed", row.reasons, "missed"),
+        _counted("How trials cheated", row.cheats, "cheated"),
         _counted("Why trials errored", row.faults, "errored"),
         plot and element("figure", element("figcaption", "Raw scores", _key(count)), plot),
     ]

@@ -44,6 +44,7 @@ class Row:
     """What is proven, if that stopped the trials early or was to."""
     verdict: Verdict
     mean_score: float | None
+    """Mean score of passed and failed trials. What a cheat scored says nothing of skill, be it 1 or 0."""
     turns: float | None
     """Mean turns of a judged trial."""
     usage: Usage
@@ -54,7 +55,9 @@ class Row:
     seconds: float
     """Seconds of all trials, added up."""
     reasons: dict[str, int] = field(default_factory=dict)
-    """Why judged trials missed, counted by label, most frequent first."""
+    """Why judged trials failed, counted by label, most frequent first."""
+    cheats: dict[str, int] = field(default_factory=dict)
+    """How trials cheated, counted by label, most frequent first."""
     faults: dict[str, int] = field(default_factory=dict)
     """Why trials errored, counted by message, most frequent first."""
     example: str | None = None
@@ -146,13 +149,14 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         not_afforded=why["cost"],
         proof=proof,
         verdict=verdict,
-        mean_score=_mean(record.score for record in judged if record.score is not None),
+        mean_score=_mean(record.score for record in judged if record.outcome != "cheated" and record.score is not None),
         turns=_mean(record.turns for record in judged),
         usage=sum((record.usage for record in paid), Usage()),
         cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
         paid=is_paid(first.model),
         seconds=sum(record.seconds.get("total", 0.0) for record in records),
-        reasons=_counted(record.label or "assertion" for record in missed),
+        reasons=_counted(record.label or "assertion" for record in missed if record.outcome == "failed"),
+        cheats=_counted(record.label or "tampering" for record in missed if record.outcome == "cheated"),
         faults=_counted(_fault_line(record) for record in records if record.outcome == "errored"),
         example=next((record.trial_id for record in [*missed, *judged]), None),
     )

@@ -43,6 +43,7 @@ def summary_lines(
     for row in summary.rows:
         who = f"{row.name} by {row.model}" if several else row.name
         yield from _counted(f"{who} missed", row.reasons, {"yellow": True})
+        yield from _counted(f"{who} cheated", row.cheats, {"purple": True})
         yield from _counted(f"{who} errored", row.faults, {"red": True})
         for why in not_started(row):
             yield f"{who}: {why}", {"yellow": True}

@@ -10,7 +10,7 @@ import pytest
 from pytest_rltask import tool
 from pytest_rltask.record import Usage
 from tests.claude.desk import MODEL, DeskEpisode, TrialPlayer, submit
-from tests.messages_api import Gate, drip, hang, reply, slow, status, text, tool_use
+from tests.messages_api import Gate, drip, hang, reply, slow, text, tool_use
 
 
 class Nudging(DeskEpisode):
@@ -86,14 +86,6 @@ def test_calls_in_a_cut_reply_are_answered_but_not_run(desk: TrialPlayer):
     assert played.events == ["hears Long.", "submit 12", "finish", "grade", "close"]
 
 
-def test_calls_of_a_turn_that_had_ended_are_answered_but_not_run(desk: TrialPlayer):
-    played = desk([reply(ECHO, stop_reason="end_turn"), submit()], kind=Nudging)
-
-    assert played.answers()[0]["is_error"] is True
-    assert "echo a" not in played.events
-    assert played.record.outcome == "passed"
-
-
 def test_a_pause_is_continued_with_the_history_as_it_is(desk: TrialPlayer):
     played = desk([reply(text("Searching"), stop_reason="pause_turn"), submit()])
 
@@ -101,18 +93,11 @@ def test_a_pause_is_continued_with_the_history_as_it_is(desk: TrialPlayer):
     assert played.record.outcome == "passed"
 
 
-def test_a_pause_with_a_call_cannot_be_continued_and_is_judged(desk: TrialPlayer):
-    played = desk([reply(ECHO, stop_reason="pause_turn")])
-
-    assert (played.record.outcome, played.record.stop) == ("failed", "pause_turn")
-
-
 @pytest.mark.parametrize(
     ("stop_reason", "label"),
     [
         ("refusal", "refusal"),
         ("model_context_window_exceeded", "context window full"),
-        ("a_reason_still_to_come", "score below threshold"),
     ],
 )
 def test_other_stop_reasons_end_the_trial_and_are_named(desk: TrialPlayer, stop_reason: str, label: str):
@@ -128,20 +113,6 @@ def test_a_refusal_without_content_is_judged(desk: TrialPlayer):
     record = desk([reply(stop_reason="refusal")]).record
 
     assert (record.outcome, record.label, record.reason) == ("failed", "refusal", "not 12 (ended by: refusal)")
-
-
-def test_a_conversation_too_long_for_the_api_is_judged_and_costs_what_was_billed(desk: TrialPlayer):
-    too_long = status(400, message="prompt is too long: 210000 tokens > 200000 maximum")
-
-    record = desk([reply(ECHO), too_long]).record
-
-    assert (record.outcome, record.stop, record.label) == (
-        "failed",
-        "model_context_window_exceeded",
-        "context window full",
-    )
-    assert record.cost_usd == record.requests[0].cost_usd
-    assert record.requests[1].request_id
 
 
 def test_a_passing_grade_stands_however_the_conversation_ended(desk: TrialPlayer):

@@ -100,6 +100,8 @@ CHECKS = {
     "no_solution_leakage",
     "thresholds_stated",
     "seed_control",
+    "seed_variation",
+    "tools_offered",
     "floor_gap-null",
     "naive_floor",
     "canary_floor-cheat_ask",
@@ -403,7 +405,7 @@ def test_a_task_without_policies_is_told_that_it_lacks_a_solver(vault: Vault):
     result = vault.audit()
 
     assert red(result) == {"oracle_max-solver"}
-    result.assert_outcomes(failed=1, passed=7)
+    result.assert_outcomes(failed=1, passed=9)
     result.stdout.fnmatch_lines(
         ["The task ships no solver, *", "Write one, `def solver(view): *policies: ClassVar = {*"]
     )
@@ -414,7 +416,7 @@ def test_a_test_that_skips_skips_the_checks_that_it_judges(vault: Vault):
 
     result = vault.audit()
 
-    result.assert_outcomes(passed=6, skipped=5)
+    result.assert_outcomes(passed=8, skipped=5)
 
 
 def test_other_parameters_and_fixtures_reach_the_test(vault: Vault):

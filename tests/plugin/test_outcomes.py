@@ -40,8 +40,10 @@ def test_neither_a_missed_trial_nor_a_gate_is_played_again_by_last_failed(suite:
 def test_a_cheated_trial_is_reported_apart_and_no_assertion_makes_it_a_pass(any_suite: Suite):
     result = any_suite.run(model="policy:cheat")
 
-    result.stdout.re_match_lines([r".*10 x negative sum", r".*1 failed,.* 10 cheated.*"])
-    assert [row["passed"] for row in any_suite.report()["rows"]] == [0]
+    result.stdout.re_match_lines([r"sum cheated: 10 x negative sum", r".*1 failed,.* 10 cheated.*"])
+    (row,) = any_suite.report()["rows"]
+    assert (row["passed"], row["mean_score"], row["reasons"]) == (0, None, {})
+    assert row["cheats"] == {"negative sum": 10}
     assert {record.outcome for record in any_suite.last_run().records.values()} == {"cheated"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from pytest_rltask.record import Fault, Outcome, Record, RequestLog, Usage
 from pytest_rltask.report.files import markdown
 from pytest_rltask.report.summary import Row, summarise
-from pytest_rltask.report.table import BAR_WIDTH, bar, cells, gate_line, verdict_text
+from pytest_rltask.report.table import BAR_WIDTH, COLUMNS, bar, cells, gate_line, verdict_text
 from pytest_rltask.report.terminal import summary_lines
 from pytest_rltask.runlog import PlannedTrial, Run
 
@@ -133,11 +133,28 @@ def test_a_proven_misfit_asks_to_read_a_trial():
     assert lines_of(a_run(*["passed"] * 10))[-1] == "next: less logs/run_1/transcripts/sum-run-00.txt"
 
 
-def test_reasons_and_faults_are_counted():
-    lines = lines_of(a_run("failed", "failed", "errored"))
+def test_reasons_cheats_and_faults_are_counted_apart():
+    run = a_run("failed", "failed", "cheated", "errored")
+
+    lines, text = lines_of(run), markdown(run, summarise(run, "point"))
 
     assert "sum missed: 2 x below | threshold" in lines
+    assert "sum cheated: 1 x below | threshold" in lines
     assert "sum errored: 1 x api fault: HTTP 529: Overloaded" in lines
+    assert "  - missed: 2 x below \\| threshold\n  - cheated: 1 x below \\| threshold\n  - errored: 1 x api" in text
+
+
+def test_what_a_cheat_scored_is_no_part_of_the_mean_score():
+    run = a_run("passed", "failed", "failed", "failed", "cheated", "cheated")
+    for record in run.records.values():
+        record.score = 1.0 if record.outcome == "cheated" else record.score
+
+    assert row_of(run).mean_score == 0.25
+    assert cells(row_of(run))[COLUMNS.index("score")] == "0.250"
+
+
+def test_a_row_of_cheats_alone_has_no_mean_score():
+    assert row_of(a_run("cheated", "cheated")).mean_score is None
 
 
 def test_text_of_models_cannot_break_the_markdown_table():
