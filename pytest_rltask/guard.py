@@ -11,12 +11,12 @@ import contextlib
 import contextvars
 import queue
 import threading
-import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from pytest_rltask.clock import monotonic_s
 from pytest_rltask.models import ModelFault
 from pytest_rltask.record import Fault, FaultKind, Record, clean_text, error_text
 from pytest_rltask.sandbox import SandboxError
@@ -37,11 +37,11 @@ class Faulty(Exception):
 @contextlib.contextmanager
 def timed(record: Record, phase: str) -> Iterator[None]:
     """Add the seconds that the block takes to a phase of the record."""
-    begin = time.monotonic()
+    begin = monotonic_s()
     try:
         yield
     finally:
-        record.seconds[phase] = record.seconds.get(phase, 0.0) + time.monotonic() - begin
+        record.seconds[phase] = record.seconds.get(phase, 0.0) + monotonic_s() - begin
 
 
 @contextlib.contextmanager
@@ -114,9 +114,9 @@ class Worker:
         if self._slots is None:
             yield
             return
-        begin = time.monotonic()
+        begin = monotonic_s()
         async with self._slots:
-            self.waited_s += time.monotonic() - begin
+            self.waited_s += monotonic_s() - begin
             yield
 
     async def call(self, function: Callable[[], _T], what: str, *, within_s: float) -> _T:

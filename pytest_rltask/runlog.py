@@ -15,10 +15,11 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+from pytest_rltask.clock import utc, utc_now
 from pytest_rltask.record import SCHEMA_VERSION, Fault, Outcome, Record, known_fields
 
 __all__ = [
@@ -116,11 +117,6 @@ class Run:
         return [*self.records.values(), *self.superseded]
 
 
-def utc_now() -> str:
-    """Return the time in UTC, ISO 8601 with milliseconds: as text, earlier sorts before later."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
 def choose_run_dir(log_dir: Path, now: datetime) -> Path:
     """Return a path for a new run directory that nothing occupies; creates nothing."""
     base = log_dir / f"run_{now:%Y%m%d_%H%M%S}"
@@ -204,7 +200,7 @@ class RunWriter:
 
     def amend(self, trial_id: str, outcome: Outcome, why: str) -> None:
         """Put on disk that the test's assertion judged a trial otherwise than its grader."""
-        at = datetime.now(UTC).isoformat()  # a later process may judge the trial again, in a file of its own
+        at = utc().isoformat()  # a later process may judge the trial again, in a file of its own
         self._append_line({"type": "assertion", "trial_id": trial_id, "outcome": outcome, "why": why, "at": at})
 
     def skip(self, trial_id: str, because: NotStarted | None = None) -> None:

@@ -14,12 +14,12 @@ import shlex
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_rltask.clock import utc, utc_now
 from pytest_rltask.interrupt import Interrupts
 from pytest_rltask.isolation import check_allowed, sandbox_line, settled
 from pytest_rltask.items import TrialItems, TrialParam, check_markers, params_by_id, planned, put_in_order
@@ -36,7 +36,6 @@ from pytest_rltask.runlog import (
     choose_run_dir,
     find_run_dir,
     load_plan,
-    utc_now,
 )
 from pytest_rltask.wording import explained
 
@@ -365,8 +364,8 @@ class Session:
         return {
             "schema": SCHEMA_VERSION,
             "id": uuid.uuid4().hex,
-            "path": str(choose_run_dir(log_dir, datetime.now())),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "path": str(choose_run_dir(log_dir, utc().astimezone())),
+            "created": utc().isoformat(timespec="seconds"),
             "command": self._reproduction(),
             "gate": self.options.gate,
             "sequential": self.options.sequential,

@@ -11,13 +11,12 @@ import asyncio
 import contextlib
 import math
 import sys
-import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
+from pytest_rltask.clock import monotonic_s, utc_now
 from pytest_rltask.conversation import LIMIT_NAMES, Conversation
 from pytest_rltask.guard import Faulty, Worker, blamed, bounded, timed
 from pytest_rltask.models import Model
@@ -110,7 +109,7 @@ async def _played(
     spec: TrialSpec, model: Model, slots: asyncio.Semaphore | None, inspect: Callable[[Episode, Grade], None] | None
 ) -> Record:
     record = _new_record(spec)
-    begin = time.monotonic()
+    begin = monotonic_s()
     worker = Worker(slots)
     try:
         async with _opened(spec, record, worker) as episode:
@@ -125,7 +124,7 @@ async def _played(
         _mark_errored(record, Fault("harness", said, details=clean_text(traceback.format_exc())))
     finally:
         worker.end()
-    record.seconds["total"] = time.monotonic() - begin
+    record.seconds["total"] = monotonic_s() - begin
     record.seconds = {phase: round(seconds, 4) for phase, seconds in record.seconds.items()}
     return record
 
@@ -171,7 +170,7 @@ def _new_record(spec: TrialSpec) -> Record:
         model=spec.model,
         run=spec.run,
         seed=spec.seed,
-        started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        started=utc_now(),
     )
 
 

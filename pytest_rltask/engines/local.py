@@ -11,10 +11,11 @@ import asyncio
 import concurrent.futures
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Literal
 
+from pytest_rltask.clock import monotonic_s
+from pytest_rltask.loop import SteadyLoop, run
 from pytest_rltask.models import Model
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.record import Fault, Record
@@ -74,7 +75,7 @@ class LocalEngine:
         self._trials: dict[str, concurrent.futures.Future[Record | NotStarted]] = {}
         self._hopeless: dict[str, Fault] = {}
         self._writer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="rltask-writer")
-        self._loop = asyncio.new_event_loop()
+        self._loop = SteadyLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rltask-engine", daemon=True)
         self._thread.start()
 
@@ -132,8 +133,8 @@ class LocalEngine:
     @property
     def _left_s(self) -> float:
         """Seconds left for cleaning up, which begins when this is first asked for."""
-        self._deadline = self._deadline or time.monotonic() + CLEANUP_S
-        return max(0.0, self._deadline - time.monotonic())
+        self._deadline = self._deadline or monotonic_s() + CLEANUP_S
+        return max(0.0, self._deadline - monotonic_s())
 
     async def _play(self, spec: TrialSpec) -> Record | NotStarted:
         name = spec.model
@@ -199,4 +200,4 @@ def play_policy(task: Task, policy: str, seed: int) -> Record:
     )
     if policy not in task.policies:
         raise KeyError(policy)
-    return asyncio.run(play(spec, PolicyModel(policy)))
+    return run(play(spec, PolicyModel(policy)))

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_rltask.clock import utc
 from pytest_rltask.models import ModelFault, Reply, Request, Start
 from pytest_rltask.models.api_limits import retry_after_s
 from pytest_rltask.models.limiter import Limiter, NoPlace, Place, backoff_s
@@ -231,7 +232,8 @@ def _pricing() -> Callable[[Message], float | None]:
 
     def price(message: Message) -> float | None:
         try:
-            return float(extract_usage(message, provider_id="anthropic").calc_price().total_price)
+            usage = extract_usage(message, provider_id="anthropic")
+            return float(usage.calc_price(genai_request_timestamp=utc()).total_price)  # prices change with the date
         except (LookupError, ValueError):
             return None
 
