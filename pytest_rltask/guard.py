@@ -49,12 +49,20 @@ def blamed(what: str) -> Iterator[None]:
     """Turn what the task's own code raises into a fault of the task, or of its sandbox."""
     try:
         yield
-    except (Faulty, asyncio.CancelledError, KeyboardInterrupt):
+    except (Faulty, KeyboardInterrupt):
         raise
     except BaseException as error:  # pytest.skip() and sys.exit() in a task are no way out of a trial either
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
         kind: FaultKind = "sandbox" if isinstance(error, SandboxError) else "task"
         said = f"{what}: {type(error).__name__}: {error_text(error)}"
         raise Faulty(Fault(kind, said[:2000], details=_authors_traceback(error))) from error
+
+
+def _is_cancelled() -> bool:
+    """Say whether somebody cancels the running task: its code may raise the same error for reasons of its own."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 @contextlib.contextmanager

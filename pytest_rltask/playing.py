@@ -83,10 +83,14 @@ class Playing:
             result = engine.result(item.nodeid)
         return result
 
-    def close(self) -> None:
-        """Give back the engine."""
+    def close(self, *, finish: bool) -> None:
+        """Give back the engine.
+
+        Args:
+            finish: let the trials first come to their end whose items waited for them in vain.
+        """
         if self._engine is not None:
-            self._engine.close()
+            self._engine.close(finish=finish)
             self._engine = None
 
     def _taken_over(self, trial_id: str) -> Record | None:

@@ -189,7 +189,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     state = session.config.stash.get(SESSION, None)
     if state is None:
         return
-    state.close()
+    exitstatus = state.close(session, exitstatus)
     if state.is_worker:
         return
     summary = state.summarise()

@@ -333,14 +333,20 @@ class Session:
         yield from plan_lines(self._planned, self.options, self._log_dir, self._resumption)
         yield f"next: {shlex.join(['pytest', *(word for word in args if word != '--plan')])}"
 
-    def close(self) -> None:
-        """Give back the engine, the terminal and what the audit holds."""
+    def close(self, session: pytest.Session, exitstatus: int) -> int:
+        """Give back the engine, the terminal and what the audit holds; return the exit status as it is then."""
+        is_whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if self._playing is not None:
+            try:
+                with self._status.shown() if self._status else contextlib.nullcontext():
+                    self._playing.close(finish=is_whole and not (session.shouldfail or session.shouldstop))
+            except KeyboardInterrupt:
+                exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED
         if self._status is not None:
             self._status.stop()
         if self._plays is not None:
             self._plays.close()
-        if self._playing is not None:
-            self._playing.close()
+        return exitstatus
 
     def _old_header(self) -> dict[str, Any] | None:
         """Return the header of the run that is to be resumed."""
