@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from pytest_rltask.clock import utc, utc_now
+from pytest_rltask.lines import Lines
 from pytest_rltask.record import SCHEMA_VERSION, Fault, Outcome, Record, known_fields
 
 __all__ = [
@@ -179,7 +180,7 @@ class RunWriter:
 
     def __init__(self, path: Path, writer: str, header: dict[str, Any]) -> None:
         self.path = _created(path, header)
-        self._trials = self.path / f"trials.{writer}.jsonl"
+        self._trials = Lines(self.path / f"trials.{writer}.jsonl")
         self._lock = threading.Lock()
 
     def plan(self, trials: list[PlannedTrial]) -> None:
@@ -223,22 +224,8 @@ class RunWriter:
     def _append_line(self, data: dict[str, Any], *, durable: bool = True) -> None:
         # ASCII escapes make any string of a model safe to write.
         line = json.dumps(data, default=str) + "\n"
-        is_new = not self._trials.exists()
-        with self._lock, self._trials.open("ab") as file:
-            # Behind the half line of a process that died, this one would be read as part of it.
-            file.write(b"\n" * self._is_torn() + line.encode())
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        if is_new:
-            _sync_dir(self.path)
-
-    def _is_torn(self) -> bool:
-        """Whether the file ends in half a line."""
-        with self._trials.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(size - 1, 0))
-            return file.read(1) not in (b"", b"\n")
+        with self._lock:
+            self._trials.append(line.encode(), durable=durable)
 
 
 def writer_of(file: Path) -> str:

@@ -22,7 +22,15 @@ import pytest
 from pytest_rltask.clock import utc, utc_now
 from pytest_rltask.interrupt import Interrupts
 from pytest_rltask.isolation import check_allowed, sandbox_line, settled
-from pytest_rltask.items import TrialItems, TrialParam, check_markers, params_by_id, planned, put_in_order
+from pytest_rltask.items import (
+    TrialItems,
+    TrialParam,
+    check_markers,
+    params_by_id,
+    planned,
+    put_in_order,
+    spare_waiting,
+)
 from pytest_rltask.judging import Judge
 from pytest_rltask.options import Options, joined, without
 from pytest_rltask.playing import Playing
@@ -128,6 +136,7 @@ class Session:
             self._audited_in = settled(self.options.sandbox) if runs_agents_code(items) else ""
         if self.options.sequential:
             put_in_order(items)
+        spare_waiting(items, self.config)
         trials = self._planned = planned(items)
         if trials and not self._plays_nothing:
             header = self.header | provenance(self.config.rootpath)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Literal
 
 from pytest_rltask.clock import monotonic_s
+from pytest_rltask.engines.apart import keep_apart
 from pytest_rltask.loop import SteadyLoop, run
 from pytest_rltask.models import Model
 from pytest_rltask.models.policy import PolicyModel
@@ -30,7 +31,7 @@ __all__ = ["LocalEngine", "play_policy"]
 CLEANUP_S = 1.0
 """Seconds that interrupted trials have to kill their processes and remove their files, all together."""
 POLL_S = 0.1
-"""Seconds between two looks whether the run was stopped from elsewhere."""
+"""Seconds between two looks whether the run was stopped from elsewhere, or by a signal that came as a wait began."""
 ASK_AGAIN_S = 0.2
 """Seconds after which a trial that may start later asks again: that other processes' trials end is seen on disk."""
 
@@ -60,7 +61,7 @@ class _Trial:
         self._over.release()
 
     def ends_within(self, wait_s: float) -> bool:
-        """Wait for its end; below 0 without limit."""
+        """Wait for its end, and say whether it has come."""
         if not self._is_over and self._over.acquire(timeout=wait_s):
             self._over.release()
         return self._is_over
@@ -86,6 +87,8 @@ class LocalEngine:
             hears of the trial. Once a fault leaves a model's trials no chance, it is called for the first of them
             alone: the others count as not played.
         is_stopped: says whether the run was interrupted in another process; asked while a trial is waited for.
+        folder: the working directory of all trials; None: that of the process, wherever a test leads it.
+        loop: to play on, made while sockets could be; it becomes the engine's.
     """
 
     def __init__(
@@ -97,12 +100,15 @@ class LocalEngine:
         finished: Callable[[Record], None],
         admit: Admit = lambda trial_id: None,
         is_stopped: Callable[[], bool] | None = None,
+        folder: str | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._make_model = make_model
         self._concurrency = concurrency
         self._admit = admit
         self._finished = finished
         self._is_stopped = is_stopped
+        self._folder = folder
         self._deadline: float | None = None  # of all cleaning up, from the first interrupt on
         self._models: dict[str, Model] = {}
         self._places: dict[str, asyncio.Semaphore] = {}
@@ -115,9 +121,14 @@ class LocalEngine:
         self._unwritable: Exception | None = None
         self._begins_none = False
         self._writer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="rltask-writer")
-        self._loop = SteadyLoop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="rltask-engine", daemon=True)
+        self._loop = loop or SteadyLoop()
+        self._thread = threading.Thread(target=self._run, name="rltask-engine", daemon=True)
         self._thread.start()
+
+    def _run(self) -> None:
+        if self._folder is not None:
+            keep_apart(self._folder)
+        self._loop.run_forever()
 
     def knows(self, trial_id: str) -> bool:
         """Say whether a trial was submitted."""
@@ -196,7 +207,7 @@ class LocalEngine:
         Raises:
             KeyboardInterrupt: the run was interrupted in another process.
         """
-        while not trial.ends_within(POLL_S if self._is_stopped else -1):
+        while not trial.ends_within(POLL_S):
             if self._is_stopped and self._is_stopped():
                 raise KeyboardInterrupt("the run was interrupted")
 

@@ -42,6 +42,8 @@ class Request:
     max_tokens: int
     deadline: float
     """Time on the event loop's clock at which the answer is of no use any more, in seconds."""
+    under_way: list[Callable[[], Reply]] = field(default_factory=list)
+    """Holds, while the request is under way and may be billed, what estimates its tokens and cost."""
 
 
 @dataclass(frozen=True)

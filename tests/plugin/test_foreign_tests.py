@@ -99,6 +99,14 @@ def played(suite: Suite, disturbance: str = "contextlib.nullcontext()", fixtures
     return suite.run("--runs=1", "--concurrency=2", model="policy:moves")
 
 
+def test_a_working_directory_that_another_test_changes_is_not_that_of_the_trials(meanwhile: Suite):
+    result = played(meanwhile, "contextlib.chdir(os.path.dirname(os.getcwd()))")
+
+    result.assert_outcomes(passed=3)
+    (slow,) = [record for record in meanwhile.last_run().records.values() if record.task == "slow"]
+    assert slow.metrics["folder"] == str(meanwhile.pytester.path)
+
+
 def test_a_clock_that_another_test_freezes_is_not_that_of_the_trials(meanwhile: Suite):
     result = played(meanwhile, "frozen_clock()")
 
