@@ -127,23 +127,15 @@ class Conversation:
             deadline,
             extends=bool(record.requests),
         )
-        with timed(record, "model"), charged():
-            reply = await player.reply(request)
+        try:
+            with timed(record, "model"), charged():
+                reply = await player.reply(request)
+        except asyncio.CancelledError:
+            record.requests += [_log(estimate()) for estimate in request.under_way]
+            raise
         self._lost_s += reply.lost_s
         record.turns += 1
-        record.requests.append(
-            RequestLog(
-                request_id=reply.request_id,
-                model=reply.model,
-                stop_reason=reply.stop_reason,
-                usage=reply.usage,
-                cost_usd=reply.cost_usd,
-                latency_s=round(reply.latency_s, 4),
-                lost_s=round(reply.lost_s, 4),
-                faults=reply.faults,
-                empty=not reply.content,
-            )
-        )
+        record.requests.append(_log(reply))
         if reply.content:  # the API takes no message without content back
             record.messages.append({"role": "assistant", "content": reply.content})
         with blamed("showing the episode a reply"):
@@ -275,6 +267,20 @@ def shown_history(tried: Iterable[str]) -> tuple[str, ...]:
     lines = [" ".join(clean_text(text).split()) for text in tried]
     short = [line if len(line) <= HISTORY_CHARS else f"{line[: HISTORY_CHARS - 3]}..." for line in lines if line]
     return tuple(dict.fromkeys(short))[-HISTORY_LINES:]
+
+
+def _log(reply: Reply) -> RequestLog:
+    return RequestLog(
+        request_id=reply.request_id,
+        model=reply.model,
+        stop_reason=reply.stop_reason,
+        usage=reply.usage,
+        cost_usd=reply.cost_usd,
+        latency_s=round(reply.latency_s, 4),
+        lost_s=round(reply.lost_s, 4),
+        faults=reply.faults,
+        empty=not reply.content,
+    )
 
 
 def _text(output: Any) -> str:

@@ -11,12 +11,12 @@ import contextlib
 import contextvars
 import queue
 import threading
-import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from pytest_rltask.clock import monotonic_s
 from pytest_rltask.models import ModelFault
 from pytest_rltask.record import Fault, FaultKind, Record, clean_text, error_text
 from pytest_rltask.sandbox import SandboxError
@@ -37,11 +37,11 @@ class Faulty(Exception):
 @contextlib.contextmanager
 def timed(record: Record, phase: str) -> Iterator[None]:
     """Add the seconds that the block takes to a phase of the record."""
-    begin = time.monotonic()
+    begin = monotonic_s()
     try:
         yield
     finally:
-        record.seconds[phase] = record.seconds.get(phase, 0.0) + time.monotonic() - begin
+        record.seconds[phase] = record.seconds.get(phase, 0.0) + monotonic_s() - begin
 
 
 @contextlib.contextmanager
@@ -49,12 +49,20 @@ def blamed(what: str) -> Iterator[None]:
     """Turn what the task's own code raises into a fault of the task, or of its sandbox."""
     try:
         yield
-    except (Faulty, asyncio.CancelledError, KeyboardInterrupt):
+    except (Faulty, KeyboardInterrupt):
         raise
     except BaseException as error:  # pytest.skip() and sys.exit() in a task are no way out of a trial either
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
         kind: FaultKind = "sandbox" if isinstance(error, SandboxError) else "task"
         said = f"{what}: {type(error).__name__}: {error_text(error)}"
         raise Faulty(Fault(kind, said[:2000], details=_authors_traceback(error))) from error
+
+
+def _is_cancelled() -> bool:
+    """Say whether somebody cancels the running task: its code may raise the same error for reasons of its own."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 @contextlib.contextmanager
@@ -114,9 +122,9 @@ class Worker:
         if self._slots is None:
             yield
             return
-        begin = time.monotonic()
+        begin = monotonic_s()
         async with self._slots:
-            self.waited_s += time.monotonic() - begin
+            self.waited_s += monotonic_s() - begin
             yield
 
     async def call(self, function: Callable[[], _T], what: str, *, within_s: float) -> _T:

@@ -11,12 +11,13 @@ import contextlib
 import gc
 import signal
 import threading
-import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
+
+from pytest_rltask.clock import monotonic_s
 
 __all__ = ["ENDING_S", "Interrupts", "StopFile"]
 
@@ -99,7 +100,7 @@ class Interrupts:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         __tracebackhide__ = True
-        now = time.monotonic()
+        now = monotonic_s()
         if now - self._heard < ENDING_S:
             return  # after that, whoever insists is heard: a fixture may hang
         self._heard = now

@@ -32,6 +32,7 @@ __all__ = [
     "params_by_id",
     "planned",
     "put_in_order",
+    "spare_waiting",
     "warn_if_toolless",
 ]
 
@@ -267,6 +268,19 @@ def check_markers(items: Iterable[pytest.Item]) -> None:
             f"{item.nodeid} got the marker {MARKER} after it was collected, when it is too late to play trials; "
             "write it above the function"
         )
+
+
+def spare_waiting(items: Iterable[pytest.Item], config: pytest.Config) -> None:
+    """Have a time limit of pytest-timeout for all tests count the test function of a trial, and not the wait for it.
+
+    A trial's own time is limited by its task and ``--trial-timeout``. What stands at a test as ``pytest.mark.timeout``
+    was meant for it, and stays.
+    """
+    if not any(config.pluginmanager.hasplugin(name) for name in ("timeout", "pytest_timeout")):
+        return
+    for item in items:
+        if is_trial(item) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(func_only=True))
 
 
 def planned(items: Iterable[pytest.Item]) -> list[PlannedTrial]:

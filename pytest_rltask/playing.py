@@ -13,6 +13,7 @@ from pytest_rltask.ahead import Ahead
 from pytest_rltask.interrupt import StopFile
 from pytest_rltask.items import TrialParam, may_start_ahead
 from pytest_rltask.live import LiveRun
+from pytest_rltask.loop import SteadyLoop
 from pytest_rltask.models.named import parse_model
 from pytest_rltask.options import Options
 from pytest_rltask.record import Record
@@ -66,6 +67,8 @@ class Playing:
         self._is_alive = is_alive
         self._later = Ahead(items)
         self._live = LiveRun(writer.path, since=since)
+        # As it is before any fixture or test changes it, or blocks the sockets that a loop needs.
+        self._folder, self._loop = os.getcwd(), SteadyLoop()
         self._engine: LocalEngine | None = None
 
     def record(self, item: pytest.Item, param: TrialParam) -> Record | NotStarted:
@@ -83,11 +86,17 @@ class Playing:
             result = engine.result(item.nodeid)
         return result
 
-    def close(self) -> None:
-        """Give back the engine."""
+    def close(self, *, finish: bool) -> None:
+        """Give back the engine.
+
+        Args:
+            finish: let the trials first come to their end whose items waited for them in vain.
+        """
         if self._engine is not None:
-            self._engine.close()
+            self._engine.close(finish=finish)
             self._engine = None
+        elif not self._loop.is_closed():
+            self._loop.close()
 
     def _taken_over(self, trial_id: str) -> Record | None:
         """Return the record of a trial that another worker finished before it died, which could not report it."""
@@ -144,6 +153,8 @@ class Playing:
                 admit=self._admits(),
                 finished=self._writer.append,
                 is_stopped=StopFile(self._writer.path, self._since).is_there if self._worker else None,
+                folder=self._folder,
+                loop=self._loop,
             )
         return self._engine
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_rltask import clock  # noqa: F401 - before any test can freeze the one that it is set by
 from pytest_rltask.options import MARKER, OPTIONS, add_options
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     state = session.config.stash.get(SESSION, None)
     if state is None:
         return
-    state.close()
+    exitstatus = state.close(session, exitstatus)
     if state.is_worker:
         return
     summary = state.summarise()

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from pytest_rltask.clock import utc_now
 from pytest_rltask.live import LiveRun
-from pytest_rltask.runlog import PlannedTrial, load_plan, utc_now
+from pytest_rltask.runlog import PlannedTrial, load_plan
 
 __all__ = ["Progress"]
 

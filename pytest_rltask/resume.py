@@ -6,7 +6,6 @@ they must be trials of one thing: where the task, seeds, limits, the prompt, too
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -222,8 +221,9 @@ def _tools(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> str:
 
 def probed(param: TrialParam, seed: int, sandbox: str) -> Record:
     """Open the episode of an item's task and a seed, and close it again."""
+    from pytest_rltask.loop import run
     from pytest_rltask.trial import TrialSpec, probe
 
     name, model = param.task_name, param.model.name
     spec = TrialSpec("", param.task, name, model, param.run, seed, param.limits, sandbox=sandbox)
-    return asyncio.run(probe(spec))
+    return run(probe(spec))

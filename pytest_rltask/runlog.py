@@ -15,10 +15,12 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+from pytest_rltask.clock import utc, utc_now
+from pytest_rltask.lines import Lines
 from pytest_rltask.record import SCHEMA_VERSION, Fault, Outcome, Record, known_fields
 
 __all__ = [
@@ -116,11 +118,6 @@ class Run:
         return [*self.records.values(), *self.superseded]
 
 
-def utc_now() -> str:
-    """Return the time in UTC, ISO 8601 with milliseconds: as text, earlier sorts before later."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
 def choose_run_dir(log_dir: Path, now: datetime) -> Path:
     """Return a path for a new run directory that nothing occupies; creates nothing."""
     base = log_dir / f"run_{now:%Y%m%d_%H%M%S}"
@@ -183,7 +180,7 @@ class RunWriter:
 
     def __init__(self, path: Path, writer: str, header: dict[str, Any]) -> None:
         self.path = _created(path, header)
-        self._trials = self.path / f"trials.{writer}.jsonl"
+        self._trials = Lines(self.path / f"trials.{writer}.jsonl")
         self._lock = threading.Lock()
 
     def plan(self, trials: list[PlannedTrial]) -> None:
@@ -204,7 +201,7 @@ class RunWriter:
 
     def amend(self, trial_id: str, outcome: Outcome, why: str) -> None:
         """Put on disk that the test's assertion judged a trial otherwise than its grader."""
-        at = datetime.now(UTC).isoformat()  # a later process may judge the trial again, in a file of its own
+        at = utc().isoformat()  # a later process may judge the trial again, in a file of its own
         self._append_line({"type": "assertion", "trial_id": trial_id, "outcome": outcome, "why": why, "at": at})
 
     def skip(self, trial_id: str, because: NotStarted | None = None) -> None:
@@ -227,22 +224,8 @@ class RunWriter:
     def _append_line(self, data: dict[str, Any], *, durable: bool = True) -> None:
         # ASCII escapes make any string of a model safe to write.
         line = json.dumps(data, default=str) + "\n"
-        is_new = not self._trials.exists()
-        with self._lock, self._trials.open("ab") as file:
-            # Behind the half line of a process that died, this one would be read as part of it.
-            file.write(b"\n" * self._is_torn() + line.encode())
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        if is_new:
-            _sync_dir(self.path)
-
-    def _is_torn(self) -> bool:
-        """Whether the file ends in half a line."""
-        with self._trials.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(size - 1, 0))
-            return file.read(1) not in (b"", b"\n")
+        with self._lock:
+            self._trials.append(line.encode(), durable=durable)
 
 
 def writer_of(file: Path) -> str:

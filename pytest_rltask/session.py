@@ -14,15 +14,23 @@ import shlex
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_rltask.clock import utc, utc_now
 from pytest_rltask.interrupt import Interrupts
 from pytest_rltask.isolation import check_allowed, sandbox_line, settled
-from pytest_rltask.items import TrialItems, TrialParam, check_markers, params_by_id, planned, put_in_order
+from pytest_rltask.items import (
+    TrialItems,
+    TrialParam,
+    check_markers,
+    params_by_id,
+    planned,
+    put_in_order,
+    spare_waiting,
+)
 from pytest_rltask.judging import Judge
 from pytest_rltask.options import Options, joined, without
 from pytest_rltask.playing import Playing
@@ -36,7 +44,6 @@ from pytest_rltask.runlog import (
     choose_run_dir,
     find_run_dir,
     load_plan,
-    utc_now,
 )
 from pytest_rltask.wording import explained
 
@@ -129,6 +136,7 @@ class Session:
             self._audited_in = settled(self.options.sandbox) if runs_agents_code(items) else ""
         if self.options.sequential:
             put_in_order(items)
+        spare_waiting(items, self.config)
         trials = self._planned = planned(items)
         if trials and not self._plays_nothing:
             header = self.header | provenance(self.config.rootpath)
@@ -334,14 +342,20 @@ class Session:
         yield from plan_lines(self._planned, self.options, self._log_dir, self._resumption)
         yield f"next: {shlex.join(['pytest', *(word for word in args if word != '--plan')])}"
 
-    def close(self) -> None:
-        """Give back the engine, the terminal and what the audit holds."""
+    def close(self, session: pytest.Session, exitstatus: int) -> int:
+        """Give back the engine, the terminal and what the audit holds; return the exit status as it is then."""
+        is_whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if self._playing is not None:
+            try:
+                with self._status.shown() if self._status else contextlib.nullcontext():
+                    self._playing.close(finish=is_whole and not (session.shouldfail or session.shouldstop))
+            except KeyboardInterrupt:
+                exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED
         if self._status is not None:
             self._status.stop()
         if self._plays is not None:
             self._plays.close()
-        if self._playing is not None:
-            self._playing.close()
+        return exitstatus
 
     def _old_header(self) -> dict[str, Any] | None:
         """Return the header of the run that is to be resumed."""
@@ -365,8 +379,8 @@ class Session:
         return {
             "schema": SCHEMA_VERSION,
             "id": uuid.uuid4().hex,
-            "path": str(choose_run_dir(log_dir, datetime.now())),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "path": str(choose_run_dir(log_dir, utc().astimezone())),
+            "created": utc().isoformat(timespec="seconds"),
             "command": self._reproduction(),
             "gate": self.options.gate,
             "sequential": self.options.sequential,

@@ -19,8 +19,9 @@ from xdist.scheduler import (  # type: ignore[import-untyped]
     WorkStealingScheduling,
 )
 
+from pytest_rltask.clock import utc_now
 from pytest_rltask.live import LiveRun
-from pytest_rltask.runlog import RunWriter, load_plan, utc_now
+from pytest_rltask.runlog import RunWriter, load_plan
 
 __all__ = ["SharesScheduling", "deal_out"]
 

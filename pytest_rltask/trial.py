@@ -11,13 +11,12 @@ import asyncio
 import contextlib
 import math
 import sys
-import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from pytest_rltask.clock import monotonic_s, utc_now
 from pytest_rltask.conversation import LIMIT_NAMES, Conversation
 from pytest_rltask.guard import Faulty, Worker, blamed, bounded, timed
 from pytest_rltask.models import Model
@@ -31,6 +30,7 @@ STOP_LABELS = {
     "refusal": "refusal",
     "model_context_window_exceeded": "context window full",
 }
+CUT_OFF = "the run ended before the trial did"
 _DIFFERENT = "Your code runs in a sandbox, which differs from an ordinary machine:"
 
 
@@ -88,6 +88,7 @@ async def play(
     slots: asyncio.Semaphore | None = None,
     *,
     inspect: Callable[[Episode, Grade], None] | None = None,
+    cut_off: Callable[[Record], None] | None = None,
 ) -> Record:
     """Play a trial to its grade.
 
@@ -96,38 +97,66 @@ async def play(
         model: who plays it; must belong to the running event loop.
         slots: shared by the trials of the loop: how many of them may compute at once.
         inspect: called with the graded episode before it is closed, in its thread.
+        cut_off: called with the record as far as it got if the trial is cancelled, before its episode is closed: it may
+            be paid, and there may be no time for more.
 
     Returns:
         The trial's record, with outcome ``errored`` if anything but the model was at fault.
     """
     with using_backend(spec.sandbox, sources=_sources(spec.task)) as choice:
-        record = await _played(spec, model, slots, inspect)
-    record.sandbox = choice.used
-    return record
+        begin = monotonic_s()
+
+        def complete(record: Record) -> Record:
+            seconds = {phase: round(taken_s, 4) for phase, taken_s in record.seconds.items()}
+            return replace(record, sandbox=choice.used, seconds={**seconds, "total": round(monotonic_s() - begin, 4)})
+
+        def tell(record: Record) -> None:
+            if cut_off is not None:
+                cut_off(complete(record))
+
+        return complete(await _played(spec, model, slots, inspect, tell))
 
 
 async def _played(
-    spec: TrialSpec, model: Model, slots: asyncio.Semaphore | None, inspect: Callable[[Episode, Grade], None] | None
+    spec: TrialSpec,
+    model: Model,
+    slots: asyncio.Semaphore | None,
+    inspect: Callable[[Episode, Grade], None] | None,
+    cut_off: Callable[[Record], None],
 ) -> Record:
     record = _new_record(spec)
-    begin = time.monotonic()
     worker = Worker(slots)
     try:
         async with _opened(spec, record, worker) as episode:
-            await _converse(spec, record, episode, worker, model)
-            grade = await _judge(record, episode, worker, spec.limits)
-            if inspect is not None:
-                await _inspect(inspect, episode, grade, worker, spec.limits)
+            with _telling(cut_off, record):
+                await _converse(spec, record, episode, worker, model)
+                grade = await _judge(record, episode, worker, spec.limits)
+                if inspect is not None:
+                    await _inspect(inspect, episode, grade, worker, spec.limits)
     except Faulty as error:
         _mark_errored(record, error.fault)
     except Exception as error:  # our own bug: still a record, never a lost or a failed trial
         said = f"{type(error).__name__}: {error_text(error)}"
         _mark_errored(record, Fault("harness", said, details=clean_text(traceback.format_exc())))
+    except asyncio.CancelledError:
+        if record.graded:  # and being closed: it is a finished trial
+            cut_off(record)
+        raise
     finally:
         worker.end()
-    record.seconds["total"] = time.monotonic() - begin
-    record.seconds = {phase: round(seconds, 4) for phase, seconds in record.seconds.items()}
     return record
+
+
+@contextlib.contextmanager
+def _telling(cut_off: Callable[[Record], None], record: Record) -> Iterator[None]:
+    """Tell of a trial that is cancelled in this block, at once."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        _mark_errored(record, Fault("harness", CUT_OFF))
+        record.label = "cut off"
+        cut_off(record)
+        raise
 
 
 async def probe(spec: TrialSpec) -> Record:
@@ -171,7 +200,7 @@ def _new_record(spec: TrialSpec) -> Record:
         model=spec.model,
         run=spec.run,
         seed=spec.seed,
-        started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        started=utc_now(),
     )
 
 

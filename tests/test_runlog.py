@@ -197,7 +197,7 @@ def test_a_trial_is_on_the_disk_itself_before_append_returns(writer: RunWriter, 
         synced.append(os.fstat(handle).st_size)
 
     monkeypatch.setattr(os, "fsync", note)
-    writer.append(record_of("a"))
+    RunWriter(writer.path, "main", HEADER).append(record_of("a"))
 
     assert (writer.path / "trials.main.jsonl").stat().st_size in synced
 

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_rltask.clock import monotonic_s
+
 __all__ = ["Watch"]
 
 GRACE_S = 2.0
@@ -51,8 +53,8 @@ class Watch:
         left = self._new(before)
         if left:
             gc.collect()  # what merely waits for it is not kept
-        deadline = time.monotonic() + GRACE_S
-        while left and time.monotonic() < deadline:
+        deadline = monotonic_s() + GRACE_S
+        while left and monotonic_s() < deadline:
             time.sleep(0.02)
             left = self._new(before)
         found += left

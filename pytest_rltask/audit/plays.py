@@ -5,12 +5,12 @@ A play is kept: what one check has played, another one in the same process need 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_rltask.audit.leftovers import Watch
+from pytest_rltask.loop import run
 from pytest_rltask.models import Model, Player, Start
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.models.replay import ReplayModel
@@ -82,7 +82,7 @@ class Plays:
 
     def open(self, task: Task, name: str, seed: int, limits: Limits) -> Record:
         """Open an episode, close it, and return its record: with prompt, tools and info, or with the fault."""
-        return asyncio.run(probe(self._spec(task, name, "", seed, limits)))
+        return run(probe(self._spec(task, name, "", seed, limits)))
 
     def close(self) -> None:
         """Remove the folder in which the episodes had their temporary files."""
@@ -104,7 +104,7 @@ class Plays:
                 seen.again = f"{type(error).__name__}: {error_text(error)}"
 
         with self._watch.leftovers() as seen.leftovers:
-            seen.record = asyncio.run(play(spec, model, inspect=inspect))
+            seen.record = run(play(spec, model, inspect=inspect))
         return seen
 
 

@@ -3,6 +3,7 @@
 Trials start in the order in which they are submitted, as many at once as their model takes; each is put on disk
 the moment it ends. Code of tasks runs in threads, and as many of these compute at once as there are cores for them.
 pytest's thread waits for one trial after the other; an interrupt there cancels them all, which closes their episodes.
+Whatever else is raised there, such as another plugin's time limit for the item, is no business of the trials.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import asyncio
 import concurrent.futures
 import contextlib
 import threading
-import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Literal
 
+from pytest_rltask.clock import monotonic_s
+from pytest_rltask.engines.apart import keep_apart
+from pytest_rltask.loop import SteadyLoop, run
 from pytest_rltask.models import Model
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.record import Fault, Record
@@ -27,12 +31,47 @@ __all__ = ["LocalEngine", "play_policy"]
 CLEANUP_S = 1.0
 """Seconds that interrupted trials have to kill their processes and remove their files, all together."""
 POLL_S = 0.1
-"""Seconds between two looks whether the run was stopped from elsewhere."""
+"""Seconds between two looks whether the run was stopped from elsewhere, or by a signal that came as a wait began."""
 ASK_AGAIN_S = 0.2
 """Seconds after which a trial that may start later asks again: that other processes' trials end is seen on disk."""
 
 Admit = Callable[[str], NotStarted | Literal["later"] | None]
 """Lets a trial begin, by its id, and notes that it does."""
+
+
+class _Trial:
+    """A trial that was submitted, as pytest's thread sees it.
+
+    That thread takes no lock which the loop's needs: a signal's handler may raise in between, and leave it locked.
+    """
+
+    def __init__(self, spec: TrialSpec) -> None:
+        self.spec = spec
+        self.task: asyncio.Task[Record | NotStarted] | None = None
+        self.is_in_flight = False
+        self.is_awaited = False
+        """Whether its item was due, so that it is played to its end even if that item waited in vain."""
+        self._is_over = False
+        self._over = threading.Lock()
+        self._over.acquire()
+
+    def settle(self) -> None:
+        """Tell that it has ended; called by the loop, once."""
+        self._is_over = True
+        self._over.release()
+
+    def ends_within(self, wait_s: float) -> bool:
+        """Wait for its end, and say whether it has come."""
+        if not self._is_over and self._over.acquire(timeout=wait_s):
+            self._over.release()
+        return self._is_over
+
+    def result(self) -> Record | NotStarted:
+        """Return what came of it, once it is over."""
+        assert self.task is not None, "it is over"
+        if self.task.cancelled():
+            raise RuntimeError("the run was stopped before the trial had ended")
+        return self.task.result()
 
 
 class LocalEngine:
@@ -48,6 +87,8 @@ class LocalEngine:
             hears of the trial. Once a fault leaves a model's trials no chance, it is called for the first of them
             alone: the others count as not played.
         is_stopped: says whether the run was interrupted in another process; asked while a trial is waited for.
+        folder: the working directory of all trials; None: that of the process, wherever a test leads it.
+        loop: to play on, made while sockets could be; it becomes the engine's.
     """
 
     def __init__(
@@ -59,24 +100,35 @@ class LocalEngine:
         finished: Callable[[Record], None],
         admit: Admit = lambda trial_id: None,
         is_stopped: Callable[[], bool] | None = None,
+        folder: str | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._make_model = make_model
         self._concurrency = concurrency
         self._admit = admit
         self._finished = finished
         self._is_stopped = is_stopped
+        self._folder = folder
         self._deadline: float | None = None  # of all cleaning up, from the first interrupt on
         self._models: dict[str, Model] = {}
         self._places: dict[str, asyncio.Semaphore] = {}
         self._doors: dict[str, asyncio.Lock] = {}
         self._one_ended = asyncio.Event()
         self._slots = asyncio.Semaphore(cores)
-        self._trials: dict[str, concurrent.futures.Future[Record | NotStarted]] = {}
+        self._trials: dict[str, _Trial] = {}
+        self._asked: deque[_Trial] = deque()
         self._hopeless: dict[str, Fault] = {}
+        self._unwritable: Exception | None = None
+        self._begins_none = False
         self._writer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="rltask-writer")
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="rltask-engine", daemon=True)
+        self._loop = loop or SteadyLoop()
+        self._thread = threading.Thread(target=self._run, name="rltask-engine", daemon=True)
         self._thread.start()
+
+    def _run(self) -> None:
+        if self._folder is not None:
+            keep_apart(self._folder)
+        self._loop.run_forever()
 
     def knows(self, trial_id: str) -> bool:
         """Say whether a trial was submitted."""
@@ -86,36 +138,61 @@ class LocalEngine:
         """Have trials played, in this order; those that were submitted before stay as they are."""
         for spec in specs:
             if spec.trial_id not in self._trials:
-                self._trials[spec.trial_id] = asyncio.run_coroutine_threadsafe(self._play(spec), self._loop)
+                trial = self._trials[spec.trial_id] = _Trial(spec)
+                self._asked.append(trial)
+        self._loop.call_soon_threadsafe(self._begin)
 
     def result(self, trial_id: str) -> Record | NotStarted:
         """Wait for a trial that was submitted, and return its record; or why it was not started, to forget it.
+
+        What other plugins raise while it waits ends the waiting and nothing else.
 
         Raises:
             KeyboardInterrupt: the run was interrupted, here or elsewhere; all trials are ended.
         """
         trial = self._trials[trial_id]
+        trial.is_awaited = True
+        if trial.task is None:  # what was raised during its submission may have kept it from the loop
+            self._asked.append(trial)
+            self._loop.call_soon_threadsafe(self._begin)
         try:
-            while self._is_stopped and not concurrent.futures.wait([trial], POLL_S).done:
-                if self._is_stopped():
-                    raise KeyboardInterrupt("the run was interrupted")
-            result = trial.result()
-        except BaseException:
+            self._await(trial)
+        except (KeyboardInterrupt, SystemExit):
             self.abort()
             raise
+        result = trial.result()
         if isinstance(result, NotStarted):
             del self._trials[trial_id]
         return result
 
     def abort(self) -> None:
         """Cancel what is not finished, and give it a moment to clean up."""
-        # The last first: else a trial that waits takes the place of one that is cancelled, and is begun, maybe paid.
-        waiting = [trial for trial in reversed(self._trials.values()) if trial.cancel()]
-        if waiting:
-            self._wait(self._all_ended())
+        self._wait(self._cancel_all())
+        # What was cut off is on disk after that, if it cost anything.
+        concurrent.futures.wait([self._writer.submit(lambda: None)], self._left_s)
 
-    def close(self) -> None:
-        """Cancel what is not finished, close the models' connections and end the loop."""
+    def close(self, *, finish: bool = False) -> None:
+        """Cancel what is not finished, close the models' connections and end the loop.
+
+        Args:
+            finish: let those in flight first come to their end whose items waited in vain. No other trial begins.
+
+        Raises:
+            KeyboardInterrupt: one came meanwhile; all is closed.
+        """
+        try:
+            if finish:
+                self._finish()
+        finally:
+            self._close_now()
+
+    def _finish(self) -> None:
+        self._begins_none = True
+        for trial in list(self._trials.values()):
+            if trial.is_awaited and trial.is_in_flight:
+                self._await(trial)
+
+    def _close_now(self) -> None:
         self.abort()
         if self._wait(self._close()):  # else the thread, a daemon, dies with the process
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -123,6 +200,16 @@ class LocalEngine:
             if not self._thread.is_alive():
                 self._loop.close()
         self._writer.shutdown(wait=False)
+
+    def _await(self, trial: _Trial) -> None:
+        """Wait until a trial has ended.
+
+        Raises:
+            KeyboardInterrupt: the run was interrupted in another process.
+        """
+        while not trial.ends_within(POLL_S):
+            if self._is_stopped and self._is_stopped():
+                raise KeyboardInterrupt("the run was interrupted")
 
     def _wait(self, work: Coroutine[Any, Any, None]) -> bool:
         """Wait for work of the cleaning up, and say whether it ended in time."""
@@ -132,44 +219,89 @@ class LocalEngine:
     @property
     def _left_s(self) -> float:
         """Seconds left for cleaning up, which begins when this is first asked for."""
-        self._deadline = self._deadline or time.monotonic() + CLEANUP_S
-        return max(0.0, self._deadline - time.monotonic())
+        self._deadline = self._deadline or monotonic_s() + CLEANUP_S
+        return max(0.0, self._deadline - monotonic_s())
 
-    async def _play(self, spec: TrialSpec) -> Record | NotStarted:
-        name = spec.model
+    def _begin(self) -> None:
+        """Begin what was asked for, on the loop.
+
+        All models are made now, while pytest's thread waits for the first trial: later, a test may have changed the
+        environment from which they are made.
+        """
+        while self._asked:
+            trial = self._asked.popleft()
+            if trial.task is None:
+                trial.task = self._loop.create_task(self._play(trial))
+                trial.task.add_done_callback(lambda _, trial=trial: trial.settle())  # type: ignore[misc]
+                with contextlib.suppress(Exception):  # which the trial meets again
+                    self._model(trial.spec.model)
+
+    def _model(self, name: str) -> Model:
         if name not in self._models:
             self._models[name] = self._make_model(name)
             self._places[name] = asyncio.Semaphore(self._concurrency(name))
             self._doors[name] = asyncio.Lock()
+        return self._models[name]
+
+    async def _play(self, trial: _Trial) -> Record | NotStarted:
+        spec, name = trial.spec, trial.spec.model
+        model = self._model(name)
         async with self._places[name]:
-            if instead := await self._kept_out(spec):
+            if instead := await self._kept_out(trial):
                 return instead
-            record = await play(spec, self._models[name], self._slots)
+            try:
+                record = await play(spec, model, self._slots, cut_off=self._keep_paid)
+            finally:
+                trial.is_in_flight = False
             if record.fault is not None and record.fault.fatal:
                 if name in self._hopeless:
+                    self._keep_paid(record)
                     return record  # of the same fault as another trial that was in flight: told once
                 self._hopeless[name] = record.fault
             # Shielded: what is finished, and maybe paid, is not lost to an interrupt.
-            await asyncio.shield(self._loop.run_in_executor(self._writer, self._finished, record))
+            await asyncio.shield(self._loop.run_in_executor(self._writer, self._write, record))
             self._one_ended.set()
         return record
 
-    async def _kept_out(self, spec: TrialSpec) -> Record | NotStarted | None:
+    def _keep_paid(self, record: Record) -> None:
+        """Put the record of a trial on disk that nobody waits for, if it is graded or cost anything."""
+        if record.graded or record.cost_usd != 0:
+            self._writer.submit(self._write, record)
+
+    def _write(self, record: Record) -> None:
+        try:
+            self._finished(record)
+        except Exception as error:
+            self._unwritable = error
+            raise
+
+    async def _kept_out(self, trial: _Trial) -> Record | NotStarted | None:
         """Wait for a trial's turn among those of its model; return what stands for it if it does not start then."""
+        spec = trial.spec
         async with self._doors[spec.model]:
             while True:
+                if self._unwritable is not None:
+                    raise self._unwritable  # nothing more is paid for of which no record can be kept
+                if self._begins_none:
+                    raise asyncio.CancelledError
                 if fault := self._hopeless.get(spec.model):
                     return unplayed(spec, fault)
                 self._one_ended.clear()
+                trial.is_in_flight = True
                 answer = await self._loop.run_in_executor(self._writer, self._admit, spec.trial_id)
+                trial.is_in_flight = answer is None
                 if answer != "later":
                     return answer
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._one_ended.wait(), ASK_AGAIN_S)
 
-    async def _all_ended(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*others, return_exceptions=True)
+    async def _cancel_all(self) -> None:
+        """Cancel all trials in one step of the loop, so that none takes the place of another, and wait for them."""
+        self._begins_none = True
+        tasks = [trial.task for trial in self._trials.values() if trial.task is not None]
+        for task in reversed(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _close(self) -> None:
         for model in self._models.values():
@@ -199,4 +331,4 @@ def play_policy(task: Task, policy: str, seed: int) -> Record:
     )
     if policy not in task.policies:
         raise KeyError(policy)
-    return asyncio.run(play(spec, PolicyModel(policy)))
+    return run(play(spec, PolicyModel(policy)))

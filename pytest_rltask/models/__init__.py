@@ -44,6 +44,8 @@ class Request:
     """Time on the event loop's clock at which the answer is of no use any more, in seconds."""
     extends: bool = False
     """Whether it extends one of the same trial that was answered: what is wrong with it then came of the model."""
+    under_way: list[Callable[[], Reply]] = field(default_factory=list)
+    """Holds, while the request is under way and may be billed, what estimates its tokens and cost."""
 
 
 @dataclass(frozen=True)

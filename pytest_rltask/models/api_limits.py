@@ -6,11 +6,12 @@ Headers come from a server, or from a proxy before it, and may hold anything: wh
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+from pytest_rltask.clock import wall_s
 
 __all__ = ["Quota", "quotas", "retry_after_s"]
 
@@ -67,7 +68,7 @@ def _number(headers: Mapping[str, str], name: str) -> float | None:
 
 def _now(headers: Mapping[str, str]) -> float:
     """Return the server's time of an answer: its clock set the reset, and may differ from ours."""
-    return _http_date(headers.get("date", ""), time.time())
+    return _http_date(headers.get("date", ""), wall_s())
 
 
 def _http_date(text: str, default: float) -> float:

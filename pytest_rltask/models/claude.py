@@ -10,17 +10,20 @@ know goes back as it came, and what is malformed stays visible.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_rltask.clock import utc
 from pytest_rltask.models import ModelFault, Reply, Request, Start
 from pytest_rltask.models.api_limits import retry_after_s
 from pytest_rltask.models.limiter import Limiter, NoPlace, Place, backoff_s
 from pytest_rltask.models.message import TOKEN_COUNTS, Malformed, Message, parsed
 from pytest_rltask.models.too_long import says_too_long
-from pytest_rltask.record import FaultKind, Usage
+from pytest_rltask.record import FaultKind, Usage, error_text
 
 if TYPE_CHECKING:
     from anthropic import APIStatusError, AsyncAnthropic
@@ -37,6 +40,7 @@ TRANSIENT = (408, 409, 429)
 """Statuses below 500 that say nothing of the request itself."""
 MAX_DEPTH = 64
 """Levels to which a reply may nest. Deeper ones, which the SDK could not send back, are left out."""
+UNANSWERED = "the trial ended before the answer came; tokens and cost are an estimate of what was sent"
 
 
 class ClaudeModel:
@@ -103,7 +107,8 @@ class ClaudeModel:
         if self._fatal is not None:
             raise self._fatal
         try:
-            response = await self._send(request)
+            with self._under_way(request):
+                response = await self._send(request)
         except APIStatusError as error:
             if _is_refusal(error):
                 self._limiter.refused(place, error.response.headers)
@@ -115,6 +120,26 @@ class ClaudeModel:
         reply = self._reply(parsed(response.http_response.content, response.request_id), response.request_id)
         self._limiter.answered(place, response.headers, reply.usage)
         return reply
+
+    @contextlib.contextmanager
+    def _under_way(self, request: Request) -> Iterator[None]:
+        """Leave an estimate with a request that is cancelled in this block; whatever else ends it says what it cost."""
+        request.under_way.append(lambda: self._estimate(request))
+        try:
+            yield
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            request.under_way.clear()
+            raise
+        request.under_way.clear()
+
+    def _estimate(self, request: Request) -> Reply:
+        """Return what a request without an answer may be billed at least: what it sent, at four characters a token."""
+        sent = json.dumps([request.system, request.tools, request.messages], default=str, ensure_ascii=False)
+        usage = {"input_tokens": math.ceil(len(sent) / 4), "output_tokens": 0}
+        cost_usd = self._pricer()({"model": self.name, "usage": usage})
+        return Reply([], "unanswered", _usage(usage), cost_usd, self.name, faults=(UNANSWERED,))
 
     async def _send(self, request: Request) -> Any:
         client = self._client or self._connect()
@@ -133,21 +158,30 @@ class ClaudeModel:
                 **arguments,
             )
 
+    def connect(self) -> None:
+        """Make the client and learn the prices now; else the first request does. What is wrong, that request tells."""
+        with contextlib.suppress(Exception):
+            self._connect()
+            self._pricer()
+
     def _connect(self) -> AsyncAnthropic:
         from anthropic import AsyncAnthropic
 
         self._client = AsyncAnthropic(max_retries=0)
         return self._client
 
-    def _reply(self, message: Message, request_id: str | None) -> Reply:
+    def _pricer(self) -> Callable[[Message], float | None]:
         if self._price is None:
             self._price = _pricing()
+        return self._price
+
+    def _reply(self, message: Message, request_id: str | None) -> Reply:
         return Reply(
             # The API may say nothing in a text block, but takes none back.
             content=[_sendable(block) for block in message["content"] if block.get("text", "text").strip()],
             stop_reason=message["stop_reason"],
             usage=_usage(message["usage"]),
-            cost_usd=self._price(message),
+            cost_usd=self._pricer()(message),
             model=str(message.get("model")),
             request_id=request_id,
         )
@@ -182,7 +216,8 @@ def _pricing() -> Callable[[Message], float | None]:
 
     def price(message: Message) -> float | None:
         try:
-            return float(extract_usage(message, provider_id="anthropic").calc_price().total_price)
+            usage = extract_usage(message, provider_id="anthropic")
+            return float(usage.calc_price(genai_request_timestamp=utc()).total_price)  # prices change with the date
         except (LookupError, ValueError):
             return None
 
@@ -221,6 +256,8 @@ def _describe(error: Exception) -> str | None:
             return f"HTTP {error.status_code}{kind}: {said}"
         case TimeoutError() | anthropic.APITimeoutError():
             return "no reply in time"
+        case anthropic.APIConnectionError() if _is_blocked(error):
+            return f"another plugin of this pytest lets no connection through ({error_text(_origin(error))})"
         case anthropic.APIConnectionError():
             return f"connection failed ({type(error.__cause__).__name__})"
         case Malformed():
@@ -228,6 +265,19 @@ def _describe(error: Exception) -> str | None:
         case anthropic.AnthropicError() | httpx2.HTTPError():
             return f"{type(error).__name__}: {error}"
     return None
+
+
+def _origin(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def _is_blocked(error: Exception) -> bool:
+    """Say whether a connection failed for no fault of the network: pytest-socket raises, where that has an OSError."""
+    from anthropic import APIConnectionError
+
+    return isinstance(error, APIConnectionError) and type(_origin(error)).__module__.startswith("pytest_")
 
 
 def _ended(error: Exception, attempts: int, wait_s: float, *, left_s: float) -> str | None:
@@ -295,7 +345,7 @@ def _blame(error: Exception, request: Request) -> tuple[FaultKind, str]:
     if _is_rejected(error) and request.extends:
         # Its beginning was taken, so what the conversation came to is at fault, and with it what the model did.
         return "harness", "the API takes the conversation no further: "
-    return "api", ""
+    return "harness" if _is_blocked(error) else "api", ""
 
 
 def _is_rejected(error: Exception) -> bool:

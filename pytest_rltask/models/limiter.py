@@ -40,13 +40,15 @@ MAX_GAP_S = 15.0
 """Longest that pacing alone keeps a request waiting: should the headers be wrong, a request now and then finds out."""
 RESERVE = 0.1
 """Share of a quota that is not used up."""
+_JITTER = random.SystemRandom()
+"""Not the process's own source, which plugins seed, and whose numbers belong to the tests."""
 SMOOTHING = 0.2
 """Weight of the latest reply in what one is expected to take and to use."""
 
 
 def backoff_s(failures: int) -> float:
     """Return the seconds to wait after so many failures in a row."""
-    return min(BACKOFF_S * 2.0 ** min(failures - 1, 60), MAX_BACKOFF_S) * random.uniform(0.75, 1.0)
+    return min(BACKOFF_S * 2.0 ** min(failures - 1, 60), MAX_BACKOFF_S) * _JITTER.uniform(0.75, 1.0)
 
 
 class NoPlace(Exception):

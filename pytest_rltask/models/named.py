@@ -122,4 +122,6 @@ def make_model(name: ModelName) -> Model:
         return ReplayModel(load_replay(name.argument))
     from pytest_rltask.models.claude import ClaudeModel
 
-    return ClaudeModel(name.argument)
+    model = ClaudeModel(name.argument)
+    model.connect()  # by the environment as it is now: tests may change it later
+    return model

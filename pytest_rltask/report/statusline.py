@@ -12,13 +12,13 @@ import contextlib
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_rltask.clock import monotonic_s
 from pytest_rltask.progress import Progress
 from pytest_rltask.runlog import RunLogError
 
@@ -109,7 +109,7 @@ class StatusLine:
     def _show(self) -> None:
         with self._lock:
             self._is_shown = True
-            if time.monotonic() - self._painted >= AGAIN_S:
+            if monotonic_s() - self._painted >= AGAIN_S:
                 self._paint()
 
     def _hide(self) -> None:
@@ -120,7 +120,7 @@ class StatusLine:
                 self._write(ERASE)
 
     def _paint(self) -> None:
-        now = time.monotonic()
+        now = monotonic_s()
         if self._line and self._is_shown and not self._stopped.is_set() and now >= self._quiet_until:
             self._painted, self._is_painted = now, True
             self._write(PAINT.format(self._line))
@@ -154,7 +154,7 @@ class StatusLine:
     def pytest_testnodedown(self) -> None:
         """Give way for a while: of workers, pytest-xdist writes after the hook as well."""
         self._hide()
-        self._quiet_until = time.monotonic() + QUIET_S
+        self._quiet_until = monotonic_s() + QUIET_S
 
     pytest_testnodeready = pytest_xdist_node_collection_finished = pytest_handlecrashitem = pytest_testnodedown
 

@@ -25,12 +25,12 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pytest_rltask.clock import monotonic_s
 from pytest_rltask.sandbox import _seccomp
 from pytest_rltask.sandbox._backend import SCRATCH, WORK, Plain, WatcherProcess
 from pytest_rltask.sandbox._confinement import confined
@@ -246,9 +246,9 @@ class _Container:
 
     def _accepted(self, listener: socket.socket) -> socket.socket:
         """Wait for the container's first process to connect."""
-        deadline = time.monotonic() + _START_S
+        deadline = monotonic_s() + _START_S
         is_running = True
-        while is_running and time.monotonic() < deadline:
+        while is_running and monotonic_s() < deadline:
             if _has_news(listener, _LOOK_S):
                 return listener.accept()[0]
             is_running = self._runs()

@@ -7,11 +7,11 @@ import math
 import os
 import selectors
 import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pytest_rltask.clock import monotonic_s
 from pytest_rltask.sandbox import _launcher
 from pytest_rltask.sandbox._backend import WORK, Backend
 from pytest_rltask.sandbox._result import SandboxError, SandboxLimits, SandboxResult, Status
@@ -153,7 +153,7 @@ class Process:
         self._watcher, self._pipes = watcher, pipes
         self._limits = limits
         self._stopped: Status | None = None
-        self._started = time.monotonic()
+        self._started = monotonic_s()
         self._deadline = self._started + wall_s + _GRACE_S
 
     def stop(self, status: Status) -> None:
@@ -187,7 +187,7 @@ class Process:
             exit_code=None if self._stopped else exit_code,
             stdout=stdout.text(),
             stderr=stderr.text(),
-            wall_s=time.monotonic() - self._started,
+            wall_s=monotonic_s() - self._started,
         )
 
     def _drain(self, stdout: _Excerpt, stderr: _Excerpt) -> bytes:
@@ -198,7 +198,7 @@ class Process:
             selector.register(self._pipes.report, selectors.EVENT_READ, report.extend)
             selector.register(self._pipes.stdout, selectors.EVENT_READ, stdout.add)
             selector.register(self._pipes.stderr, selectors.EVENT_READ, stderr.add)
-            while selector.get_map() and (left_s := deadline - time.monotonic()) > 0:
+            while selector.get_map() and (left_s := deadline - monotonic_s()) > 0:
                 for key, _ in selector.select(left_s):
                     take: Callable[[bytes], None] = key.data
                     if chunk := os.read(key.fd, _CHUNK_BYTES):
@@ -206,7 +206,7 @@ class Process:
                         continue
                     selector.unregister(key.fileobj)
                     if key.fileobj is self._pipes.report:
-                        deadline = time.monotonic() + _LINGER_S
+                        deadline = monotonic_s() + _LINGER_S
                 if stdout.total + stderr.total > self._limits.flood_bytes:
                     self.stop("output")
         return bytes(report)

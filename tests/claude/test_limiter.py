@@ -54,7 +54,7 @@ async def together(*work: Awaitable[float]) -> list[float]:
 
 @pytest.fixture(autouse=True)
 def _no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limiter.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(limiter._JITTER, "uniform", lambda low, high: high)
 
 
 # ---- places ----
