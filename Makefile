@@ -30,7 +30,7 @@ HOW = $(if $(AGAIN),--last-failed --last-failed-no-failures=none,-n 2 --dist wor
 # The tests start hundreds of interpreters, each of which would compile the plugin anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test test-slow lint honest compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities)
+.PHONY: bench test test-slow lint honest compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -52,7 +52,7 @@ honest: $(VENV)/.dev  ## what honest programs do in each sandbox and outside, as
 	$(BIN)/python -m tests.sandbox.honest --backends $(BACKENDS)
 	@test "$$(id -u)" != 0 || $(BIN)/python -m tests.as_user python -m tests.sandbox.honest --backends $(BACKENDS)
 
-compat: $(VENV)-compat/uv/.done  ## the plugin's own tests on each declared Python, and with the lowest versions
+compat: $(VENV)-compat/uv/.done  ## the plugin's own tests on each declared Python, with the lowest versions, and beside plugins of others
 	$(PYTHON) -m tests.compat --folder $(VENV)-compat --constraints '$(CONSTRAINTS)' --reports '$(REPORTS)'
 
 bench-startup: $(VENV)/.dev  ## what the plugin costs a suite without tasks
@@ -75,6 +75,9 @@ bench-storm: $(VENV)/.dev  ## 200 runs, 20 of them hostile, with each sandbox: n
 
 bench-scale: $(VENV)/.dev $(VENV)-inspect/.done  ## many trials in one process: wall, CPU and memory, beside Inspect AI
 	$(BIN)/python -m tests.bench.scale --inspect $(VENV)-inspect/bin/python
+
+bench-fixtures: $(VENV)/.dev  ## what fixtures of each test cost a suite: wall time with and without
+	$(BIN)/python -m tests.bench.fixtures
 
 bench-kills: $(VENV)/.dev  ## kill -9 at 30 random moments, then resume: what is lost, and what is paid twice
 	$(BIN)/python -m tests.bench.kills

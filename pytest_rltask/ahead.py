@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 
 import pytest
 
 from pytest_rltask.items import is_trial
+from pytest_rltask.setups import Setup, setup_of
 
 __all__ = ["Ahead"]
 
@@ -21,25 +22,41 @@ class Ahead:
     def __init__(self, items: Iterable[pytest.Item]) -> None:
         self._trials = list({item.nodeid: item for item in items if is_trial(item)}.values())
         self._number = {item.nodeid: number for number, item in enumerate(self._trials)}
+        self._setups: dict[str, Setup] = {}
+        self._there: frozenset[Hashable] = frozenset()
         self._seen: dict[int, int] = {}
 
-    def of(self, trial_id: str, *, shares: int, is_suspect: Callable[[str], bool]) -> Iterator[pytest.Item]:
+    def setup(self, item: pytest.Item) -> Setup:
+        """Return what is set up for an item."""
+        if item.nodeid not in self._setups:
+            self._setups[item.nodeid] = setup_of(item)
+        return self._setups[item.nodeid]
+
+    def of(self, item: pytest.Item, *, shares: int, is_suspect: Callable[[str], bool]) -> Iterator[pytest.Item]:
         """Yield the items whose trials may start now that one is due: the later ones of its share, each once.
 
-        A suspect is a barrier: it starts when it is due and everything before it has ended, and nothing after it starts
-        before it has ended. So it is by itself, and what dies with it died of it.
+        What starts by itself is a barrier: it starts when it is due and everything before it has ended, and nothing
+        after it starts before it has ended. Such are trials that need what is set up for their item, and suspects: what
+        dies by itself died of itself. Trials that find other fixtures than the one that is due wait for the first
+        of them to be due, and nothing overtakes them.
 
         Args:
-            trial_id: of the trial that is due.
+            item: whose trial is due: its fixtures are set up.
             shares: number of shares into which the trials are dealt: the process that plays one of them plays them all.
             is_suspect: says whether the process that began a trial may have died of it.
         """
-        number = self._number[trial_id]
+        due = self.setup(item)
+        self._there |= due.lasting
+        number = self._number[item.nodeid]
         share = number % shares
         number = max(number + shares, self._seen.get(share, 0))
-        if is_suspect(trial_id):
+        if due.alone or is_suspect(item.nodeid):
             return
-        while number < len(self._trials) and not is_suspect(self._trials[number].nodeid):
-            yield self._trials[number]
+        for later in self._trials[number::shares]:
+            setup = self.setup(later)
+            if not setup.is_skipped:
+                if is_suspect(later.nodeid) or not setup.joins(due, self._there):
+                    return
+                yield later
             number += shares
             self._seen[share] = number

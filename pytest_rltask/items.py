@@ -20,6 +20,7 @@ from pytest_rltask.omissions import episode_classes, omissions, toolless
 from pytest_rltask.options import DEFAULT_MODEL, MARKER, Options
 from pytest_rltask.record import Record
 from pytest_rltask.runlog import PlannedTrial, split_trial_id
+from pytest_rltask.setups import setup_of
 from pytest_rltask.task import Band, Limits, Task, TaskWarning
 from pytest_rltask.tools import DefinitionError, check_tools
 
@@ -28,7 +29,7 @@ __all__ = [
     "TrialParam",
     "check_markers",
     "is_trial",
-    "may_start_ahead",
+    "param_of",
     "params_by_id",
     "planned",
     "put_in_order",
@@ -285,20 +286,20 @@ def spare_waiting(items: Iterable[pytest.Item], config: pytest.Config) -> None:
 
 def planned(items: Iterable[pytest.Item]) -> list[PlannedTrial]:
     """Return the trials that the items play, in their order."""
-    trials = [_planned(item, param) for item in items if (param := _param(item))]
+    trials = [_planned(item, param) for item in items if (param := param_of(item))]
     return list({trial.trial_id: trial for trial in trials}.values())  # pytest can be told to keep duplicates
 
 
 def params_by_id(items: Iterable[pytest.Item]) -> dict[str, TrialParam]:
     """Return what the items play, by trial id."""
-    return {item.nodeid: param for item in items if (param := _param(item))}
+    return {item.nodeid: param for item in items if (param := param_of(item))}
 
 
 def put_in_order(items: list[pytest.Item]) -> None:
     """Put the runs of each task and model into their order, in the places they hold: ``--ff`` and others shuffle."""
     places: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for place, item in enumerate(items):
-        if param := _param(item):
+        if param := param_of(item):
             places.setdefault((_test_id(item, param), param.model.name), []).append((param.run, place))
     shuffled = list(items)
     for own in places.values():
@@ -308,7 +309,7 @@ def put_in_order(items: list[pytest.Item]) -> None:
 
 def warn_if_toolless(item: pytest.Item, record: Record) -> bool:
     """Warn that a trial had no tool, unless that was meant, or was told at collection; say whether it did."""
-    param = _param(item)
+    param = param_of(item)
     if record.tools or record.fault or not param or not param.task.needs_tools or episode_classes(param.task):
         return False
     item.warn(TaskWarning(toolless(type(param.task))))
@@ -317,26 +318,11 @@ def warn_if_toolless(item: pytest.Item, record: Record) -> bool:
 
 def is_trial(item: pytest.Item) -> bool:
     """Say whether an item plays a trial."""
-    return _param(item) is not None
+    return param_of(item) is not None
 
 
-def may_start_ahead(item: pytest.Item) -> TrialParam | None:
-    """Return an item's trial if nothing keeps it from starting before the item's turn.
-
-    A mark may skip the item, and a fixture that is set up for it alone may be what its trial needs; fixtures of the
-    session are there once the first trial is due.
-    """
-    if any(item.get_closest_marker(mark) for mark in ("skip", "skipif")):
-        return None
-    info = getattr(item, "_fixtureinfo", None)  # pytest has no public name for an item's fixtures
-    definitions = {name: found[-1] for name, found in getattr(info, "name2fixturedefs", {}).items() if found}
-    callspec = getattr(item, "callspec", None)
-    own = {"trial", "request", *(callspec.params if callspec else ())}
-    alone = [name for name, fixture in definitions.items() if name not in own and fixture.scope != "session"]
-    return None if alone else _param(item)
-
-
-def _param(item: pytest.Item) -> TrialParam | None:
+def param_of(item: pytest.Item) -> TrialParam | None:
+    """Return the trial that an item plays; None if it plays none."""
     callspec = getattr(item, "callspec", None)
     param = callspec.params.get("trial") if callspec else None
     return param if isinstance(param, TrialParam) else None
@@ -354,6 +340,7 @@ def _planned(item: pytest.Item, param: TrialParam) -> PlannedTrial:
         band=(param.band.low, param.band.high),
         limits=asdict(param.limits),
         sandbox="auto" if param.task.needs_sandbox else "",
+        alone=setup_of(item).alone,
     )
 
 

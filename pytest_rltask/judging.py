@@ -86,7 +86,9 @@ class Judge:
         else:
             how = call.excinfo.typename if call.excinfo else ""
             self._amend(record, "errored", f"the test did not judge the trial: {how}: {assertion_text(call)}")
-        item.user_properties += properties(record)
+        ours = properties(record)
+        names = {name for name, _ in ours}
+        item.user_properties[:] = [one for one in item.user_properties if one[0] not in names] + ours  # a rerun's again
         if missed:
             report.outcome = "skipped"
             report.wasxfail = record.reason or assertion_text(call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from pytest_rltask.ahead import Ahead
 from pytest_rltask.interrupt import StopFile
-from pytest_rltask.items import TrialParam, may_start_ahead
+from pytest_rltask.items import TrialParam, param_of
 from pytest_rltask.live import LiveRun
 from pytest_rltask.loop import SteadyLoop
 from pytest_rltask.models.named import parse_model
@@ -27,6 +28,9 @@ __all__ = ["Playing"]
 
 API_CONCURRENCY = 10
 """Trials of an API's model that are in flight at once, unless ``--concurrency`` says otherwise."""
+ROUNDS = 4
+"""How often each place in flight is filled while one item waits for its fellows: more would leave fewer places empty
+towards their end, and the terminal without news for longer."""
 
 
 class Playing:
@@ -75,11 +79,15 @@ class Playing:
         """Wait for an item's trial, and return its record, which is on disk then; or why it was not started."""
         if record := self._recorded.get(item.nodeid):
             return record
-        engine = self._local_engine()
+        engine, setup = self._local_engine(), self._later.setup(item)
         if not engine.knows(item.nodeid):
             if record := self._taken_over(item.nodeid):
                 return record
-            engine.submit([self._spec(item, param), *self._ahead(item)])
+            if setup.is_apart:
+                engine.settle()  # those whose items were skipped after all
+            engine.submit([self._spec(item, param), *self._ahead(item, param)])
+        if setup.fellows is not None:
+            engine.settle()
         result = engine.result(item.nodeid)
         if isinstance(result, NotStarted):  # before its turn; a test's assertion may have overruled a grader since
             engine.submit([self._spec(item, param)])
@@ -118,15 +126,22 @@ class Playing:
             sandbox=self.options.sandbox,
         )
 
-    def _ahead(self, item: pytest.Item) -> Iterator[TrialSpec]:
+    def _ahead(self, item: pytest.Item, param: TrialParam) -> Iterator[TrialSpec]:
         """Yield the trials of later items that may start before their item's turn."""
+        later = self._startable(item)
+        if self._later.setup(item).fellows is None:
+            return later
+        rounds = 1 if item.config.getoption("maxfail") else ROUNDS
+        return itertools.islice(later, rounds * self._concurrency(param.model.name) - 1)
+
+    def _startable(self, item: pytest.Item) -> Iterator[TrialSpec]:
         live = self._live
         shares = live.shares if self._worker else 1
         if self.options.sequential or not shares:
             return  # or a worker that cannot know what it will be given
-        for other in self._later.of(item.nodeid, shares=shares, is_suspect=live.is_suspect):
+        for other in self._later.of(item, shares=shares, is_suspect=live.is_suspect):
             is_there = other.nodeid in self._recorded or live.is_finished(other.nodeid)
-            if not is_there and (param := may_start_ahead(other)):
+            if not is_there and (param := param_of(other)):
                 yield self._spec(other, param)
 
     def _history(self, trial_id: str) -> tuple[str, ...]:

@@ -83,7 +83,8 @@ class Controller:
         self.errored_trials = 0
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.errored_trials += getattr(report, "rltask_errored", False)
+        # Not those that a plugin had run again: pytest does not count them as failures.
+        self.errored_trials += report.failed and getattr(report, "rltask_errored", False)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:

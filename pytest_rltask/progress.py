@@ -8,6 +8,7 @@ first. No time is named before there is something to tell it from.
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +26,8 @@ class _Row:
     """One task by one model, so far."""
 
     name: str
+    party: str = ""
+    """What is in flight beside it: nothing, if trials go one by one; else those of any row without a party."""
     in_flight: list[float] = field(default_factory=list)
     """Seconds since each trial in flight was begun."""
     waiting: int = 0
@@ -48,7 +51,8 @@ class Progress:
         self._live = LiveRun(run_dir, since=since)
         self._plan: list[PlannedTrial] = []
         self._names: dict[tuple[str, str], str] = {}
-        self._most_in_flight = 1
+        self._at_once: Counter[str] = Counter()
+        """How many trials of each party were in flight at once, at most."""
 
     def line(self, width: int, *, unicode: bool = True, now: str | None = None) -> str:
         """Return the line as it is now, once the run is planned: what matters most of it, if not all fits.
@@ -75,7 +79,6 @@ class Progress:
         rows = self._rows(now)
         ended = sum(row.judged + row.errored for row in rows)
         in_flight = sum(len(row.in_flight) for row in rows)
-        self._most_in_flight = max(self._most_in_flight, in_flight)
         yield 0, f"trials {ended}/{ended + in_flight + sum(row.waiting for row in rows)}"
         yield 5, f"{in_flight} in flight"
         if len(rows) == 1:
@@ -87,7 +90,8 @@ class Progress:
             yield 2, f"{errored} errored"
         if any(trial.model.startswith("claude-") for trial in self._plan):
             yield 3, "cost unknown" if self._live.cost_usd is None else f"${self._live.cost_usd:.2f}"
-        if left := _time_left(rows, at_once=self._most_in_flight):
+        self._at_once |= Counter(row.party for row in rows for _ in row.in_flight)
+        if left := _time_left(rows, self._at_once):
             yield 4, left
 
     def _rows(self, now: str) -> list[_Row]:
@@ -96,6 +100,8 @@ class Progress:
         rows = {key: _Row(name) for key, name in self._names.items()}
         for trial in self._plan:
             row, trial_id = rows[trial.test, trial.model], trial.trial_id
+            if trial.alone:
+                row.party = f"{trial.test} by {trial.model}"
             if ended := live.ended.get(trial_id):
                 outcome = live.outcome(trial_id)
                 row.errored += outcome == "errored"
@@ -126,27 +132,38 @@ def _rate(row: _Row) -> str:
     return f"{100 * row.passed / row.judged:.0f} % ({row.passed}/{row.judged})"
 
 
-def _time_left(rows: list[_Row], *, at_once: int) -> str:
+def _time_left(rows: list[_Row], at_once: Counter[str]) -> str:
     """Say how long the rest takes if it goes on like this; nothing as long as that cannot be told.
 
-    A trial takes as long as those of its task and model took on average. While few of those that started together
-    have ended, these are the short ones: so as many must have ended as were ever in flight at once.
+    Args:
+        rows: all of them.
+        at_once: how many trials of each party are in flight at once.
     """
-    going_on = [row for row in rows if row.waiting or row.in_flight]
-    known = [row for row in going_on if row.lengths]
-    if not known or sum(len(row.lengths) for row in rows) < at_once:
-        return ""
-    waiting_s, last_s, in_flight_s = 0.0, 0.0, 0.0
-    for row in known:
-        mean_s = sum(row.lengths) / len(row.lengths)
-        rests = [max(0.0, mean_s - age) for age in row.in_flight]
-        waiting_s += row.waiting * mean_s
-        in_flight_s += sum(rests)
-        last_s = max([last_s, *rests])
-    seconds = max((waiting_s + in_flight_s) / at_once, last_s)
+    parties: dict[str, list[_Row]] = {}
+    for row in rows:
+        if row.waiting or row.in_flight:
+            parties.setdefault(row.party, []).append(row)
+    ended = Counter({party: sum(len(row.lengths) for row in rows if row.party == party) for party in parties})
+    # While few of those that started together have ended, these are the short ones.
+    known = {party: own for party, own in parties.items() if ended[party] >= max(1, at_once[party])}
+    seconds = sum(_seconds_left(own, max(1, at_once[party])) for party, own in known.items())
     if seconds < 1:
         return ""
-    return f"{'about' if len(known) == len(going_on) else 'more than'} {_roughly(seconds)} left"
+    is_all = known.keys() == parties.keys() and all(row.lengths for own in known.values() for row in own)
+    return f"{'about' if is_all else 'more than'} {_roughly(seconds)} left"
+
+
+def _seconds_left(rows: Iterable[_Row], at_once: int) -> float:
+    """Return how long the trials of a party take: each as long as those of its task and model took on average."""
+    waiting_s, last_s, in_flight_s = 0.0, 0.0, 0.0
+    for row in rows:
+        if row.lengths:
+            mean_s = sum(row.lengths) / len(row.lengths)
+            rests = [max(0.0, mean_s - age) for age in row.in_flight]
+            waiting_s += row.waiting * mean_s
+            in_flight_s += sum(rests)
+            last_s = max([last_s, *rests])
+    return max((waiting_s + in_flight_s) / at_once, last_s)
 
 
 def _roughly(seconds: float) -> str:

@@ -66,6 +66,8 @@ class PlannedTrial:
     """Limits of the trial by name; empty if an earlier version planned it."""
     sandbox: str = ""
     """What isolates the code that it runs, ``auto`` until that is settled; empty if its task runs none."""
+    alone: str = ""
+    """Why no other trial of its process is in flight beside it; empty if others may be."""
 
     def lost(self) -> Record:
         """Return the record of this trial if the process that played it died, whatever of."""

@@ -45,6 +45,7 @@ from pytest_rltask.runlog import (
     find_run_dir,
     load_plan,
 )
+from pytest_rltask.setups import alone_lines
 from pytest_rltask.wording import explained
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Session:
         self._writer: RunWriter | None = None
         self._planned: list[PlannedTrial] = []
         self._playing: Playing | None = None
+        self._is_dealt = True
+        """Whether each process knows which trials it will be given."""
         self.judge = Judge(lambda: self._writer)
         """Turns what becomes of items into outcomes of trials."""
         self._status: StatusLine | None = None
@@ -230,7 +233,8 @@ class Session:
             self._interrupts.install(run_dir)
             self._status = status_line(self.config, run_dir, since=self.since)
         isolated_by = sandbox_line(self.config, (trial.sandbox for trial in load_plan(run_dir)))
-        lines = [f"rltask: {self.command}", f"rltask: records in {run_dir}", isolated_by, going_on]
+        alone = [f"rltask: {line}" for line in self._alone_lines(run_dir)]
+        lines = [f"rltask: {self.command}", f"rltask: records in {run_dir}", isolated_by, *alone, going_on]
         return "\n".join(line for line in lines if line)
 
     def audit(self, item: pytest.Function) -> bool | None:
@@ -276,7 +280,9 @@ class Session:
             return make_scheduler(self.config, log, lambda: self.run_dir) or own
         from pytest_rltask.shares import deal_out
 
-        return deal_out(self.config, log, own, self._join)
+        scheduler = deal_out(self.config, log, own, self._join)
+        self._is_dealt = scheduler is not own
+        return scheduler
 
     def _join(self) -> RunWriter | None:
         """Return the run directory that workers have created; None if they planned no trial."""
@@ -332,7 +338,12 @@ class Session:
             width=width,
             unicode=unicode,
             interrupted=interrupted,
+            notes=self._alone_lines(self.run_dir),
         )
+
+    def _alone_lines(self, run_dir: Path) -> Iterator[str]:
+        if not self.options.sequential:
+            yield from alone_lines(load_plan(run_dir), is_dealt=self._is_dealt)
 
     def plan_lines(self) -> Iterator[str]:
         """Return what ``--plan`` shows."""

@@ -1,4 +1,4 @@
-"""The plugin's own tests on each Python that it declares, and with the lowest versions that it accepts: `make compat`.
+"""The plugin's own tests on each Python, with the lowest versions, and beside plugins of others: `make compat`.
 
 Each row of the table below is an environment of its own, made by uv. The tests of the shipped tasks are not played in
 them: they need torch, and `make test` has them. A Python that this machine does not have is told in words at the end.
@@ -24,6 +24,8 @@ TESTS = ("tests", "--ignore=tests/benchmarks", HONEST, "-m", "not slow", "-k", "
 """All but those of the tasks, those that take long, what honest programs do, and what two workers play once more."""
 BY_WORKERS = ("--ignore=tests/plugin/test_shares.py", "--ignore=tests/plugin/test_sequential.py")
 """How workers divide a run: minutes of starting processes, played on the versions on either side of this one."""
+FOREIGN = tuple(sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/plugin/test_foreign_*.py")))
+"""What needs plugins of others; it is skipped where they are not installed."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ ENVIRONMENTS = (
     Environment("lowest", "3.11", lowest=True),
     Environment("python3.12", "3.12", tests=(*TESTS, *BY_WORKERS)),
     Environment("python3.13", "3.13"),
+    Environment(
+        "plugins",
+        "3.11",
+        requirements=("tests/requirements.txt", "tests/plugins.txt"),
+        tests=(*FOREIGN, "-p", "no:randomly", "-o", "asyncio_default_fixture_loop_scope=function"),
+    ),
 )
 
 

@@ -165,6 +165,12 @@ class LocalEngine:
             del self._trials[trial_id]
         return result
 
+    def settle(self) -> None:
+        """Wait until no trial is in flight; interrupts are those of `result`."""
+        for trial_id, trial in list(self._trials.items()):
+            if not trial.ends_within(0):
+                self.result(trial_id)
+
     def abort(self) -> None:
         """Cancel what is not finished, and give it a moment to clean up."""
         self._wait(self._cancel_all())

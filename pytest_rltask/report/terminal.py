@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pytest_rltask.isolation import warning
@@ -26,7 +26,14 @@ GAP = "  "
 
 
 def summary_lines(
-    summary: Summary, *, run_dir: Path, command: str, width: int, unicode: bool, interrupted: bool = False
+    summary: Summary,
+    *,
+    run_dir: Path,
+    command: str,
+    width: int,
+    unicode: bool,
+    interrupted: bool = False,
+    notes: Iterable[str] = (),
 ) -> Iterator[Line]:
     """Yield the lines of the summary.
 
@@ -37,6 +44,7 @@ def summary_lines(
         width: of the terminal, in characters; a wider table is shown in parts.
         unicode: whether the terminal can show more than ASCII.
         interrupted: whether the run ended early, so that no gate was checked.
+        notes: on how the run was played.
     """
     yield from _table(summary.rows, width, unicode=unicode)
     several = len({row.model for row in summary.rows}) > 1
@@ -49,6 +57,7 @@ def summary_lines(
             yield f"{who}: {why}", {"yellow": True}
         if row.lost:
             yield f"{who}: {row.lost} of {row.planned} planned trials were not played to the end", {"red": True}
+    yield from ((note, {"yellow": True}) for note in notes)
     yield "", {}
     if unsafe := warning(summary.sandboxes):
         yield unsafe, {"red": True, "bold": True}

@@ -25,14 +25,17 @@ HAIKU, OPUS = "claude-haiku", "claude-opus"
 class RunUnderWay:
     """A run directory to which trials are written one by one."""
 
-    def __init__(self, path: Path, *planned: tuple[str, str, int]) -> None:
+    def __init__(self, path: Path, *planned: tuple[str, str, int], alone: str = "") -> None:
+        self.alone = alone
         trials = [(task, model, run) for task, model, runs in planned for run in range(runs)]
         self.writer = RunWriter(path, "gw0", {"id": "1"})
         self.writer.plan([self.planned(*trial) for trial in trials])
         self.progress = Progress(path, since=BEGIN)
 
     def planned(self, task: str, model: str, run: int) -> PlannedTrial:
-        return PlannedTrial(name(task, model, run), f"test.py::test_{task}", task, "", model, run, 42, (0.1, 0.4))
+        why = "it must" if task == self.alone else ""
+        test = f"test.py::test_{task}"
+        return PlannedTrial(name(task, model, run), test, task, "", model, run, 42, (0.1, 0.4), alone=why)
 
     def begin(self, *trials: tuple[str, str, int], at: str = BEGIN) -> None:
         for trial in trials:
@@ -114,6 +117,19 @@ def test_of_several_tasks_those_being_played_come_first(tmp_path: Path):
     assert run.line(70) == "trials 3/7 · 1 in flight · onnx 100 % (1/1) · more than 40 min left"
     assert run.line(22, unicode=False) == "trials 3/7"
     assert run.line(28, unicode=False) == "trials 3/7 | 1 in flight"
+
+
+def test_trials_that_go_one_by_one_are_not_reckoned_to_overlap(tmp_path: Path):
+    run = RunUnderWay(tmp_path / "run", ("sum", "policy:a", 10), ("alone", "policy:a", 9), alone="alone")
+    run.begin(*some("sum", "policy:a", range(10)), at=NOW)
+    assert "10 in flight" in run.line()
+    run.end(*some("sum", "policy:a", range(9)), seconds=60)
+    run.end(("sum", "policy:a", 9), seconds=60, outcome="passed")
+    assert "left" not in run.line()
+
+    run.begin(("alone", "policy:a", 0), at=NOW)
+    run.end(("alone", "policy:a", 0), seconds=60)
+    assert run.line().endswith("about 8 min left")
 
 
 def test_several_models_are_told_apart(tmp_path: Path):
