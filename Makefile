@@ -30,7 +30,7 @@ HOW = $(if $(AGAIN),--last-failed --last-failed-no-failures=none,-n 2 --dist wor
 # The tests start hundreds of interpreters, each of which would compile the plugin anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test test-slow lint honest compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures)
+.PHONY: bench test test-slow lint honest compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -97,6 +97,9 @@ $(VENV)-inspect/.done:
 	$(PYTHON) -m venv $(VENV)-inspect
 	$(VENV)-inspect/bin/python -m pip install --quiet --disable-pip-version-check $(INSPECT_AI)
 	touch $@
+
+bench-proof: $(VENV)/.dev  ## what the rule of proof risks, for several bands, and what it costs in runs (4 minutes)
+	$(BIN)/python -m tests.bench.proof
 
 bench-sandbox: $(VENV)/.dev  ## what isolation adds to each run of an agent's code
 	$(BIN)/python -m tests.bench.sandbox

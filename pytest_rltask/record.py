@@ -29,8 +29,8 @@ SCHEMA_VERSION = 1
 Outcome = Literal["passed", "failed", "cheated", "errored"]
 """How a trial ended. ``errored`` is a fault of the API, the sandbox or the task: never counted in a pass rate."""
 
-FaultKind = Literal["api", "sandbox", "task", "harness"]
-"""Whose fault an errored trial is; ``harness`` is ours."""
+FaultKind = Literal["api", "sandbox", "task", "harness", "process"]
+"""Whose fault an errored trial is; ``harness`` is ours, ``process`` that of one that died playing it, whatever of."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ class Fault:
     """True if no other trial of the run could fare better (bad key, spend limit): the run stops."""
     details: str = ""
     """Traceback of a fault in the task's code."""
+    code_ran: bool | None = None
+    """Whether code that the model wrote had run by then; None: the version that recorded it did not say."""
 
 
 @dataclass

@@ -94,6 +94,8 @@ class NotStarted:
     """Its verdict was proven (``--stop-early``), or the money would not have lasted (``--max-cost``)."""
     reason: str
     """One sentence."""
+    rule: int = 1
+    """Version of the rule by which something was proven."""
 
 
 @dataclass
@@ -333,7 +335,7 @@ def _load_trials(file: Path, run: Run, found: _Found) -> None:
             run.starts.setdefault(str(entry.get("trial_id")), []).append(str(entry.get("at", "")))
         elif entry.get("type") == "skipped":
             trial_id, at = str(entry.get("trial_id")), str(entry.get("at", ""))
-            why = NotStarted(entry["why"], str(entry.get("reason"))) if entry.get("why") in ("proven", "cost") else None
+            why = _not_started(entry)
             found.skipped[trial_id] = max(found.skipped.get(trial_id, ("", None)), (at, why), key=lambda skip: skip[0])
         elif entry.get("type") == "assertion":
             try:
@@ -342,6 +344,13 @@ def _load_trials(file: Path, run: Run, found: _Found) -> None:
                 found.assertions.append((str(entry.get("at", "")), entry["trial_id"], entry["outcome"], entry["why"]))
             except KeyError as error:
                 raise RunLogError(f"{file}: not a test's assertion: it has no {error}") from None
+
+
+def _not_started(entry: dict[str, Any]) -> NotStarted | None:
+    if entry.get("why") not in ("proven", "cost"):
+        return None
+    rule = entry.get("rule")
+    return NotStarted(entry["why"], str(entry.get("reason")), rule if isinstance(rule, int) else 1)
 
 
 def counting(one: Record, other: Record) -> tuple[Record, Record]:

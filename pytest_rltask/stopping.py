@@ -17,6 +17,7 @@ from typing import Final, Literal
 from pytest_rltask.earlier import EarlierRuns
 from pytest_rltask.ledger import Ledger
 from pytest_rltask.models.named import is_paid
+from pytest_rltask.proof import RULE
 from pytest_rltask.record import dollars
 from pytest_rltask.runlog import NotStarted, PlannedTrial, RunWriter
 from pytest_rltask.task import Band
@@ -76,8 +77,8 @@ class Admission:
         if not self._stop_early:
             return None
         group = self._groups[trial.test, trial.model]
-        proof = first_proof(self._ledger.outcomes(group), band=Band(*trial.band), planned=len(group))
-        return NotStarted("proven", f"stopped early: {proof}") if proof else None
+        proof = first_proof(self._ledger.outcomes(group), band=Band(*trial.band))
+        return NotStarted("proven", f"stopped early: {proof}", RULE) if proof else None
 
     def _unaffordable(self, trial: PlannedTrial) -> NotStarted | Literal["later"] | None:
         if self._max_cost is None or not is_paid(trial.model):

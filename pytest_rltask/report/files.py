@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 from pytest_rltask.isolation import warning
+from pytest_rltask.proof import RULE
 from pytest_rltask.record import SCHEMA_VERSION
 from pytest_rltask.report.html import html
 from pytest_rltask.report.summary import Summary
@@ -19,6 +20,7 @@ def write_reports(run: Run, summary: Summary) -> None:
     """Write the report files; what stood there before is replaced."""
     data = {
         "schema": SCHEMA_VERSION,
+        "rule_of_proof": RULE,
         "run": run.header,
         "gate": summary.gate,
         "gate_holds": summary.holds,

@@ -20,7 +20,7 @@ from pytest_rltask.report.html_trials import GLYPHS, LINE_CHARS, TrialView, conv
 from pytest_rltask.report.summary import Row, Summary
 from pytest_rltask.report.table import COLUMNS, cells
 from pytest_rltask.runlog import PlannedTrial, Run
-from pytest_rltask.verdict import CAPS
+from pytest_rltask.verdict import MOST_RUNS
 
 __all__ = ["html"]
 
@@ -96,10 +96,11 @@ def _when(created: str) -> str:
         return created
 
 
-NUMBERS = ("rate", "95 % interval", "passed", "trials", "score", "turns", "tokens", "cost", "time")
+NUMBERS = ("rate", "interval", "passed", "trials", "score", "turns", "tokens", "cost", "time")
 HOW_TO_READ = (
-    "Shaded: the band. Line: exact 95 % interval. Dot: observed rate. Score and turns are means; what cheats scored is "
-    "left out."
+    "Shaded: the band. Line: the interval, the pass rates that the rule of proof does not rule out; at any one look it "
+    "holds the true rate in at least 95 of 100 suites. Dot: observed rate. Score and turns are means; "
+    "what cheats scored is left out."
 )
 
 
@@ -128,7 +129,7 @@ def _line(row: Row, index: int) -> Html:
     facts = [gate, f"band {row.band}", *_proof(row)]
     parts = [*(f"{fact}; " for fact in facts[:-1]), facts[-1]]  # a span each: lines break between them
     proof = element("span", *(element("span", part) for part in parts), class_="proof muted")
-    words = f"pass rate {cell['rate']}, exact 95 % interval {cell['95 % interval']}, band {row.band}"
+    words = f"pass rate {cell['rate']}, rates not ruled out {cell['interval']}, band {row.band}"
     return element(
         "tr",
         element("th", name, model, scope="row", role="rowheader"),
@@ -155,7 +156,7 @@ def _proof(row: Row) -> Iterator[str]:
     elif verdict.more_runs is not None:
         yield f"about {verdict.more_runs} more run{'s' * (verdict.more_runs != 1)} would {prove}"
     elif not verdict.proven:
-        yield f"at this rate, {CAPS[-1]} runs would not {prove}"
+        yield f"at this rate, {MOST_RUNS:,} runs would not {prove}"
 
 
 def _sections(run: Run, summary: Summary) -> Iterator[Html]:

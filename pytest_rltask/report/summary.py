@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_rltask.models.named import is_paid
+from pytest_rltask.proof import RULE
 from pytest_rltask.record import Record, Usage
 from pytest_rltask.runlog import PlannedTrial, Run, begun, split_trial_id
 from pytest_rltask.task import Band
@@ -40,6 +41,8 @@ class Row:
     """Planned but not started, since what `proof` says was proven."""
     not_afforded: int
     """Planned but not started, since the money would not have lasted."""
+    proven_by_old_rule: bool
+    """Whether some were not started on what only an earlier version's rule takes for a proof."""
     proof: Proof | None
     """What is proven, if that stopped the trials early or was to."""
     verdict: Verdict
@@ -118,19 +121,21 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
     records = [run.records[trial.trial_id] for trial in planned if trial.trial_id in run.records]
     ids = {trial.trial_id for trial in planned}
     paid = [record for record in run.paid if record.trial_id in ids]
-    why = Counter(run.not_started[trial_id].why for trial_id in ids if trial_id in run.not_started)
+    not_started = [run.not_started[trial_id] for trial_id in ids if trial_id in run.not_started]
+    why = Counter(decision.why for decision in not_started)
     count = Counter(record.outcome for record in records)
     judged = [record for record in records if record.outcome != "errored"]
     missed = [record for record in judged if record.outcome != "passed"]
     band = Band(*first.band)
     proof = _proof(planned, run) if stop_early or why["proven"] else None
+    # By today's rule these should be played; what the run meant then, it is complete without them.
+    outdated = 0 if proof else sum(decision.why == "proven" and decision.rule < RULE for decision in not_started)
     verdict = judge(
         passed=count["passed"],
         judged=len(judged),
-        planned=len(planned),
+        expected=len(planned) - why["cost"] - outdated,
         band=band,
         gate=gate,
-        started=len(planned) - why["cost"],
         proof=proof,
     )
     costs = [record.cost_usd for record in paid]
@@ -147,6 +152,7 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         lost=len(planned) - len(records) - sum(why.values()),
         not_needed=why["proven"],
         not_afforded=why["cost"],
+        proven_by_old_rule=outdated > 0,
         proof=proof,
         verdict=verdict,
         mean_score=_mean(record.score for record in judged if record.outcome != "cheated" and record.score is not None),
@@ -170,7 +176,7 @@ def _proof(planned: list[PlannedTrial], run: Run) -> Proof | None:
     records = [run.records[trial.trial_id] for trial in planned if trial.trial_id in run.records]
     records.sort(key=lambda record: begun(record, run.starts.get(record.trial_id, ())))
     outcomes = (None if record.outcome == "errored" else record.outcome == "passed" for record in records)
-    return first_proof(outcomes, band=Band(*planned[0].band), planned=len(planned))
+    return first_proof(outcomes, band=Band(*planned[0].band))
 
 
 def _fault_line(record: Record) -> str:

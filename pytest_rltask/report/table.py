@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from pytest_rltask.record import dollars
 from pytest_rltask.report.summary import Row
+from pytest_rltask.task import Band
 
 __all__ = [
     "BAR_WIDTH",
@@ -17,12 +18,13 @@ __all__ = [
     "duration_text",
     "gate_line",
     "not_started",
+    "shown_interval",
     "tokens_text",
     "verdict_text",
 ]
 
 COLUMNS = (
-    "task", "model", "trials", "passed", "rate", "95 % interval", "pass rate 0-100 %", "verdict",
+    "task", "model", "trials", "passed", "rate", "interval", "pass rate 0-100 %", "verdict",
     "score", "turns", "tokens", "cost", "time",
 )  # fmt: skip
 BAR_WIDTH = 20
@@ -32,14 +34,13 @@ def cells(row: Row, *, unicode: bool = True) -> list[str]:
     """Return a row's cells, in the order of COLUMNS."""
     verdict = row.verdict
     rate = "-" if verdict.rate is None else f"{verdict.rate * 100:.0f} %"
-    interval = "-" if verdict.interval is None else "{:.0f}-{:.0f} %".format(*(end * 100 for end in verdict.interval))
     return [
         row.name,
         row.model,
         str(row.judged) if row.judged == row.planned else f"{row.judged}/{row.planned}",
         str(row.passed),
         rate,
-        interval,
+        shown_interval(row),
         bar(row, unicode=unicode),
         verdict_text(row),
         "-" if row.mean_score is None else f"{row.mean_score:.3f}",
@@ -48,6 +49,28 @@ def cells(row: Row, *, unicode: bool = True) -> list[str]:
         cost(row),
         duration_text(row.seconds),
     ]
+
+
+def shown_interval(row: Row) -> str:
+    """Return the pass rates that are not ruled out; of a proof that stands, those at the look that proved it."""
+    verdict = row.verdict
+    if verdict.interval is None:
+        return "-"
+    low, high = (_percent(bound, row.band) for bound in verdict.interval)
+    of = "" if verdict.interval_runs == row.judged else f" of {verdict.interval_runs}"
+    return f"{low}-{high} %{of}"
+
+
+def _percent(bound: float, band: Band) -> str:
+    """Return a bound in percent, with as many digits as keep it on its side of the band's edges."""
+    for digits in range(12):
+        shown = f"{bound * 100:.{digits}f}"
+        if all(
+            (float(shown) > edge * 100) == (bound > edge) and (float(shown) < edge * 100) == (bound < edge)
+            for edge in (band.low, band.high)
+        ):
+            break
+    return shown
 
 
 def aligned(table: Sequence[Sequence[str]], text_columns: Collection[str], gap: str = "  ") -> Iterator[str]:
@@ -103,10 +126,16 @@ def not_started(row: Row) -> Iterator[str]:
     if row.not_needed and row.proof:
         yield f"stopped early: {row.proof}; {row.not_needed} of {row.planned} planned trials were not started"
     elif row.not_needed:
-        proof = "on a proof that the test's assertions have overruled since"
-        yield f"{row.not_needed} of {row.planned} planned trials were not started, {proof}"
+        yield f"{row.not_needed} of {row.planned} planned trials were not started, on a proof that {_undone(row)}"
     if row.not_afforded:
         yield f"the money (--max-cost) ended it: {row.not_afforded} of {row.planned} planned trials were not started"
+
+
+def _undone(row: Row) -> str:
+    """Say why a proof for which trials were not started proves nothing any more."""
+    if row.proven_by_old_rule:
+        return "an earlier version's rule took for one; go on with --resume"
+    return "the test's assertions have overruled since"
 
 
 def cost(row: Row) -> str:

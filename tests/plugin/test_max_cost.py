@@ -164,10 +164,10 @@ def test_a_server_that_answers_with_another_model_of_unknown_price_ends_the_run(
 def test_early_stops_and_money_go_together(suite: Suite, serve: Serve):
     api = serve(lambda body, turn: submits(int(body["messages"][0]["content"][0]["text"].split()[3]) + 1))
 
-    suite.run("--max-cost", f"{5.5 * EACH}", "--stop-early", "--runs", "20", "--concurrency", "1", model=MODEL)
+    suite.run("--max-cost", f"{6.5 * EACH}", "--stop-early", "--runs", "20", "--concurrency", "1", model=MODEL)
 
-    assert len(api.conversations) == 5
-    assert (row_of(suite)["not_needed"], row_of(suite)["not_afforded"]) == (15, 0)
+    assert len(api.conversations) == 6
+    assert (row_of(suite)["not_needed"], row_of(suite)["not_afforded"]) == (14, 0)
 
 
 def test_a_wrong_key_ends_a_run_whose_trials_wait_for_a_price(any_suite: Suite, serve: Serve):

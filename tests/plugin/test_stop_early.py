@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from pytest_rltask.report.summary import summarise
+from pytest_rltask.report.table import gate_line
+from pytest_rltask.runlog import utc_now
 from tests.conftest import SUITE, WAYS, WAYS_IDS, Suite, workers_at_once
 
 # Policies whose trials wait, without computing, until as many of others have begun or ended as they ask for.
@@ -115,17 +119,17 @@ def test_what_is_proven_is_played_no_further_and_every_report_says_so(any_stoppe
 
     row, run = any_stopped.row, any_stopped.last_run()
     assert any_stopped.said == ("too easy", True)
-    assert row["proof"] == {"word": "too easy", "passed": 5, "judged": 5}
-    assert 5 <= row["judged"] < 20  # and what was begun before the fifth had ended
+    assert row["proof"] == {"word": "too easy", "passed": 6, "judged": 6}
+    assert 6 <= row["judged"] < 20  # and what was begun before the sixth had ended
     assert (row["planned"], row["lost"], row["not_needed"]) == (20, 0, 20 - row["judged"])
     assert len(run.starts) == len(run.records) == row["judged"]
     text = result.stdout.str()
-    why = "stopped early: too easy is proven after 5 runs, 5 of them passed"
+    why = "stopped early: too easy is proven after 6 runs, 6 of them passed"
     assert f"SKIPPED [{row['not_needed']}] test_sum.py:3: {why}" in text
     assert f"waiting: {why}; {row['not_needed']} of 20 planned trials were not started" in text
     assert why in (run.path / "summary.md").read_text()
     page = (run.path / "report.html").read_text()
-    assert "stopped early: proven after 5 of 20 runs" in page
+    assert "stopped early: proven after 6 of 20 runs" in page
     assert page.count(f"not started: {why}") == 2 * row["not_needed"]  # the square and the entry of each
     result.assert_outcomes(passed=row["judged"], failed=1, skipped=row["not_needed"])  # the failure is the gate's
 
@@ -146,12 +150,14 @@ def test_fast_failures_do_not_count_before_what_started_with_them(any_stopped: S
 
 def test_what_is_in_flight_is_recorded_and_changes_no_verdict(any_stopped: Stopped):
     concurrency = "5" if any_stopped.workers else "10"
-    any_stopped.play("--runs", "20", "--concurrency", concurrency, model="policy:together")
+    result = any_stopped.play("--runs", "20", "--concurrency", concurrency, model="policy:together")
 
     assert any_stopped.row["passed"] == 6
     assert any_stopped.row["judged"] >= 10
     assert any_stopped.said == ("too easy", True)
-    assert any_stopped.row["proof"]["judged"] in (5, 6)  # two workers' first trials may begin in any order
+    assert any_stopped.row["proof"]["judged"] == 6
+    of_the_proof = " of 6" if any_stopped.row["judged"] > 6 else ""
+    result.stdout.fnmatch_lines([f"*45-100 %{of_the_proof}*"])
 
 
 def test_each_task_and_model_stops_by_itself(any_stopped: Stopped):
@@ -169,7 +175,7 @@ def test_each_task_and_model_stops_by_itself(any_stopped: Stopped):
 def test_sequential_runs_stop_too(any_stopped: Stopped):
     any_stopped.play("--runs", "20", "--sequential")
 
-    assert (any_stopped.row["judged"], any_stopped.row["not_needed"]) == (5, 15)
+    assert (any_stopped.row["judged"], any_stopped.row["not_needed"]) == (6, 14)
 
 
 def test_a_stopped_run_that_is_resumed_stays_stopped(any_stopped: Stopped):
@@ -191,12 +197,47 @@ def test_resumed_without_the_option_all_of_it_is_played_and_judged(stopped: Stop
     assert (stopped.row["judged"], stopped.row["proof"], stopped.row["not_needed"]) == (20, None, 0)
 
 
-def test_more_runs_need_a_proof_at_the_levels_of_the_longer_plan(stopped: Stopped):
+def test_a_proof_stands_however_many_runs_are_planned_later(stopped: Stopped):
     stopped.play("--runs", "20", "--concurrency", "1")
 
     stopped.play("--runs", "100", "--resume", "last", "--concurrency", "1")
 
     assert (stopped.row["judged"], stopped.row["not_needed"]) == (6, 94)
+    assert (stopped.said, stopped.report()["rule_of_proof"]) == (("too easy", True), 2)
+
+
+def stopped_by_the_old_rule(stopped: Stopped) -> None:
+    """Leave a run that an earlier version stopped after five passes, which proved it too easy then."""
+    stopped.play("--runs", "20", "--concurrency", "1")
+    (log,) = stopped.run_dirs[-1].glob("trials.*.jsonl")
+    lines = []
+    for line in log.read_text().splitlines():
+        entry = json.loads(line)
+        if "[run-05]" in entry.get("trial_id", "") and entry["type"] != "skipped":
+            continue
+        if entry.pop("rule", None):
+            entry["reason"] = "stopped early: too easy is proven after 5 runs, 5 of them passed"
+        lines.append(json.dumps(entry) + "\n")
+    at = utc_now()
+    skip = {"type": "skipped", "trial_id": "test_sum.py::test_sum[run-05]", "at": at, "why": "proven", "reason": "x"}
+    log.write_text("".join(lines) + json.dumps(skip) + "\n")
+
+
+def test_what_an_earlier_rule_took_for_a_proof_is_complete_but_proves_nothing_now(stopped: Stopped):
+    stopped_by_the_old_rule(stopped)
+
+    (row,) = summarise(stopped.last_run(), "point").rows
+
+    assert (row.judged, row.not_needed, row.verdict.word, row.verdict.proven) == (5, 15, "too easy", False)
+    assert "on a proof that an earlier version's rule took for one" in gate_line(row)
+
+
+def test_a_run_that_an_earlier_rule_stopped_goes_on_until_it_is_proven(stopped: Stopped):
+    stopped_by_the_old_rule(stopped)
+
+    stopped.play("--runs", "20", "--resume", "last", "--concurrency", "1")
+
+    assert (stopped.row["judged"], stopped.row["not_needed"], stopped.said) == (6, 14, ("too easy", True))
 
 
 def test_errored_trials_prove_nothing(stopped: Stopped):

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from pytest_rltask.proof import proven
 from pytest_rltask.record import Fault, Outcome, Record, RequestLog, Usage
 from pytest_rltask.report.files import markdown
 from pytest_rltask.report.summary import Row, summarise
-from pytest_rltask.report.table import BAR_WIDTH, COLUMNS, bar, cells, gate_line, verdict_text
+from pytest_rltask.report.table import BAR_WIDTH, COLUMNS, bar, cells, gate_line, shown_interval, verdict_text
 from pytest_rltask.report.terminal import summary_lines
 from pytest_rltask.runlog import PlannedTrial, Run
+from pytest_rltask.task import Band
 
 
 def a_run(*outcomes: Outcome | None, cost: float | None = 0.01, model: str = "claude-haiku-4-5") -> Run:
@@ -165,3 +167,21 @@ def test_text_of_models_cannot_break_the_markdown_table():
     rows = [line for line in text.splitlines() if line.startswith("| sum")]
     assert len(rows) == 1
     assert "below \\| threshold" in text
+
+
+def test_no_shown_interval_contradicts_the_verdict():
+    for n in (1, 6, 10, 37, 45, 60, 100):
+        for k in range(n + 1):
+            row = row_of(a_run(*["passed"] * k, *["failed"] * (n - k)))
+            low, high = (float(bound) for bound in shown_interval(row).removesuffix(" %").split("-"))
+
+            inside = "in band" if low > 10 and high < 40 else None
+            shown = "too easy" if low > 40 else "too hard" if high < 10 else inside
+
+            assert shown == proven(k, n, Band())
+
+
+def test_an_interval_has_as_many_digits_as_its_side_of_an_edge_takes():
+    assert shown_interval(row_of(a_run(*["passed"] * 3, *["failed"] * 7))) == "6-68 %"
+    assert shown_interval(row_of(a_run(*["failed"] * 37))) == "0-9.9 %"  # 0-10 % would touch the band
+    assert shown_interval(row_of(a_run(None, None))) == "-"
