@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from pytest_rltask.grader import Grader, Graders
 from pytest_rltask.models.named import ModelName, is_paid, load_replay, missing_key, parse_model, price_text
 from pytest_rltask.options import DEFAULT_MODEL, MARKER, Options
 from pytest_rltask.record import Record
@@ -27,10 +28,12 @@ __all__ = [
     "TrialItems",
     "TrialParam",
     "check_markers",
+    "grader_of",
     "is_trial",
     "may_start_ahead",
     "params_by_id",
     "planned",
+    "plugin_files",
     "put_in_order",
 ]
 
@@ -270,15 +273,24 @@ def check_markers(items: Iterable[pytest.Item]) -> None:
         )
 
 
-def planned(items: Iterable[pytest.Item]) -> list[PlannedTrial]:
-    """Return the trials that the items play, in their order."""
-    trials = [_planned(item, param) for item in items if (param := _param(item))]
+def planned(items: Iterable[pytest.Item], graders: Graders | None = None) -> list[PlannedTrial]:
+    """Return the trials that the items play, in their order.
+
+    Raises:
+        DefinitionError: a task names sources that there are not.
+    """
+    trials = [_planned(item, param, graders) for item in items if (param := _param(item))]
     return list({trial.trial_id: trial for trial in trials}.values())  # pytest can be told to keep duplicates
 
 
 def params_by_id(items: Iterable[pytest.Item]) -> dict[str, TrialParam]:
     """Return what the items play, by trial id."""
     return {item.nodeid: param for item in items if (param := _param(item))}
+
+
+def plugin_files(config: pytest.Config) -> list[str]:
+    """Return the files of all plugins, those of the suite's ``conftest.py`` among them."""
+    return [file for plugin in config.pluginmanager.get_plugins() if (file := getattr(plugin, "__file__", None))]
 
 
 def put_in_order(items: list[pytest.Item]) -> None:
@@ -320,7 +332,13 @@ def _param(item: pytest.Item) -> TrialParam | None:
     return param if isinstance(param, TrialParam) else None
 
 
-def _planned(item: pytest.Item, param: TrialParam) -> PlannedTrial:
+def grader_of(item: pytest.Item, param: TrialParam, graders: Graders) -> Grader:
+    """Return what grades an item's trial."""
+    assert isinstance(item, pytest.Function), "fixtures are given to functions"
+    return graders.of(param.task, item.function, path=item.path, name=item.originalname, cls=item.cls)
+
+
+def _planned(item: pytest.Item, param: TrialParam, graders: Graders | None) -> PlannedTrial:
     return PlannedTrial(
         trial_id=item.nodeid,
         test=_test_id(item, param),
@@ -332,6 +350,7 @@ def _planned(item: pytest.Item, param: TrialParam) -> PlannedTrial:
         band=(param.band.low, param.band.high),
         limits=asdict(param.limits),
         sandbox="auto" if param.task.needs_sandbox else "",
+        grader=grader_of(item, param, graders).digest if graders else "",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,9 @@ class Playing:
         options: of the run.
         items: of the session, in their order.
         plan: all trials of the run.
-        recorded: trials of a resumed run that count already, by id: their items take these and play nothing.
+        recorded: returns the trials of a resumed run that count already, by id: their items take these and play
+            nothing. Asked once, when the first item is due.
+        finished: puts each trial on disk that has ended.
         writer: where this process writes.
         worker: what the controller of pytest-xdist told this worker; empty in a process of its own.
         since: when this invocation began.
@@ -48,8 +51,9 @@ class Playing:
         options: Options,
         items: list[pytest.Item],
         plan: list[PlannedTrial],
-        recorded: Mapping[str, Record],
+        recorded: Callable[[], Mapping[str, Record]],
         *,
+        finished: Callable[[Record], None],
         writer: RunWriter,
         worker: Mapping[str, Any],
         since: str,
@@ -58,7 +62,8 @@ class Playing:
     ) -> None:
         self.options = options
         self._plan = {trial.trial_id: trial for trial in plan}
-        self._recorded = recorded
+        self._read_recorded = recorded
+        self._finished = finished
         self._writer = writer
         self._worker = worker
         self._since = since
@@ -67,6 +72,10 @@ class Playing:
         self._later = Ahead(items)
         self._live = LiveRun(writer.path, since=since)
         self._engine: LocalEngine | None = None
+
+    @cached_property
+    def _recorded(self) -> Mapping[str, Record]:
+        return self._read_recorded()
 
     def record(self, item: pytest.Item, param: TrialParam) -> Record | NotStarted:
         """Wait for an item's trial, and return its record, which is on disk then; or why it was not started."""
@@ -107,6 +116,7 @@ class Playing:
             limits=param.limits,
             history=self._history(item.nodeid),
             sandbox=self.options.sandbox,
+            grader=self._plan[item.nodeid].grader,
         )
 
     def _ahead(self, item: pytest.Item) -> Iterator[TrialSpec]:
@@ -142,7 +152,7 @@ class Playing:
                 concurrency=self._concurrency,
                 cores=self._cores,
                 admit=self._admits(),
-                finished=self._writer.append,
+                finished=self._finished,
                 is_stopped=StopFile(self._writer.path, self._since).is_there if self._worker else None,
             )
         return self._engine
