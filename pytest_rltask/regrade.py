@@ -28,7 +28,7 @@ __all__ = ["divergence", "regrade"]
 _ENOUGH_S = 1e9
 """A time limit that no replay meets: what the model took is not taken again."""
 _DURATION = re.compile(r"\d+(?:\.\d+)?(?=\s*(?:s|ms|sec|secs|seconds|milliseconds)\b)")
-_TOKEN = re.compile(r"\d+(?:\.\d+)?|\w+|\s+|[^\w\s]")
+_TOKEN = re.compile(r"\w+(?:\.\w+)*|\s+|[^\w\s]")
 
 
 def regrade(

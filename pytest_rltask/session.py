@@ -131,8 +131,9 @@ class Session:
             self._audited_in = settled(self.options.sandbox) if runs_agents_code(items) else ""
         if self.options.sequential:
             put_in_order(items)
+        wants_graders = self.options.plan or not self._plays_nothing
         try:
-            trials = self._planned = planned(items, self._graders if self._wants_graders else None)
+            trials = self._planned = planned(items, self._graders if wants_graders else None)
         except DefinitionError as error:
             raise pytest.UsageError(str(error)) from None
         if trials and not self._plays_nothing:
@@ -184,10 +185,6 @@ class Session:
     def _hold_alone(self, run_dir: Path) -> None:
         if not self._plays_nothing:
             self._hold(run_dir).check_alone()
-
-    @property
-    def _wants_graders(self) -> bool:
-        return self.options.plan or not self._plays_nothing
 
     @property
     def _plays_nothing(self) -> bool:

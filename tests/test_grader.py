@@ -54,7 +54,7 @@ TASK = """
 FILES = {
     "suite/__init__.py": "SETTING = 1\n",
     "suite/task.py": TASK,
-    "suite/scoring.py": "from suite import deep\ndef score(x):\n    return deep.DEPTH * x\ndef unused():\n    return 1\n",
+    "suite/scoring.py": "from suite import deep\ndef score(x): return deep.DEPTH * x\ndef unused():\n    return 1\n",
     "suite/deep.py": "DEPTH = 0.3\n",
     "suite/late.py": "def lately():\n    return helper()\ndef helper():\n    return 0.1\n",
     "suite/rules.py": "from pytest_rltask import Episode\nclass Base(Episode, abstract=True):\n    RULE = 3\n"
@@ -146,8 +146,7 @@ def test_a_change_is_told_by_file_and_function(project: Project, file: str, old:
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("suite/task.py", "def __init__(self, task): self.task = task", "def __init__(\n        self, task\n    ):\n"
-         "        # what is to be graded\n        self.task = (task)"),
+        ("suite/task.py", "(self, task): self.task = task", "(\n      self, task\n    ):\n        # why\n        self.task = task"),
         ("suite/task.py", "\nFLOOR", '\n\n\n# comment\nFLOOR'),
         ("suite/scoring.py", "return 1", "return 2"),  # of a function that nothing mentions
         ("suite/task.py", "return 1", "return 2"),  # of another task

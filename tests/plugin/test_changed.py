@@ -236,6 +236,7 @@ def test_a_replay_that_takes_another_course_is_errored_and_spends_nothing(graded
     again = graded.resume("--runs", "2")
 
     assert result.ret == 1
+    assert headline(result).endswith("0 trials reused, none to be played, 2 could not be graded anew")
     result.stdout.fnmatch_lines(["*the replay took another course: a result of submit says 'submitted, thanks', said*"])
     assert headline(again).endswith("0 trials reused, 2 errored ones to be played")
     assert graded.plays() == {42: 2, 43: 2}
@@ -243,16 +244,16 @@ def test_a_replay_that_takes_another_course_is_errored_and_spends_nothing(graded
 
 
 def test_results_that_vary_by_themselves_are_no_other_course(graded: Graded):
-    graded.change(
-        'return "submitted"', 'return f"submitted to {id(object()) + hash(str(self))} in {self.seed} s"', "tasks"
-    )
+    graded.change("import pytest", "import time, uuid, pytest", "tasks")
+    graded.change('return "submitted"', 'return f"submitted to {uuid.uuid4()} in {time.time()} s"', "tasks")
     graded.begin("--runs", "2")
     graded.change(*LOGIC)
 
     graded.resume("--runs", "2", "--changed", "regrade")
 
-    assert [record.history[0].how for record in graded.last_run().records.values()] == ["replay", "replay"]
-    assert {record.outcome for record in graded.last_run().records.values()} == {"failed", "passed"}
+    records = graded.last_run().records.values()
+    assert [record.history[0].how for record in records] == ["replay", "replay"]
+    assert {record.outcome for record in records} == {"failed", "passed"}
 
 
 def test_where_the_prompt_changed_nothing_can_be_regraded(graded: Graded):
@@ -299,7 +300,7 @@ def test_a_file_that_changes_while_the_run_goes_on_is_noticed(graded: Graded):
     late = "\n    def grade(self):\n        from scoring import rated\n        import pathlib\n"
     late += "        if self.seed == 42: pathlib.Path('scoring.py').write_text('rated = lambda answer, seed: 0.0')\n"
     graded.change("\n    def grade(self):\n", late, "tasks")
-    graded.change("from scoring import rated\n\n", "\n", "tasks")
+    graded.change("pytest\nfrom scoring import rated\n", "pytest\n", "tasks")
 
     result = graded.play("--runs", "2", "--concurrency", "1")
 

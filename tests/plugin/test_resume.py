@@ -430,6 +430,9 @@ UNDO = "undo that, or play a new run without --resume"
 GRADES = "what grades task sum changed"
 EPISODE = f"{GRADES}: tasks.py: SumEpisode"
 ON = r"write --resume=logs/RUN --changed=regrade \(.*; --plan lists what each does"
+PROMPT = r"the prompt of task sum changed \(seed 42\)"
+DECLINE = r"the tools of task sum changed \(no more refuse, new decline\)"
+BROKEN = "task sum cannot be compared, task fault: opening the episode: ZeroDivisionError: division by zero"
 LESS = (
     "no recorded call answers what a model would see now; "
     r"write --resume=logs/RUN --changed=rerun \(.*; --plan lists what each does"
@@ -448,19 +451,16 @@ MODEL = r"test_sum\[run-00\] was played by policy:noted, now policy:null \(and 1
         ("times: int", "times: float", [],
          rf"{EPISODE}.shout; the tools of task sum changed \(other shout\); {LESS}"),
         ("def refuse(", "def decline(", [],
-         rf"{EPISODE}.refuse \(gone\), SumEpisode.decline \(new\); "
-         rf"the tools of task sum changed \(no more refuse, new decline\); {LESS}"),
+         rf"{EPISODE}.refuse \(gone\), SumEpisode.decline \(new\); {DECLINE}; {LESS}"),
         ("", "", ["--seed", "43"], f"{SEED}; {UNDO}"),
         ("", "", ["--conv-steps", "6"], f"limit turns of task sum was 5, is 6; {UNDO}"),
         ("", "", ["--trial-timeout", "60"], f"limit wall_s of task sum was 900.0, is 60.0; {UNDO}"),
         ("", "", ["policy:null"], f"{MODEL}; {UNDO}"),
         ("", "", ["--sequential"], f"--sequential was not given, and is now; {UNDO}"),
         ("How much is", "What is", ["--conv-steps", "6", "--seed", "43"],
-         rf"{SEED}; limit turns of task sum was 5, is 6; the prompt of task sum changed \(seed 42\); "
-         rf"{EPISODE}.prompt; {UNDO}"),
+         rf"{SEED}; limit turns of task sum was 5, is 6; {PROMPT}; {EPISODE}.prompt; {UNDO}"),
         ("        self.task, self.seed, self.answer = task, seed, None", "        1 / 0", [],
-         "task sum cannot be compared, task fault: opening the episode: ZeroDivisionError: division by zero; "
-         rf"{EPISODE}.__init__; {UNDO}"),
+         f"{BROKEN}; {EPISODE}.__init__; {UNDO}"),
         ("", "", ["--conv-steps", "6", "--runs", "3", "-k", "run-02"],
          f"limit turns of task sum was 5, is 6; {UNDO}"),
     ],
