@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pytest_rltask.grader import Grader, Graders
 from pytest_rltask.models.named import ModelName, is_paid, load_replay, missing_key, parse_model, price_text
 from pytest_rltask.omissions import episode_classes, omissions, toolless
 from pytest_rltask.options import DEFAULT_MODEL, MARKER, Options
@@ -28,10 +29,12 @@ __all__ = [
     "TrialItems",
     "TrialParam",
     "check_markers",
+    "grader_of",
     "is_trial",
     "param_of",
     "params_by_id",
     "planned",
+    "plugin_files",
     "put_in_order",
     "spare_waiting",
     "warn_if_toolless",
@@ -284,15 +287,24 @@ def spare_waiting(items: Iterable[pytest.Item], config: pytest.Config) -> None:
             item.add_marker(pytest.mark.timeout(func_only=True))
 
 
-def planned(items: Iterable[pytest.Item]) -> list[PlannedTrial]:
-    """Return the trials that the items play, in their order."""
-    trials = [_planned(item, param) for item in items if (param := param_of(item))]
+def planned(items: Iterable[pytest.Item], graders: Graders | None = None) -> list[PlannedTrial]:
+    """Return the trials that the items play, in their order.
+
+    Raises:
+        DefinitionError: a task names sources that there are not.
+    """
+    trials = [_planned(item, param, graders) for item in items if (param := param_of(item))]
     return list({trial.trial_id: trial for trial in trials}.values())  # pytest can be told to keep duplicates
 
 
 def params_by_id(items: Iterable[pytest.Item]) -> dict[str, TrialParam]:
     """Return what the items play, by trial id."""
     return {item.nodeid: param for item in items if (param := param_of(item))}
+
+
+def plugin_files(config: pytest.Config) -> list[str]:
+    """Return the files of all plugins, those of the suite's ``conftest.py`` among them."""
+    return [file for plugin in config.pluginmanager.get_plugins() if (file := getattr(plugin, "__file__", None))]
 
 
 def put_in_order(items: list[pytest.Item]) -> None:
@@ -328,7 +340,13 @@ def param_of(item: pytest.Item) -> TrialParam | None:
     return param if isinstance(param, TrialParam) else None
 
 
-def _planned(item: pytest.Item, param: TrialParam) -> PlannedTrial:
+def grader_of(item: pytest.Item, param: TrialParam, graders: Graders) -> Grader:
+    """Return what grades an item's trial."""
+    assert isinstance(item, pytest.Function), "fixtures are given to functions"
+    return graders.of(param.task, item.function, path=item.path, name=item.originalname, cls=item.cls)
+
+
+def _planned(item: pytest.Item, param: TrialParam, graders: Graders | None) -> PlannedTrial:
     return PlannedTrial(
         trial_id=item.nodeid,
         test=_test_id(item, param),
@@ -341,6 +359,7 @@ def _planned(item: pytest.Item, param: TrialParam) -> PlannedTrial:
         limits=asdict(param.limits),
         sandbox="auto" if param.task.needs_sandbox else "",
         alone=setup_of(item).alone,
+        grader=grader_of(item, param, graders).digest if graders else "",
     )
 
 

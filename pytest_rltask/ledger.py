@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_rltask.amendments import Amendments, begun
 from pytest_rltask.live import parsed, unread
 from pytest_rltask.record import Record
-from pytest_rltask.runlog import begun, counting, writer_of
+from pytest_rltask.runlog import writer_of
 
 __all__ = ["Attempt", "Ledger"]
 
@@ -41,8 +42,9 @@ class Ledger:
         self._since = since
         self._is_alive = is_alive
         self._read: dict[Path, int] = {}
-        self._records: dict[str, Record] = {}
-        self._asserted: dict[str, tuple[str, str]] = {}
+        self._records: dict[str, list[Record]] = {}
+        self._amendments = Amendments()
+        self._counting: dict[str, Record | None] = {}
         self._starts: dict[str, list[str]] = {}
         self._attempts: dict[tuple[str, Path], list[Attempt]] = {}
 
@@ -57,19 +59,26 @@ class Ledger:
                     self._attempts.setdefault((trial_id, file), []).append(Attempt(trial_id, at))
                 case "trial":
                     self._finish(Record.from_json({**entry, "messages": [], "tools": []}), file)
-                case "assertion":
-                    said = (at, str(entry.get("outcome")))
-                    self._asserted[trial_id] = max(said, self._asserted.get(trial_id, said))
+                case _:
+                    self._counting.pop(trial_id, None)
+                    self._amendments.note(entry)
         return self
 
     def _finish(self, record: Record, file: Path) -> None:
-        trial_id, other = record.trial_id, self._records.get(record.trial_id)
+        trial_id = record.trial_id
         self.payments.append((trial_id, record.cost_usd))
-        self._records[trial_id] = record if other is None else counting(other, record)[0]
+        self._counting.pop(trial_id, None)
+        self._records.setdefault(trial_id, []).append(record)
         if attempts := self._attempts.get((trial_id, file)):
             attempts.pop()
             if not attempts:
                 del self._attempts[trial_id, file]
+
+    def _counted(self, trial_id: str) -> Record | None:
+        """Return the record of a trial that counts, with its last grade."""
+        if trial_id not in self._counting:
+            self._counting[trial_id], _ = self._amendments.counted(self._records.get(trial_id, ()))
+        return self._counting[trial_id]
 
     def attempts(self) -> Iterator[tuple[Attempt, bool]]:
         """Yield what was begun and has no record, and whether it is in flight: the others' process died."""
@@ -88,15 +97,15 @@ class Ledger:
         pending: list[str] = []
         flying = {attempt.trial_id for attempt, in_flight in self.attempts() if in_flight}
         for trial_id in trial_ids:
-            record, starts = self._records.get(trial_id), self._starts.get(trial_id, [])
+            record, starts = self._counted(trial_id), self._starts.get(trial_id, [])
             if record is None or not record.graded:
                 if trial_id in flying:
                     pending.append(max(starts))
                 elif record is not None:
                     ended.append((begun(record, starts), None))
                 continue
-            outcome = self._asserted.get(trial_id, ("", record.outcome))[1]
-            if outcome == "errored" and trial_id not in self._asserted:
+            outcome = record.outcome
+            if outcome == "errored" and not self._amendments.is_asserted(record):
                 pending.append(begun(record, starts))
             else:
                 ended.append((begun(record, starts), None if outcome == "errored" else outcome == "passed"))

@@ -52,6 +52,8 @@ class LiveRun:
         self._path = path
         self._read: dict[Path, int] = {}
         self._finished: dict[str, tuple[Path, int]] = {}
+        self._superseded: dict[str, str] = {}
+        self._began_of_end: dict[str, str] = {}
         self._judged: dict[str, tuple[str, str]] = {}  # when and how the test's assertion decided
 
     def read(self) -> LiveRun:
@@ -92,24 +94,42 @@ class LiveRun:
                 self.shares = entry["shares"]
             case "skipped":
                 self.skipped.add(trial_id)
+            case "superseded":
+                self._superseded[trial_id] = max(str(entry.get("at", "")), self._superseded.get(trial_id, ""))
+                if self._began_of_end.get(trial_id, "~") < self._superseded[trial_id]:
+                    self._forget(trial_id)
+            case "step" if isinstance(entry.get("now"), dict) and "outcome" in entry["now"]:
+                judged = str(entry.get("at", "")), str(entry["now"]["outcome"])
+                self._judged[trial_id] = max(judged, self._judged.get(trial_id, judged))
             case "assertion":
                 judged = str(entry.get("at", "")), str(entry.get("outcome"))
                 self._judged[trial_id] = max(judged, self._judged.get(trial_id, judged))
+            case "trial" if str(entry.get("started", "")) < self._superseded.get(trial_id, ""):
+                self._note_cost(entry)
             case "trial" if isinstance(entry.get("tried"), str):
                 self._note_end(trial_id, entry)
                 self.tried[trial_id] = entry["tried"]
                 if str(entry.get("started", "")) >= self._since:
                     self._finished[trial_id] = file, self._read.get(file, 0)
 
-    def _note_end(self, trial_id: str, entry: dict[str, Any]) -> None:
+    def _forget(self, trial_id: str) -> None:
+        """Take a trial for one that has not ended: it is to be played again, since what grades it changed."""
+        for known in (self.ended, self.tried, self._judged, self._began_of_end):
+            known.pop(trial_id, None)
+
+    def _note_cost(self, entry: dict[str, Any]) -> None:
         costs = [request.get("cost_usd") for request in entry.get("requests", ())]
         known = self.cost_usd is not None and None not in costs
         self.cost_usd = sum(costs, self.cost_usd or 0.0) if known else None
+
+    def _note_end(self, trial_id: str, entry: dict[str, Any]) -> None:
+        self._note_cost(entry)
         outcome = str(entry.get("outcome"))
         graded = outcome != "errored" or (entry.get("fault") is None and entry.get("score") is not None)
         is_ours = str(entry.get("started", "")) >= self._since
         before = self.ended.get(trial_id)
         if (graded or is_ours) and (before is None or graded > before.graded):  # the first with a grade counts
+            self._began_of_end[trial_id] = str(entry.get("started", ""))
             self.ended[trial_id] = Ended("" if graded and outcome == "errored" else outcome, graded, _total(entry))
 
 

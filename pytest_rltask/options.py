@@ -123,6 +123,14 @@ def _sandbox(text: str) -> str:
     return text
 
 
+def _way(text: str) -> str:
+    from pytest_rltask.changed import WAYS
+
+    if text not in WAYS:
+        raise ValueError(f"one of {', '.join(WAYS)}")
+    return text
+
+
 OPTIONS = (
     Option("--runs", "N", 10, "10", "trials of each task and model", parse_runs),
     Option(
@@ -210,6 +218,16 @@ OPTIONS = (
         str,
     ),
     Option(
+        "--changed",
+        "WAY",
+        None,
+        "regrade",
+        "with --resume, where what grades recorded trials has changed: regrade (from their scores, or by a replay of "
+        "their calls, without a model), rerun (play them again) or reuse (count them as they are; reports say so)",
+        _way,
+        has_ini=False,
+    ),
+    Option(
         "--audit",
         "",
         False,
@@ -240,6 +258,7 @@ class Options:
     sandbox: str
     log_dir: str
     resume: str | None
+    changed: str | None
     audit: bool
     given: frozenset[str]
     """Names of the settings that the command line gave, and so override the marker."""
@@ -263,6 +282,11 @@ class Options:
                 values[option.name] = _parsed(option, written, f"ini setting {option.dest}:")
             else:
                 values[option.name] = (option.default,) if option.repeatable else option.default
+        if values["changed"] and values["resume"] is None:
+            raise pytest.UsageError(
+                f"--changed {values['changed']} goes with --resume, whose recorded trials it is about; "
+                f"write --resume=last --changed={values['changed']}"
+            )
         return cls(**values, given=frozenset(given))
 
     def command_line(self) -> list[tuple[str, ...]]:
@@ -270,7 +294,7 @@ class Options:
         words: list[tuple[str, ...]] = []
         for option in OPTIONS:
             value = getattr(self, option.name)
-            if value is None or option.name in ("log_dir", "resume", "plan"):
+            if value is None or option.name in ("log_dir", "resume", "changed", "plan"):
                 continue
             if option.is_switch:
                 if value:

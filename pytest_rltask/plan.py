@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_rltask.changed import WAYS, plan_table
 from pytest_rltask.earlier import EarlierRuns, Experience
+from pytest_rltask.grader import Grader
 from pytest_rltask.models.named import is_paid, price_text
 from pytest_rltask.options import Options
 from pytest_rltask.record import dollars
@@ -55,7 +57,11 @@ def groups(trials: Iterable[PlannedTrial], earlier: EarlierRuns) -> list[Group]:
 
 
 def plan_lines(
-    planned: list[PlannedTrial], options: Options, log_dir: Path, resumed: Resumption | None
+    planned: list[PlannedTrial],
+    options: Options,
+    log_dir: Path,
+    resumed: Resumption | None,
+    graders: Mapping[str, Grader],
 ) -> Iterator[str]:
     """Yield the lines of the plan.
 
@@ -64,8 +70,17 @@ def plan_lines(
         options: the settings of the run.
         log_dir: where earlier runs are looked for.
         resumed: the run that is gone on with; None: it is a new one.
+        graders: what grades the trials, by digest.
     """
+    changed = resumed.changed(planned, graders, options.changed) if resumed else []
+    for one in changed:
+        yield f"what grades task {one.today.task} by {one.today.model} changed: {one.words}"
+        yield from aligned(list(plan_table(one, options.changed)), {"trial", "recorded", *WAYS})
+        yield ""
     reused = resumed.reused(planned) if resumed else {}
+    undecided = {record.trial_id for one in changed for record in one.records} & reused.keys()
+    if options.changed == "rerun":
+        reused = {trial_id: record for trial_id, record in reused.items() if trial_id not in undecided}
     plan = groups((trial for trial in planned if trial.trial_id not in reused), EarlierRuns(log_dir))
     yield from aligned([COLUMNS, *map(_cells, plan)], TEXT_COLUMNS)
     paid_for = [group for group in plan if group.is_paid]
@@ -75,6 +90,12 @@ def plan_lines(
         price = price_text(model)
         yield f"{model} costs {price}" if price else f"the price of {model} is not known"
     kept = f", {len(reused)} more are reused" if reused else ""
+    if undecided and options.changed is None:
+        left = len(reused) - len(undecided)
+        kept = (f", {left} more are reused" if left else "") + f", {len(undecided)} await --changed={'|'.join(WAYS)}"
+    elif undecided and options.changed == "regrade":
+        left = len(reused) - len(undecided)
+        kept = (f", {left} more are reused" if left else "") + f", {len(undecided)} are graded anew without a model"
     yield f"{_trials(sum(group.trials for group in plan))} to be played{kept}; cost: {_expected(plan)}"
     if options.max_cost is not None:
         paid = sum(record.cost_usd or 0.0 for record in resumed.run.paid) if resumed else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,9 @@ class Playing:
         options: of the run.
         items: of the session, in their order.
         plan: all trials of the run.
-        recorded: trials of a resumed run that count already, by id: their items take these and play nothing.
+        recorded: returns the trials of a resumed run that count already, by id: their items take these and play
+            nothing. Asked once, when the first item is due.
+        finished: puts each trial on disk that has ended.
         writer: where this process writes.
         worker: what the controller of pytest-xdist told this worker; empty in a process of its own.
         since: when this invocation began.
@@ -53,8 +56,9 @@ class Playing:
         options: Options,
         items: list[pytest.Item],
         plan: list[PlannedTrial],
-        recorded: Mapping[str, Record],
+        recorded: Callable[[], Mapping[str, Record]],
         *,
+        finished: Callable[[Record], None],
         writer: RunWriter,
         worker: Mapping[str, Any],
         since: str,
@@ -63,7 +67,8 @@ class Playing:
     ) -> None:
         self.options = options
         self._plan = {trial.trial_id: trial for trial in plan}
-        self._recorded = recorded
+        self._read_recorded = recorded
+        self._finished = finished
         self._writer = writer
         self._worker = worker
         self._since = since
@@ -74,6 +79,10 @@ class Playing:
         # As it is before any fixture or test changes it, or blocks the sockets that a loop needs.
         self._folder, self._loop = os.getcwd(), SteadyLoop()
         self._engine: LocalEngine | None = None
+
+    @cached_property
+    def _recorded(self) -> Mapping[str, Record]:
+        return self._read_recorded()
 
     def record(self, item: pytest.Item, param: TrialParam) -> Record | NotStarted:
         """Wait for an item's trial, and return its record, which is on disk then; or why it was not started."""
@@ -124,6 +133,7 @@ class Playing:
             limits=param.limits,
             history=self._history(item.nodeid),
             sandbox=self.options.sandbox,
+            grader=self._plan[item.nodeid].grader,
         )
 
     def _ahead(self, item: pytest.Item, param: TrialParam) -> Iterator[TrialSpec]:
@@ -166,7 +176,7 @@ class Playing:
                 concurrency=self._concurrency,
                 cores=self._cores,
                 admit=self._admits(),
-                finished=self._writer.append,
+                finished=self._finished,
                 is_stopped=StopFile(self._writer.path, self._since).is_there if self._worker else None,
                 folder=self._folder,
                 loop=self._loop,

@@ -17,6 +17,7 @@ __all__ = [
     "Outcome",
     "Record",
     "RequestLog",
+    "Step",
     "Usage",
     "clean_text",
     "dollars",
@@ -99,6 +100,22 @@ class Fault:
     """Whether code that the model wrote had run by then; None: the version that recorded it did not say."""
 
 
+@dataclass(frozen=True)
+class Step:
+    """What became of a grade after its trial had ended, since what grades had changed."""
+
+    how: Literal["threshold", "replay", "reuse"]
+    """Graded anew from the recorded score, by the recorded calls, or left as it was at the user's word."""
+    at: str
+    """UTC time, ISO 8601."""
+    grader: str
+    """Digest of what grades since."""
+    changes: str
+    """How that differs from what graded before, in words."""
+    before: dict[str, Any] = field(default_factory=dict)
+    """The grade that it had, and the digest of what had given it."""
+
+
 @dataclass
 class Record:
     """Everything about one finished trial."""
@@ -151,11 +168,26 @@ class Record:
     """Wall-clock seconds by phase: open, model, tools, grade, total."""
     started: str = ""
     """UTC time of the start, ISO 8601."""
+    grader: str = ""
+    """Digest of what its grade is by, see ``graders/`` in the run directory; empty if an earlier version wrote it."""
+    history: list[Step] = field(default_factory=list)
+    """The grades that it had before, the oldest first."""
 
     @property
     def graded(self) -> bool:
         """Whether it was played to its grade; all that can be missing then is the judgement of the test's assertion."""
         return self.outcome != "errored" or (self.fault is None and self.score is not None)
+
+    @property
+    def reused(self) -> list[Step]:
+        """The steps that left its grade as it was, since it was last graded."""
+        last = max((n for n, step in enumerate(self.history, start=1) if step.how != "reuse"), default=0)
+        return self.history[last:]
+
+    @property
+    def graded_by(self) -> str:
+        """Digest of what gave it the grade that it has, which the user may have let count for a later one."""
+        return str(self.reused[0].before.get("grader", "")) if self.reused else self.grader
 
     @property
     def usage(self) -> Usage:
@@ -183,6 +215,7 @@ class Record:
             known = known_fields(cls, data)
             known["requests"] = [_request(entry) for entry in known.get("requests", [])]
             known["fault"] = Fault(**known_fields(Fault, known["fault"])) if known.get("fault") else None
+            known["history"] = [Step(**known_fields(Step, step)) for step in known.get("history", [])]
             if known["outcome"] not in get_args(Outcome):
                 raise ValueError(f"unknown outcome {known['outcome']!r}")
             return cls(**known)

@@ -1,27 +1,33 @@
 """The run directory: everything a run leaves behind, written so that nothing finished is ever lost.
 
-`run.json` says how the run was started, `plan.json` what was to be played; each process appends its finished
-trials to a file of its own, `trials.<writer>.jsonl`, one JSON object a line, on disk before the trial's item
-reports. A line that a dying process left half-written is skipped on reading; nothing else can be damaged. What
-processes of a run that goes on tell each other through it, `live` reads.
+`run.json` says how the run was started, `plan.json` what was to be played, `graders/` what graded it; each process
+appends its finished trials to a file of its own, `trials.<writer>.jsonl`, one JSON object a line, on disk before the
+trial's item reports. A line that a dying process left half-written is skipped on reading; nothing else can be damaged.
+What processes of a run that goes on tell each other through it, `live` reads.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
+from pytest_rltask.amendments import Amendments, amend, begun, counting
 from pytest_rltask.clock import utc, utc_now
 from pytest_rltask.lines import Lines
 from pytest_rltask.record import SCHEMA_VERSION, Fault, Outcome, Record, known_fields
+from pytest_rltask.runfiles import (
+    RunLogError,
+    choose_run_dir,
+    created,
+    find_run_dir,
+    load_json,
+    write_whole,
+)
 
 __all__ = [
     "NotStarted",
@@ -34,19 +40,15 @@ __all__ = [
     "choose_run_dir",
     "counting",
     "find_run_dir",
+    "load_grader",
     "load_header",
     "load_plan",
     "load_records",
     "load_run",
     "split_trial_id",
     "transcript_path",
-    "utc_now",
     "writer_of",
 ]
-
-
-class RunLogError(Exception):
-    """A directory cannot be read as a run directory; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class PlannedTrial:
     band: tuple[float, float]
     limits: dict[str, Any] = field(default_factory=dict)
     """Limits of the trial by name; empty if an earlier version planned it."""
+    grader: str = ""
+    """Digest of what grades it, see :mod:`~pytest_rltask.grader`; empty if an earlier version planned it."""
     sandbox: str = ""
     """What isolates the code that it runs, ``auto`` until that is settled; empty if its task runs none."""
     alone: str = ""
@@ -82,6 +86,7 @@ class PlannedTrial:
             label="task fault",
             reason=said,
             fault=Fault("task", said),
+            grader=self.grader,
             started=utc_now(),
         )
 
@@ -122,35 +127,6 @@ class Run:
         return [*self.records.values(), *self.superseded]
 
 
-def choose_run_dir(log_dir: Path, now: datetime) -> Path:
-    """Return a path for a new run directory that nothing occupies; creates nothing."""
-    base = log_dir / f"run_{now:%Y%m%d_%H%M%S}"
-    path, attempt = base, 1
-    while path.exists():
-        attempt += 1
-        path = base.with_name(f"{base.name}_{attempt}")
-    return path
-
-
-def amend(record: Record, outcome: Outcome, why: str) -> None:
-    """Let the test's assertion overrule the grader in a record."""
-    changed = record.outcome != outcome
-    record.outcome, record.reason = outcome, why or record.reason
-    if changed:
-        record.label = {"passed": "", "errored": "not judged"}.get(outcome, "assertion")
-
-
-def find_run_dir(path: Path, run_id: str) -> Path | None:
-    """Return the directory of a run that chose this path, be it the path itself or a numbered one beside it."""
-    candidate, attempt = path, 1
-    while candidate.exists():
-        if _header_id(candidate) == run_id:
-            return candidate
-        attempt += 1
-        candidate = path.with_name(f"{path.name}_{attempt}")
-    return None
-
-
 def split_trial_id(trial_id: str) -> tuple[str, str]:
     """Split an item's node id into the test's and what stands in its brackets.
 
@@ -183,13 +159,13 @@ class RunWriter:
     """
 
     def __init__(self, path: Path, writer: str, header: dict[str, Any]) -> None:
-        self.path = _created(path, header)
+        self.path = created(path, header)
         self._trials = Lines(self.path / f"trials.{writer}.jsonl")
         self._lock = threading.Lock()
 
     def plan(self, trials: list[PlannedTrial]) -> None:
         """Write what is going to be played; every process of a run writes the same."""
-        _write_whole(self.path / "plan.json", [asdict(trial) for trial in trials])
+        write_whole(self.path / "plan.json", [asdict(trial) for trial in trials])
 
     def deal(self, shares: int) -> None:
         """Write into how many shares the trials are dealt: trial i of the plan belongs to share i % shares."""
@@ -207,6 +183,31 @@ class RunWriter:
         """Put on disk that the test's assertion judged a trial otherwise than its grader."""
         at = utc().isoformat()  # a later process may judge the trial again, in a file of its own
         self._append_line({"type": "assertion", "trial_id": trial_id, "outcome": outcome, "why": why, "at": at})
+
+    def step(self, record: Record, how: str, now: Mapping[str, Any], *, grader: str, changes: str) -> None:
+        """Put on disk what became of a grade whose grader had changed.
+
+        Args:
+            record: the trial's record, with the grade that it had.
+            how: ``threshold``, ``replay`` or ``reuse``.
+            now: what the new grade says, by field of the record; what it does not name stays.
+            grader: digest of what grades now.
+            changes: how that differs from what graded before.
+        """
+        told = {"how": how, "grader": grader, "changes": changes, "now": dict(now)}
+        at = utc().isoformat()
+        self._append_line({"type": "step", "trial_id": record.trial_id, "started": record.started, "at": at, **told})
+
+    def supersede(self, trial_id: str, changes: str) -> None:
+        """Put on disk that a trial is to be played again, since what grades it changed: its records count no more."""
+        self._append_line({"type": "superseded", "trial_id": trial_id, "at": utc_now(), "changes": changes})
+
+    def note_grader(self, digest: str, data: Mapping[str, Any]) -> None:
+        """Write what grades, for later ones to be compared with; once, whichever process comes first."""
+        path = self.path / "graders" / f"{digest}.json"
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, data)
 
     def skip(self, trial_id: str, because: NotStarted | None = None) -> None:
         """Put on disk that a planned trial was skipped before it began.
@@ -253,6 +254,15 @@ def load_run(path: Path) -> Run:
     return run
 
 
+def load_grader(path: Path, digest: str) -> dict[str, Any] | None:
+    """Load what a run directory says of a grader; None if it does not know it."""
+    try:
+        data = load_json(path / "graders" / f"{digest}.json") if digest.isalnum() else None
+    except RunLogError:
+        return None
+    return data if isinstance(data, dict) else None
+
+
 def load_header(path: Path) -> dict[str, Any]:
     """Load what says how a run was started.
 
@@ -261,7 +271,7 @@ def load_header(path: Path) -> dict[str, Any]:
     """
     if not path.is_dir():
         raise RunLogError(f"{path} is not a directory")
-    header = _load_json(path / "run.json")
+    header = load_json(path / "run.json")
     if not isinstance(header, dict) or not isinstance(header.get("schema"), int):
         raise RunLogError(f"{path} is not a run directory of pytest-rltask")
     if header["schema"] > SCHEMA_VERSION:
@@ -272,19 +282,18 @@ def load_header(path: Path) -> dict[str, Any]:
 def load_records(run: Run) -> None:
     """Load the trials that a run's processes finished; of a trial that was played more than once, one record counts.
 
-    That is the first to reach a grade, so that nothing can be played until it passes; if none did, the last one.
-
     Raises:
         RunLogError: a file cannot be read.
     """
-    found = _Found({}, [], {})
+    found = _Found({}, Amendments(), {})
     for file in sorted(run.path.glob("trials.*.jsonl")):
         _load_trials(file, run, found)
-    # Whoever asserted on a trial may have another file than whoever played it.
-    for _, trial_id, outcome, why in sorted(found.assertions, key=lambda assertion: assertion[0]):
-        if trial_id in found.records:
-            amend(found.records[trial_id], outcome, why)
-    run.records = found.records
+    for trial_id, records in found.records.items():
+        # Whoever asserted on a trial may have another file than whoever played it.
+        counts, rest = found.amendments.counted(records)
+        run.superseded += rest
+        if counts is not None:
+            run.records[trial_id] = counts
     left_out = {
         trial_id: why
         for trial_id, (at, why) in found.skipped.items()
@@ -300,7 +309,7 @@ def load_plan(path: Path) -> list[PlannedTrial]:
     Raises:
         RunLogError: it has no plan, or a damaged one.
     """
-    plan = _load_json(path / "plan.json")
+    plan = load_json(path / "plan.json")
     if not isinstance(plan, list):
         raise RunLogError(f"{path} is not a run directory of pytest-rltask")
     try:
@@ -312,38 +321,32 @@ def load_plan(path: Path) -> list[PlannedTrial]:
 class _Found(NamedTuple):
     """What the files of a run say, while they are read."""
 
-    records: dict[str, Record]
-    assertions: list[tuple[str, str, Outcome, str]]
-    """When, which trial, its outcome, and why."""
+    records: dict[str, list[Record]]
+    amendments: Amendments
     skipped: dict[str, tuple[str, NotStarted | None]]
     """When a trial was skipped last, and why if the run decided so."""
 
 
 def _load_trials(file: Path, run: Run, found: _Found) -> None:
     for entry in _entries(file, run):
-        if entry.get("type") == "trial":
-            try:
+        try:
+            if entry.get("type") == "trial":
                 record = Record.from_json(entry)
-            except ValueError as error:
-                raise RunLogError(f"{file}: {error}") from None
-            other = found.records.get(record.trial_id)
-            if other is not None:
-                record, superseded = counting(other, record)
-                run.superseded.append(superseded)
-            found.records[record.trial_id] = record
-        elif entry.get("type") == "started":
-            run.starts.setdefault(str(entry.get("trial_id")), []).append(str(entry.get("at", "")))
-        elif entry.get("type") == "skipped":
-            trial_id, at = str(entry.get("trial_id")), str(entry.get("at", ""))
-            why = _not_started(entry)
-            found.skipped[trial_id] = max(found.skipped.get(trial_id, ("", None)), (at, why), key=lambda skip: skip[0])
-        elif entry.get("type") == "assertion":
-            try:
-                if entry["outcome"] not in get_args(Outcome):
-                    raise RunLogError(f"{file}: unknown outcome {entry['outcome']!r}")
-                found.assertions.append((str(entry.get("at", "")), entry["trial_id"], entry["outcome"], entry["why"]))
-            except KeyError as error:
-                raise RunLogError(f"{file}: not a test's assertion: it has no {error}") from None
+                found.records.setdefault(record.trial_id, []).append(record)
+            elif not found.amendments.note(entry):
+                _note_start(entry, run, found)
+        except ValueError as error:
+            raise RunLogError(f"{file}: {error}") from None
+
+
+def _note_start(entry: dict[str, Any], run: Run, found: _Found) -> None:
+    """Take in that a trial was begun or skipped."""
+    trial_id, at = str(entry.get("trial_id")), str(entry.get("at", ""))
+    if entry.get("type") == "started":
+        run.starts.setdefault(trial_id, []).append(at)
+    elif entry.get("type") == "skipped":
+        why = _not_started(entry)
+        found.skipped[trial_id] = max(found.skipped.get(trial_id, ("", None)), (at, why), key=lambda skip: skip[0])
 
 
 def _not_started(entry: dict[str, Any]) -> NotStarted | None:
@@ -351,19 +354,6 @@ def _not_started(entry: dict[str, Any]) -> NotStarted | None:
         return None
     rule = entry.get("rule")
     return NotStarted(entry["why"], str(entry.get("reason")), rule if isinstance(rule, int) else 1)
-
-
-def counting(one: Record, other: Record) -> tuple[Record, Record]:
-    """Return, of two records of a trial, the one that counts and the other: the first with a grade, else the last."""
-    if one.graded != other.graded:
-        return (one, other) if one.graded else (other, one)
-    earlier, later = (one, other) if one.started <= other.started else (other, one)
-    return (earlier, later) if one.graded else (later, earlier)
-
-
-def begun(record: Record, starts: Iterable[str]) -> str:
-    """Return when a finished trial was begun, by what was written then; its record's own time is a little later."""
-    return max((at for at in starts if at <= record.started), default=record.started)
 
 
 def _entries(file: Path, run: Run) -> Iterator[dict[str, Any]]:
@@ -379,64 +369,3 @@ def _entries(file: Path, run: Run) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(entry, dict):
             yield entry
-
-
-def _load_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise RunLogError(f"{path.parent} is not a run directory of pytest-rltask: it has no {path.name}") from None
-    except (OSError, ValueError) as error:
-        raise RunLogError(f"{path} cannot be read: {error}") from None
-
-
-def _created(path: Path, header: dict[str, Any]) -> Path:
-    """Create the run directory with its header in one step, or join the one that a process of this run created."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".run-", dir=path.parent))
-    draft.chmod(0o755)
-    _write_whole(draft / "run.json", header)
-    candidate, attempt = path, 1
-    while True:
-        try:
-            draft.rename(candidate)  # fails on a directory that is not empty: only one process can win
-            _sync_dir(path.parent)
-            return candidate
-        except OSError:
-            if not candidate.exists():
-                raise
-        if _header_id(candidate) == header["id"]:
-            (draft / "run.json").unlink()
-            draft.rmdir()
-            return candidate
-        attempt += 1
-        candidate = path.with_name(f"{path.name}_{attempt}")
-
-
-def _header_id(path: Path) -> object:
-    try:
-        return json.loads((path / "run.json").read_bytes()).get("id")
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def _write_whole(path: Path, data: object) -> None:
-    """Replace a file in one step, so that no reader ever sees half of it."""
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1, default=str)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(draft, 0o644)
-    os.replace(draft, path)
-    _sync_dir(path.parent)
-
-
-def _sync_dir(path: Path) -> None:
-    """Make a new file's name durable, where the system can."""
-    if os.name == "posix":
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -9,17 +9,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import shlex
-import uuid
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_rltask.clock import utc, utc_now
+from pytest_rltask.clock import utc_now
+from pytest_rltask.command import new_header, reproduction, unwritable
+from pytest_rltask.grader import Graders
 from pytest_rltask.interrupt import Interrupts
 from pytest_rltask.isolation import check_allowed, sandbox_line, settled
 from pytest_rltask.items import (
@@ -28,24 +28,25 @@ from pytest_rltask.items import (
     check_markers,
     params_by_id,
     planned,
+    plugin_files,
     put_in_order,
     spare_waiting,
 )
 from pytest_rltask.judging import Judge
-from pytest_rltask.options import Options, joined, without
+from pytest_rltask.options import Options
 from pytest_rltask.playing import Playing
 from pytest_rltask.provenance import provenance
-from pytest_rltask.record import SCHEMA_VERSION, Record
+from pytest_rltask.record import Record
 from pytest_rltask.runlog import (
     NotStarted,
     PlannedTrial,
     RunLogError,
     RunWriter,
-    choose_run_dir,
     find_run_dir,
     load_plan,
 )
 from pytest_rltask.setups import alone_lines
+from pytest_rltask.tools import DefinitionError
 from pytest_rltask.wording import explained
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Session:
         self._headline_shown = False  # each worker of pytest-xdist gives occasion to
         self._writer: RunWriter | None = None
         self._planned: list[PlannedTrial] = []
+        self._graders = Graders(config.rootpath, plugin_files(config))
         self._playing: Playing | None = None
         self._is_dealt = True
         """Whether each process knows which trials it will be given."""
@@ -100,7 +102,9 @@ class Session:
         """When this invocation began: a run that it resumes has older trials."""
         self._interrupts = Interrupts(config, self.since)
         handed = self._worker.get("rltask")
-        self.header: dict[str, Any] = json.loads(handed) if handed else self._old_header() or self._new_header()
+        self.header: dict[str, Any] = (
+            json.loads(handed) if handed else (self._old_header() or new_header(config, self.options, self._log_dir))
+        )
 
     def _make_items(self) -> TrialItems:
         if not self.options.audit:
@@ -140,23 +144,35 @@ class Session:
         if self.options.sequential:
             put_in_order(items)
         spare_waiting(items, self.config)
-        trials = self._planned = planned(items)
+        wants_graders = self.options.plan or not self._plays_nothing
+        try:
+            trials = self._planned = planned(items, self._graders if wants_graders else None)
+        except DefinitionError as error:
+            raise pytest.UsageError(str(error)) from None
         if trials and not self._plays_nothing:
             header = self.header | provenance(self.config.rootpath)
             if any(trial.sandbox for trial in trials):
                 backend = settled(self.options.sandbox)
                 trials = [dataclasses.replace(trial, sandbox=trial.sandbox and backend) for trial in trials]
             try:
-                trials, recorded = self._joined(items, trials)
+                decide, ours = self._checked_changes(items, trials), trials
+                if self._resumption:
+                    from pytest_rltask.resume import united
+
+                    trials = united(self._resumption.run.plan, trials)
                 self._writer = RunWriter(Path(self.header["path"]), self._writer_name, header)
                 lock = self._hold(self._writer.path)
+                for digest, grader in self._graders.by_digest.items():
+                    self._writer.note_grader(digest, grader.to_json())
+                decide(self._writer)
                 if self._resumption is None or self._is_checker:
                     self._writer.plan(trials)
                 self._playing = Playing(
                     self.options,
                     items,
                     trials,
-                    recorded,
+                    lambda: self._recorded(ours),
+                    finished=self._finished,
                     writer=self._writer,
                     worker=self._worker,
                     since=self.since,
@@ -168,7 +184,7 @@ class Session:
             except (OSError, RunLogError) as error:
                 if self._resumption is not None:
                     raise pytest.UsageError(f"--resume {self._resumption.shown}: {error}") from None
-                raise pytest.UsageError(_unwritable(self.options.log_dir, str(error))) from None
+                raise pytest.UsageError(unwritable(self.options.log_dir, str(error))) from None
 
     def _hold(self, run_dir: Path) -> RunLock:
         """Keep others from going on with the run as long as this process is at it."""
@@ -188,21 +204,44 @@ class Session:
         config = self.config.option
         return self.broken or config.collectonly or config.setupplan or self.options.plan
 
-    def _joined(
-        self, items: list[pytest.Item], trials: list[PlannedTrial]
-    ) -> tuple[list[PlannedTrial], dict[str, Record]]:
-        """Return what is planned with the trials of the run that is resumed, and the records that count already."""
-        if self.options.resume is None:
-            return trials, {}
-        from pytest_rltask.resume import Resumption, united
+    def _checked_changes(self, items: list[pytest.Item], trials: list[PlannedTrial]) -> Callable[[RunWriter], None]:
+        """Compare a run that is resumed with what is planned, and return what brings its records up to date.
 
-        self._resumption = resumption = self._resumption or Resumption(Path(self.header["path"]))
-        if self._is_checker:
-            options, params = self.options, params_by_id(items)
-            refusal = resumption.refusal(trials, params, sequential=options.sequential, sandbox=options.sandbox)
-            if refusal:
-                raise pytest.UsageError(refusal)
-        return united(resumption.run.plan, trials), resumption.reused(trials)
+        Raises:
+            pytest.UsageError: they do not go together, and the user has not said what is to become of that.
+        """
+        if self.options.resume is None:
+            return lambda writer: None
+        from pytest_rltask.resume import Resumption
+
+        self._resumption = resumption = self._resumption or Resumption(Path(self.header["path"]), since=self.since)
+        if not self._is_checker:
+            return lambda writer: None
+        options, params = self.options, params_by_id(items)
+        changed = resumption.changed(trials, self._graders.by_digest, options.changed)
+        refusal = resumption.refusal(
+            trials, params, changed, way=options.changed, sequential=options.sequential, sandbox=options.sandbox
+        )
+        if refusal:
+            raise pytest.UsageError(refusal)
+        return lambda writer: resumption.decide(options.changed, changed, params, writer, options.sandbox)
+
+    def _finished(self, record: Record) -> None:
+        """Put a trial on disk, with what graded it: a file that is read late may have changed while the run went on."""
+        assert self._writer is not None, "what is played was planned"
+        grader = self._graders.now(record.grader)
+        if grader is not None:
+            record.grader = grader.digest
+            self._writer.note_grader(grader.digest, grader.to_json())
+        self._writer.append(record)
+
+    def _recorded(self, trials: list[PlannedTrial]) -> dict[str, Record]:
+        """Return the records that count already; asked once the first item is due, when they are up to date."""
+        if self._resumption is None:
+            return {}
+        if self.options.changed and not self._is_checker:
+            self._resumption.read_again()
+        return self._resumption.reused(trials)
 
     @property
     def _is_checker(self) -> bool:
@@ -219,6 +258,8 @@ class Session:
             collected: node ids of the items.
             worker: of pytest-xdist that collected them; what is resumed is known once it has been compared.
         """
+        if self._resumption and self.options.changed and worker == self.checker:
+            self._resumption.read_again()  # the worker has decided what becomes of the recorded trials
         going_on = self._resumption.headline(collected) if self._resumption else ""
         if going_on and worker and worker == self.checker and not self._plays_nothing:
             self._checked = True
@@ -334,7 +375,7 @@ class Session:
         return summary_lines(
             summary,
             run_dir=self.run_dir,
-            command=self._reproduction(),
+            command=reproduction(self.config, self.options),
             width=width,
             unicode=unicode,
             interrupted=interrupted,
@@ -350,7 +391,7 @@ class Session:
         from pytest_rltask.plan import plan_lines
 
         args = map(str, self.config.invocation_params.args)
-        yield from plan_lines(self._planned, self.options, self._log_dir, self._resumption)
+        yield from plan_lines(self._planned, self.options, self._log_dir, self._resumption, self._graders.by_digest)
         yield f"next: {shlex.join(['pytest', *(word for word in args if word != '--plan')])}"
 
     def close(self, session: pytest.Session, exitstatus: int) -> int:
@@ -375,35 +416,11 @@ class Session:
         from pytest_rltask.resume import resumption
 
         cwd = self.config.invocation_params.dir
-        self._resumption = resumption(self.options.resume, self.options.log_dir, cwd, hold=self._hold_alone)
+        self._resumption = resumption(
+            self.options.resume, self.options.log_dir, cwd, since=self.since, hold=self._hold_alone
+        )
         return self._resumption.header
 
     @property
     def _log_dir(self) -> Path:
         return Path(self.config.invocation_params.dir, self.options.log_dir)
-
-    def _new_header(self) -> dict[str, Any]:
-        log_dir = self._log_dir
-        existing = next(path for path in (log_dir, *log_dir.parents) if path.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-            raise pytest.UsageError(_unwritable(self.options.log_dir, f"{existing} is no writable folder"))
-        return {
-            "schema": SCHEMA_VERSION,
-            "id": uuid.uuid4().hex,
-            "path": str(choose_run_dir(log_dir, utc().astimezone())),
-            "created": utc().isoformat(timespec="seconds"),
-            "command": self._reproduction(),
-            "gate": self.options.gate,
-            "sequential": self.options.sequential,
-        }
-
-    def _reproduction(self) -> str:
-        """Return the command as typed, with every setting that it left to a default."""
-        typed = joined(without(map(str, self.config.invocation_params.args), "--resume"), "--log-dir")
-        flags = {word.partition("=")[0] for word in typed}
-        missing = [word for words in self.options.command_line() if words[0] not in flags for word in words]
-        return shlex.join(["pytest", *typed, *missing])
-
-
-def _unwritable(log_dir: str, why: str) -> str:
-    return f"--log-dir {log_dir}: no run directory can be created in it ({why}); write --log-dir=DIR"

@@ -11,12 +11,14 @@ trial, and are raised as :class:`DefinitionError` with the line to write.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
 import math
 import random
 import re
+import types
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -187,6 +189,12 @@ class Task:
 
     needs_seed: ClassVar[bool] = True
     """Whether its episodes are to differ by seed. False says that all runs are meant to play the same instance."""
+    sources: ClassVar[Sequence[str]] = ()
+    """What else its grades depend on: files that no import leads to, such as data, and installed packages.
+
+    Paths and patterns are relative to the folder of the task's module. A run is resumed only where all this, and the
+    code of the project that the task and its test reach, is what it was: see ``--changed``.
+    """
 
     @property
     def name(self) -> str:
@@ -213,8 +221,8 @@ class Task:
     def digest(self) -> str:
         """Return 16 hex digits that identify the class and the values of its fields."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        identity = [type(self).__module__, type(self).__qualname__, fields]
-        text = json.dumps(identity, sort_keys=True, default=_identity)
+        content = [type(self).__module__, type(self).__qualname__, fields]
+        text = json.dumps(content, sort_keys=True, default=identity)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __init_subclass__(cls, *, abstract: bool = False) -> None:
@@ -226,9 +234,23 @@ class Task:
         _check_properties(cls, "thresholds")
 
 
-def _identity(value: object) -> object:
+def identity(value: object) -> object:
     """Return what identifies a value that JSON cannot hold: the same in every process, whatever its hash seed."""
-    return sorted(map(repr, value)) if isinstance(value, set | frozenset) else repr(value)
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    text = repr(value)
+    if " at 0x" not in text:
+        return text
+    name = f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, functools.partial):
+        return [name, value.func, value.args, value.keywords]
+    if isinstance(value, types.FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        return [f"{value.__module__}.{value.__qualname__}", value.__defaults__, value.__kwdefaults__, cells]
+    try:
+        return [name, vars(value)]
+    except TypeError:
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
 class Episode:

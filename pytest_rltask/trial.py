@@ -24,7 +24,7 @@ from pytest_rltask.record import Fault, Record, clean_text, error_text
 from pytest_rltask.sandbox import differences, using_backend
 from pytest_rltask.task import Episode, Grade, Limits, Task
 
-__all__ = ["Trial", "TrialSpec", "play", "probe", "unplayed"]
+__all__ = ["Trial", "TrialSpec", "play", "probe", "take_grade", "unplayed"]
 
 STOP_LABELS = {
     "refusal": "refusal",
@@ -49,6 +49,8 @@ class TrialSpec:
     """What earlier runs of the task tried, oldest first (``--sequential``)."""
     sandbox: str = "auto"
     """What isolates the code that the task runs (``--sandbox``)."""
+    grader: str = ""
+    """Digest of what grades it."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,7 @@ def _new_record(spec: TrialSpec) -> Record:
         model=spec.model,
         run=spec.run,
         seed=spec.seed,
+        grader=spec.grader,
         started=utc_now(),
     )
 
@@ -304,18 +307,23 @@ async def _judge(record: Record, episode: Episode, worker: Worker, limits: Limit
             raise TypeError(f"grade() returned {grade!r}; it must return a Grade")
         if problem := grade.problem():
             raise ValueError(problem)
-        record.metrics = _plain(grade.metrics)
-        record.threshold = None if grade.threshold is None else float(grade.threshold)
-        record.grade_passed = None if grade.passed is None else bool(grade.passed)
+        take_grade(record, grade)
+    return grade
+
+
+def take_grade(record: Record, grade: Grade) -> None:
+    """Write a grade, which has no problem, into a record, with outcome, label and reason."""
+    record.metrics = _plain(grade.metrics)
+    record.threshold = None if grade.threshold is None else float(grade.threshold)
+    record.grade_passed = None if grade.passed is None else bool(grade.passed)
     record.score = float(grade.score)
     if record.grade_passed is None and not grade.cheated:
         # The test's assertion decides; should the test never get there, nobody has judged the trial.
         record.label, record.reason = "not judged", "the grader names no threshold, and no assertion judged the trial"
-        return grade
+        return
     record.outcome = "cheated" if grade.cheated else "passed" if grade.passed else "failed"
     if record.outcome != "passed":
         record.label, record.reason = map(clean_text, _explained(record, grade))
-    return grade
 
 
 async def _inspect(

@@ -18,7 +18,7 @@ from pytest_rltask.report.html_charts import rate_bar, score_plot, share_bar
 from pytest_rltask.report.html_markup import Html, clip, element
 from pytest_rltask.report.html_trials import GLYPHS, LINE_CHARS, TrialView, conversations
 from pytest_rltask.report.summary import Row, Summary
-from pytest_rltask.report.table import COLUMNS, cells
+from pytest_rltask.report.table import COLUMNS, cells, graders
 from pytest_rltask.runlog import PlannedTrial, Run
 from pytest_rltask.verdict import MOST_RUNS
 
@@ -150,6 +150,7 @@ def _proof(row: Row) -> Iterator[str]:
         yield "stopped early on a proof that assertions overruled"
     if row.not_afforded:
         yield f"the money (--max-cost) ended it: {row.not_afforded} of {row.planned} planned trials not started"
+    yield from graders(row)
     prove = "decide" if verdict.word == "undecided" else "prove it"
     if verdict.word == "incomplete":
         yield "no trial was started" if row.planned == row.not_afforded else "too many trials have no grade"

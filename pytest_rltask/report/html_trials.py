@@ -12,7 +12,7 @@ from pytest_rltask.record import Record
 from pytest_rltask.report.html_markup import Html, clip, element, join
 from pytest_rltask.report.summary import Row
 from pytest_rltask.report.table import cost, duration_text, tokens_text
-from pytest_rltask.report.transcript import arguments_text, lost_to_api, result_text
+from pytest_rltask.report.transcript import arguments_text, grades_before, lost_to_api, result_text
 from pytest_rltask.runlog import PlannedTrial, Run, transcript_path
 
 __all__ = ["GLYPHS", "LINE_CHARS", "TrialView", "conversations"]
@@ -123,6 +123,7 @@ def _all_facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "sandbox", record.sandbox
     yield "threshold", "" if record.threshold is None else f"{record.threshold:g}"
     yield "ended by", f"{record.limit} limit".replace("_", " ") if record.limit else record.stop or "fault"
+    yield "graded before", "; ".join(grades_before(record))
     yield "fault of", fault.kind if fault else ""
     yield "request id", (fault and fault.request_id) or ""
     yield "tool calls", str(record.tool_calls)

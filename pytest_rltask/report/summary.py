@@ -63,6 +63,14 @@ class Row:
     """How trials cheated, counted by label, most frequent first."""
     faults: dict[str, int] = field(default_factory=dict)
     """Why trials errored, counted by message, most frequent first."""
+    reused: int = 0
+    """Counted trials whose grade is by another grader than today's, at the user's word (``--changed=reuse``)."""
+    reused_despite: list[str] = field(default_factory=list)
+    """What had changed since they were graded."""
+    regraded: int = 0
+    """Counted trials that were graded anew (``--changed=regrade``)."""
+    left_out: int = 0
+    """Recorded trials that do not count, since another grader graded them than that of the plan."""
     example: str | None = None
     """Id of a trial worth reading: a missed one where there is one."""
 
@@ -118,7 +126,9 @@ def summarise(run: Run, gate: Gate, *, stop_early: bool = False) -> Summary:
 
 def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool) -> Row:
     first = planned[0]
-    records = [run.records[trial.trial_id] for trial in planned if trial.trial_id in run.records]
+    recorded = [(trial, run.records[trial.trial_id]) for trial in planned if trial.trial_id in run.records]
+    records = [record for trial, record in recorded if _is_of_the_plan(record, trial)]
+    reused = [record.reused for record in records if record.reused]
     ids = {trial.trial_id for trial in planned}
     paid = [record for record in run.paid if record.trial_id in ids]
     not_started = [run.not_started[trial_id] for trial_id in ids if trial_id in run.not_started]
@@ -149,7 +159,7 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         failed=count["failed"],
         cheated=count["cheated"],
         errored=count["errored"],
-        lost=len(planned) - len(records) - sum(why.values()),
+        lost=len(planned) - len(recorded) - sum(why.values()),
         not_needed=why["proven"],
         not_afforded=why["cost"],
         proven_by_old_rule=outdated > 0,
@@ -164,8 +174,17 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         reasons=_counted(record.label or "assertion" for record in missed if record.outcome == "failed"),
         cheats=_counted(record.label or "tampering" for record in missed if record.outcome == "cheated"),
         faults=_counted(_fault_line(record) for record in records if record.outcome == "errored"),
+        reused=len(reused),
+        reused_despite=list(dict.fromkeys(step.changes for steps in reused for step in steps)),
+        regraded=sum(bool(record.history) and not record.reused for record in records),
+        left_out=len(recorded) - len(records),
         example=next((record.trial_id for record in [*missed, *judged]), None),
     )
+
+
+def _is_of_the_plan(record: Record, trial: PlannedTrial) -> bool:
+    """Say whether what graded a trial is what the plan says, where both are known: two graders make no rate."""
+    return not record.grader or not trial.grader or record.grader == trial.grader
 
 
 def _proof(planned: list[PlannedTrial], run: Run) -> Proof | None:

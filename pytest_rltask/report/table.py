@@ -17,7 +17,9 @@ __all__ = [
     "cost",
     "duration_text",
     "gate_line",
+    "graders",
     "not_started",
+    "remarks",
     "shown_interval",
     "tokens_text",
     "verdict_text",
@@ -118,7 +120,25 @@ def gate_line(row: Row) -> str:
     assert verdict.rate is not None
     rate = f"pass rate {row.passed}/{row.judged} = {verdict.rate * 100:.0f} %"
     line = f"{verdict_text(row)}: {rate} of {row.name} by {row.model}, band {row.band}"
-    return "; ".join([line, *not_started(row)])
+    return "; ".join([line, *remarks(row)])
+
+
+def remarks(row: Row) -> Iterator[str]:
+    """Yield what must be said beside a row's numbers, a phrase each."""
+    yield from not_started(row)
+    yield from graders(row)
+
+
+def graders(row: Row) -> Iterator[str]:
+    """Yield what is to be said of who graded the trials, a phrase each."""
+    if row.reused:
+        despite = "; ".join(row.reused_despite)
+        yield f"{row.reused} of {row.judged} grades are by an earlier grader (--changed=reuse), despite: {despite}"
+    if row.regraded:
+        yield f"{row.regraded} of {row.judged + row.errored} trials were graded anew (--changed=regrade)"
+    if row.left_out:
+        why = "their task or grader changed while the run went on"
+        yield f"{row.left_out} trials are not counted, since other code graded them: {why}"
 
 
 def not_started(row: Row) -> Iterator[str]:

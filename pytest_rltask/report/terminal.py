@@ -11,7 +11,7 @@ from pathlib import Path
 from pytest_rltask.isolation import warning
 from pytest_rltask.options import without
 from pytest_rltask.report.summary import Row, Summary
-from pytest_rltask.report.table import COLUMNS, cells, not_started
+from pytest_rltask.report.table import COLUMNS, cells, remarks
 from pytest_rltask.runlog import transcript_path
 
 __all__ = ["Line", "short_path", "summary_lines"]
@@ -53,7 +53,7 @@ def summary_lines(
         yield from _counted(f"{who} missed", row.reasons, {"yellow": True})
         yield from _counted(f"{who} cheated", row.cheats, {"purple": True})
         yield from _counted(f"{who} errored", row.faults, {"red": True})
-        for why in not_started(row):
+        for why in remarks(row):
             yield f"{who}: {why}", {"yellow": True}
         if row.lost:
             yield f"{who}: {row.lost} of {row.planned} planned trials were not played to the end", {"red": True}

@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_rltask.record import Record
 
-__all__ = ["arguments_text", "lost_to_api", "render", "result_text"]
+__all__ = ["arguments_text", "grades_before", "lost_to_api", "render", "result_text"]
 
 
 def render(record: Record) -> str:
@@ -56,6 +56,8 @@ def _foot(record: Record) -> Iterator[str]:
     yield f"score: {score}{threshold}"
     for name, value in record.metrics.items():
         yield f"  {name}: {value}"
+    for told in grades_before(record):
+        yield f"graded before: {told}"
     if record.sandbox:
         yield f"sandbox: {record.sandbox}"
     if record.tried:
@@ -69,6 +71,17 @@ def _foot(record: Record) -> Iterator[str]:
         yield f"request id: {record.fault.request_id}"
     if record.fault and record.fault.details:
         yield record.fault.details
+
+
+def grades_before(record: Record) -> Iterator[str]:
+    """Yield each grade that a trial had before, when another took its place, by what, and why."""
+    ways = {"threshold": "graded anew from its score", "replay": "graded anew by a replay", "reuse": "kept as it was"}
+    for step in record.history:
+        score, threshold = step.before.get("score"), step.before.get("threshold")
+        told = f"{step.before.get('outcome')}, score {'none' if score is None else f'{score:g}'}"
+        told += "" if threshold is None else f" of {threshold:g}"
+        by = step.before.get("grader") or "an earlier version"
+        yield f"{told} (by {by}); {ways[step.how]} at {step.at[:19]} by {step.grader}, since: {step.changes}"
 
 
 def lost_to_api(record: Record) -> Iterator[str]:

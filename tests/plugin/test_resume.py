@@ -291,16 +291,16 @@ def test_gate_and_band_may_change(runs: Runs):
 def test_an_assertion_that_changed_judges_what_is_on_disk(any_runs: Runs):
     any_runs.play("--runs", "2")
     any_runs.change("trial.score >= 1.0", "trial.score <= 0.5", "test_sum")
-    any_runs.resume("--runs", "2")
+    any_runs.resume("--runs", "2", "--changed", "regrade")
     turned = trials(any_runs.run_dirs[0])
     any_runs.change("trial.score <= 0.5", "trial.score >= 1.0", "test_sum")
     any_runs.workers = () if any_runs.workers else ("-n", "2")  # who asserts last has the last word, in any file
-    any_runs.resume("--runs", "2")
+    any_runs.resume("--runs", "2", "--changed", "regrade")
 
     assert [outcome for outcome, *_ in turned.values()] == ["passed", "failed"]
     assert [outcome for outcome, *_ in trials(any_runs.run_dirs[0]).values()] == ["failed", "passed"]
-    reasons = [record.reason for record in any_runs.last_run().records.values() if record.outcome == "passed"]
-    assert reasons == ["the test's assertion agrees with the grader"]
+    first = any_runs.last_run().records["test_sum.py::test_sum[run-00]"]
+    assert [step.before["outcome"] for step in first.history] == ["failed", "passed"]
 
 
 def test_a_grade_that_no_assertion_has_judged_is_not_played_again(runs: Runs):
@@ -310,7 +310,7 @@ def test_a_grade_that_no_assertion_has_judged_is_not_played_again(runs: Runs):
     unjudged = runs.report()["rows"][0]["errored"]
     runs.change("raise KeyError", "pass", "test_sum")
 
-    result = runs.resume("--runs", "3")
+    result = runs.resume("--runs", "3", "--changed", "regrade")
 
     assert unjudged == 3
     assert headline(result) == "rltask: resuming logs/RUN: 3 trials reused, none to be played"
@@ -427,7 +427,16 @@ def test_the_last_run_of_a_later_version_is_not_passed_over(runs: Runs):
 # ---- what is refused ----
 
 UNDO = "undo that, or play a new run without --resume"
-DIGESTS = r"\(digest was [0-9a-f]{16}, is [0-9a-f]{16}\)"
+GRADES = "what grades task sum changed"
+EPISODE = f"{GRADES}: tasks.py: SumEpisode"
+ON = r"write --resume=logs/RUN --changed=regrade \(.*; --plan lists what each does"
+PROMPT = r"the prompt of task sum changed \(seed 42\)"
+DECLINE = r"the tools of task sum changed \(no more refuse, new decline\)"
+BROKEN = "task sum cannot be compared, task fault: opening the episode: ZeroDivisionError: division by zero"
+LESS = (
+    "no recorded call answers what a model would see now; "
+    r"write --resume=logs/RUN --changed=rerun \(.*; --plan lists what each does"
+)
 SEED = r"test_sum\[run-00\] was played with seed 42, now 43 \(and 1 more\)"
 MODEL = r"test_sum\[run-00\] was played by policy:noted, now policy:null \(and 1 more\)"
 
@@ -435,21 +444,25 @@ MODEL = r"test_sum\[run-00\] was played by policy:noted, now policy:null \(and 1
 @pytest.mark.parametrize(
     ("old", "new", "arguments", "said"),
     [
-        ("task=Sum()", "task=Sum(threshold=0.5)", [], f"task sum changed {DIGESTS}"),
-        ("How much is", "What is", [], r"the prompt of task sum changed \(seed 42\)"),
-        ("Submit the sum.", "Hand in the sum.", [], r"the tools of task sum changed \(other submit\)"),
-        ("times: int", "times: float", [], r"the tools of task sum changed \(other shout\)"),
-        ("def refuse(", "def decline(", [], r"the tools of task sum changed \(no more refuse, new decline\)"),
-        ("", "", ["--seed", "43"], SEED),
-        ("", "", ["--conv-steps", "6"], "limit turns of task sum was 5, is 6"),
-        ("", "", ["--trial-timeout", "60"], r"limit wall_s of task sum was 900.0, is 60.0"),
-        ("", "", ["policy:null"], MODEL),
-        ("", "", ["--sequential"], "--sequential was not given, and is now"),
+        ("task=Sum()", "task=Sum(threshold=0.5)", [], f"{GRADES}: threshold was 1.0, is 0.5; {ON}"),
+        ("How much is", "What is", [], rf"{EPISODE}.prompt; the prompt of task sum changed \(seed 42\); {LESS}"),
+        ("Submit the sum.", "Hand in the sum.", [],
+         rf"{EPISODE}.submit; the tools of task sum changed \(other submit\); {LESS}"),
+        ("times: int", "times: float", [],
+         rf"{EPISODE}.shout; the tools of task sum changed \(other shout\); {LESS}"),
+        ("def refuse(", "def decline(", [],
+         rf"{EPISODE}.refuse \(gone\), SumEpisode.decline \(new\); {DECLINE}; {LESS}"),
+        ("", "", ["--seed", "43"], f"{SEED}; {UNDO}"),
+        ("", "", ["--conv-steps", "6"], f"limit turns of task sum was 5, is 6; {UNDO}"),
+        ("", "", ["--trial-timeout", "60"], f"limit wall_s of task sum was 900.0, is 60.0; {UNDO}"),
+        ("", "", ["policy:null"], f"{MODEL}; {UNDO}"),
+        ("", "", ["--sequential"], f"--sequential was not given, and is now; {UNDO}"),
         ("How much is", "What is", ["--conv-steps", "6", "--seed", "43"],
-         rf"{SEED}; limit turns of task sum was 5, is 6; the prompt of task sum changed \(seed 42\)"),
+         rf"{SEED}; limit turns of task sum was 5, is 6; {PROMPT}; {EPISODE}.prompt; {UNDO}"),
         ("        self.task, self.seed, self.answer = task, seed, None", "        1 / 0", [],
-         "task sum cannot be compared, task fault: opening the episode: ZeroDivisionError: division by zero"),
-        ("", "", ["--conv-steps", "6", "--runs", "3", "-k", "run-02"], "limit turns of task sum was 5, is 6"),
+         f"{BROKEN}; {EPISODE}.__init__; {UNDO}"),
+        ("", "", ["--conv-steps", "6", "--runs", "3", "-k", "run-02"],
+         f"limit turns of task sum was 5, is 6; {UNDO}"),
     ],
 )  # fmt: skip
 def test_a_change_is_refused_and_named(runs: Runs, old: str, new: str, arguments: list[str], said: str):
@@ -462,7 +475,7 @@ def test_a_change_is_refused_and_named(runs: Runs, old: str, new: str, arguments
 
     result = runs.resume("--runs", "2", *(word for word in arguments if word != model), model=model)
 
-    assert re.fullmatch(rf"ERROR: --resume logs/RUN: {said}; {UNDO}", refused(result))
+    assert re.fullmatch(rf"ERROR: --resume logs/RUN: {said}", refused(result))
     assert runs.lines() == before
     assert (runs.run_dirs[0] / "plan.json").read_text() == plan
     assert sum(runs.plays().values()) == 2
@@ -477,7 +490,7 @@ def test_a_change_is_refused_once_by_all_workers(pytester: pytest.Pytester):
     said = refused(runs.resume("--runs", "2", "--seed", "43"))
 
     prompt = r"the prompt of task sum changed \(seed 42\)"
-    assert re.fullmatch(rf"ERROR: --resume logs/RUN: {SEED}; {prompt}; {UNDO}", said)
+    assert re.fullmatch(rf"ERROR: --resume logs/RUN: {SEED}; {prompt}; {EPISODE}.prompt; {UNDO}", said)
     assert runs.lines() == before
     assert (runs.run_dirs[0] / "plan.json").read_text() == plan
     assert sum(runs.plays().values()) == 2

@@ -1,0 +1,301 @@
+"""What a Python file says, comments and layout aside, part by part: its functions, methods, classes, and the rest.
+
+A part is known by a digest of its syntax tree, and it mentions names: so whoever asks what a function may reach
+follows names rather than guess at calls. What cannot be followed (a name made at run time, an import of one) is told,
+so that everything can be taken to be reached.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["TOP_LEVEL", "Import", "Part", "Source", "digest_of", "read_source"]
+
+TOP_LEVEL = "top level"
+"""Name of the part that holds a module's statements other than definitions and plain assignments."""
+
+_LAYOUT = {"ctx", "kind", "type_comment"}
+"""Fields of a syntax tree that say how something was written, or what its place says already."""
+_ANY_NAME = {
+    "__dict__", "__init_subclass__", "__subclasses__", "attrgetter", "dir", "eval", "exec", "getmembers", "globals",
+    "iter_modules", "locals", "methodcaller", "vars", "walk_packages",
+}  # fmt: skip
+"""Names with which code reaches others that it does not mention."""
+_ANY_FILE = {
+    "SourceFileLoader", "iter_modules", "module_from_spec", "run_module", "run_path", "spec_from_file_location",
+    "walk_packages",
+}  # fmt: skip
+"""Names with which code runs files that no import statement names."""
+_IMPORTERS = {"__import__", "import_module"}
+_PLAIN_DECORATORS = {"dataclass", "pytest.mark", "dataclasses.dataclass", "pytest.fixture", "fixture"}
+"""Decorators that keep no list of what they decorate."""
+_WORD = re.compile(r"[^\W\d]\w*")
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A function, method, class without its methods, or a statement of a module."""
+
+    name: str
+    digest: str
+    mentions: frozenset[str]
+    always: bool
+    """Whether it counts though nothing mentions it: it runs on import, or hands itself to somebody."""
+    shape: str = ""
+    """Its digest without the thresholds; empty if it has none."""
+    thresholds: tuple[float, ...] = ()
+    """Literal thresholds of the grades that it makes, in order."""
+    threshold_names: frozenset[str] = frozenset()
+    """Attributes that are thresholds of the grades that it makes."""
+    other_mentions: frozenset[str] = frozenset()
+    """What it mentions elsewhere than there."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """A module that a file imports, wherever in it."""
+
+    level: int
+    """Leading dots."""
+    module: str
+    names: tuple[str, ...] = ()
+    """What is imported from it; each may be a module of its own."""
+
+
+@dataclass
+class Source:
+    """What a file says."""
+
+    parts: dict[str, Part] = field(default_factory=dict)
+    imports: list[Import] = field(default_factory=list)
+    scripts: set[str] = field(default_factory=set)
+    """Python files that it names in a string."""
+    reaches_any_name: bool = False
+    runs_any_file: bool = False
+
+
+def read_source(path: Path) -> Source:
+    """Return what a file says; one that is no Python, or broken, is known by its bytes alone.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    data = path.read_bytes()
+    if path.suffix in (".py", ".pyw"):
+        try:
+            return _parsed(ast.parse(data))
+        except (SyntaxError, ValueError, RecursionError):
+            pass
+    return Source({"": Part("", digest_of(data), frozenset(), always=True)})
+
+
+def digest_of(data: bytes | str) -> str:
+    """Return 16 hex digits that identify data."""
+    return hashlib.sha256(data.encode(errors="replace") if isinstance(data, str) else data).hexdigest()[:16]
+
+
+def _parsed(tree: ast.Module) -> Source:
+    source = Source()
+    groups: dict[str, tuple[list[ast.AST], bool]] = {}
+
+    def add(name: str, node: ast.AST, *, always: bool) -> None:
+        nodes, counts = groups.get(name, ([], False))
+        groups[name] = [*nodes, node], counts or always
+
+    for name, node, always in _split(_without_docstring(tree.body)):
+        add(name, node, always=always)
+    source.parts = {name: _part(name, nodes, always=always) for name, (nodes, always) in groups.items()}
+    for node in ast.walk(tree):
+        _note_reach(node, source)
+    return source
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    first = body[0] if body else None
+    is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return body[1:] if is_docstring else body
+
+
+def _split(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.AST, bool]]:
+    """Yield a module's parts: name, syntax tree, and whether it counts though nothing mentions it."""
+    for node in body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield node.name, _unmarked(node), node.name.startswith("pytest_") or _is_handed_out(node)
+            case ast.ClassDef():
+                always = bool(node.keywords) or _is_handed_out(node)
+                yield from ((name, part, always) for name, part in _split_class(node))
+            case _:
+                yield _assigned(node) or TOP_LEVEL, node, True
+
+
+def _split_class(node: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
+    rest = []
+    for inner in node.body:
+        name = inner.name if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef) else _assigned(inner)
+        if name:
+            yield f"{node.name}.{name}", inner
+        else:
+            rest.append(inner)
+    yield node.name, ast.ClassDef(node.name, node.bases, node.keywords, rest, node.decorator_list)
+
+
+def _assigned(node: ast.AST) -> str:
+    """Return the name to which a statement assigns, if it does that alone."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+    return ""
+
+
+def _unmarked(node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+    """Leave the marker of a test's task out: what it makes, the task's fields tell; runs and band grade nothing."""
+    kept: list[ast.expr] = []
+    for mark in node.decorator_list:
+        is_ours = _dotted(mark).endswith("mark.rltask")
+        kept += [one for one in ast.walk(mark) if isinstance(one, ast.Lambda)] if is_ours else [mark]
+    copied = type(node)(**{name: getattr(node, name) for name in node._fields if hasattr(node, name)})
+    copied.decorator_list = kept
+    return copied
+
+
+def _is_handed_out(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+    """Say whether a decorator may put a definition into a list from which others take it."""
+    for decorator in node.decorator_list:
+        name = _dotted(decorator)
+        plain = name.startswith("pytest.mark.") or name in _PLAIN_DECORATORS
+        is_fixture_by_other_means = name.endswith("fixture") and isinstance(decorator, ast.Call)  # autouse, or a name
+        if not plain or is_fixture_by_other_means:
+            return True
+    return False
+
+
+def _dotted(node: ast.AST) -> str:
+    """Return a name with its dots, as in ``pytest.mark.rltask(...)``; what is called or indexed by its name."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=value, attr=name):
+            return f"{_dotted(value)}.{name}"
+        case ast.Call(func=inner) | ast.Subscript(value=inner):
+            return _dotted(inner)
+    return ""
+
+
+def _part(name: str, nodes: list[ast.AST], *, always: bool) -> Part:
+    texts: list[str] = []
+    imports: list[str] = []
+    for node in nodes:
+        (imports if isinstance(node, ast.Import | ast.ImportFrom) else texts).append(_dump(node, None))
+    thresholds: list[float] = []
+    shape = "".join(_dump(node, thresholds) for node in nodes)
+    mentions = frozenset(word for node in nodes for word in _mentions(node))
+    return Part(
+        name,
+        digest_of("".join([*texts, *sorted(imports)])),  # the order of imports is layout
+        mentions,
+        always,
+        digest_of(shape) if thresholds else "",
+        tuple(thresholds),
+        frozenset(name for node in nodes for inner in ast.walk(node) if (name := _threshold_name(inner))),
+        frozenset(word for node in nodes for word in _mentions(node, but=_is_threshold)),
+    )
+
+
+def _dump(node: object, thresholds: list[float] | None) -> str:
+    """Return a syntax tree as text, the same in every version of Python; thresholds go into a list if there is one."""
+    if isinstance(node, list):
+        return f"[{','.join(_dump(one, thresholds) for one in node)}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    if thresholds is not None and (value := _threshold(node)) is not None:
+        thresholds.append(value)
+        return "threshold"
+    fields = ((name, getattr(node, name, None)) for name in node._fields if name not in _LAYOUT)
+    inside = (f"{name}={_dump(value, thresholds)}" for name, value in fields if value is not None and value != [])
+    return f"{type(node).__name__}({','.join(inside)})"
+
+
+def _threshold(node: ast.AST) -> float | None:
+    """Return the number of a keyword ``threshold=0.8``."""
+    match node:
+        case ast.keyword(arg="threshold", value=ast.Constant(value=float() | int() as value)):
+            return float(value)
+    return None
+
+
+def _threshold_name(node: ast.AST) -> str:
+    """Return the attribute of a keyword ``threshold=self.task.min_accuracy``."""
+    match node:
+        case ast.keyword(arg="threshold", value=ast.Attribute(attr=name)):
+            return name
+    return ""
+
+
+def _is_threshold(node: ast.AST) -> bool:
+    return bool(_threshold_name(node)) or _threshold(node) is not None
+
+
+def _walk(tree: ast.AST, but: Callable[[ast.AST], object]) -> Iterator[ast.AST]:
+    """Yield a tree's nodes, those left out of which something is said."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if not but(node):
+            yield node
+            waiting += ast.iter_child_nodes(node)
+
+
+def _mentions(tree: ast.AST, but: Callable[[ast.AST], object] = lambda node: None) -> Iterator[str]:
+    for node in _walk(tree, but):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+                yield name
+            case ast.keyword(arg=str() as name):
+                yield name
+            case ast.alias(name=name, asname=str()):
+                yield from name.split(".")  # what is imported under its own name is mentioned where it is used
+            case ast.Constant(value=str() as text):
+                yield from _WORD.findall(text)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+
+
+def _note_reach(node: ast.AST, source: Source) -> None:
+    """Take in what a node imports, runs, or reaches by a name that it does not mention."""
+    match node:
+        case ast.Import(names=names):
+            source.imports += [Import(0, alias.name) for alias in names]
+        case ast.ImportFrom(module=module, names=names, level=level):
+            source.imports.append(Import(level, module or "", tuple(alias.name for alias in names)))
+        case ast.Call():
+            _note_call(node, source)
+        case ast.Constant(value=str() as text) if text.endswith(".py"):
+            source.scripts.add(text)
+        case ast.Constant(value=str() as text) if _DOTTED.fullmatch(text):
+            source.imports.append(Import(0, text))  # python -m pkg.module, a plugin, a name to be loaded
+        case ast.Assign(targets=[ast.Name(id="pytest_plugins")]):
+            texts = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
+            source.imports += [Import(0, text) for text in texts if isinstance(text, str)]
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name) | ast.FunctionDef(name=name):
+            source.reaches_any_name |= name in _ANY_NAME
+            source.runs_any_file |= name in _ANY_FILE
+
+
+def _note_call(node: ast.Call, source: Source) -> None:
+    name = _dotted(node.func).rpartition(".")[2]
+    text = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+    if name in _IMPORTERS:
+        if isinstance(text, str):
+            dots = len(text) - len(text.lstrip("."))
+            source.imports.append(Import(dots, text.lstrip(".")))
+        else:
+            source.runs_any_file = True
+    elif name == "getattr" and not (len(node.args) > 1 and isinstance(node.args[1], ast.Constant)):
+        source.reaches_any_name = True
