@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 
-from pytest_rltask.sandbox._proc import read
+from pytest_rltask.sandbox._proc import lives, read
 
 _IN_FLIGHT = 16
 """So many descriptors may be on their way at once: processes that work together pass some."""
+_ROUNDS = 5
+"""How often to ask for processes that are new: one that hands all it holds to a child and ends is met on its way."""
 
 
 class Held:
@@ -30,11 +32,11 @@ class Held:
         """The processes that do not show what they hold."""
 
 
-def held_by(places: Collection[str], folder: str) -> Held:
+def held_by(places: Callable[[], Collection[str]], folder: str) -> Held:
     """Look at all descriptors of processes, and their mappings of files in the folder.
 
     Args:
-        places: Where ``/proc`` tells what each process holds.
+        places: Tells where ``/proc`` tells what each process holds.
         folder: The sandbox's.
     """
     held = Held()
@@ -43,11 +45,12 @@ def held_by(places: Collection[str], folder: str) -> Held:
     sockets: dict[int, int] = {}
     opaque = set()
     folders = tuple(os.fsencode(path) + b"/" for path in {folder, os.path.realpath(folder)})
-    for place in places:
+    for place in _each(places):
         try:
             fds = os.listdir(f"{place}/fd")
         except PermissionError:
-            opaque.add(place)
+            if lives(place):  # the descriptors of one that is ending are closed to us as well
+                opaque.add(place)
             continue
         except OSError:
             continue  # it ended
@@ -66,6 +69,17 @@ def held_by(places: Collection[str], folder: str) -> Held:
     held.socket_bytes = len(sockets) * _socket_bytes() if sockets else 0
     held.opaque = frozenset(opaque)
     return held
+
+
+def _each(places: Callable[[], Collection[str]]) -> Iterator[str]:
+    """Yield the processes, and those that have begun meanwhile."""
+    seen: set[str] = set()
+    for _ in range(_ROUNDS):
+        new = set(places()) - seen
+        if not new:
+            return
+        seen |= new
+        yield from new
 
 
 def _on_their_way(path: str) -> int:

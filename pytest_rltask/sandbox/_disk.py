@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from pytest_rltask.sandbox._descriptors import Held, held_by
 from pytest_rltask.sandbox._removal import FOLDER
@@ -20,8 +20,9 @@ DEPTH = 40
 limit."""
 _LOOKS = 3
 """What /proc may show for a moment of processes that harm nobody must be so as often in a row to count: they are looked
-at one after the other. Just after a fork or an exec each may seem to have closed its descriptors to us; and a file that
-one opens, maps, deletes and hands to its child meanwhile seems to be mapped by the child alone, and of any size."""
+at one after the other. A preloaded interpreter's fork is closed to us before it begins; and a file that one opens,
+maps, deletes and hands to its child meanwhile seems to be mapped by the child alone, and of any size. In which process
+it is so may change from look to look: nobody need stay in one."""
 _PAUSE = 10
 """A walk over the folders is followed by a pause this many times as long."""
 
@@ -34,11 +35,11 @@ class Disk:
         self._looks = [Held()] * _LOOKS
         self._next = 0.0
 
-    def poll(self, places: Collection[str]) -> str | None:
+    def poll(self, places: Callable[[], Collection[str]]) -> str | None:
         """Say which limit is exceeded, if it is time to look again: looking must cost little, however much there is.
 
         Args:
-            places: Where ``/proc`` tells what each process holds.
+            places: Tells where ``/proc`` tells what each process holds now, which may change while we look.
         """
         started = time.monotonic()
         if started < self._next:
@@ -48,22 +49,19 @@ class Disk:
         self._next = now + _PAUSE * (now - started)
         return over
 
-    def over(self, places: Collection[str]) -> str | None:
+    def over(self, places: Callable[[], Collection[str]] = tuple) -> str | None:
         """Say which limit is exceeded, counting what the processes hold that has no name as well."""
         limits = self._limits
         size, files = usage(self._folder, max_bytes=limits.disk_bytes, max_files=limits.disk_files)
         held = held_by(places, self._folder)
         self._looks = [*self._looks[1:], held]
-        unknown_files = min(look.unknown_files for look in self._looks)
-        if files > limits.disk_files or self._hides() or _in_private_memory(places) > limits.disk_files:
+        full = [look.unknown_files for look in self._looks if not look.opaque]
+        if not full or files > limits.disk_files or _in_private_memory(places()) > limits.disk_files:
             return "files"
+        unknown_files = min(full)  # who was closed to us in the others may have been as little to be counted then
         if size + held.deleted_bytes + unknown_files * limits.file_bytes > limits.disk_bytes:
             return "disk"
         return "memory" if held.socket_bytes > limits.memory_bytes else None
-
-    def _hides(self) -> bool:
-        """Say whether a process has closed its descriptors to us."""
-        return bool(frozenset.intersection(*(look.opaque for look in self._looks)))
 
 
 def _in_private_memory(places: Collection[str]) -> int:

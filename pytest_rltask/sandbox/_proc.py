@@ -50,13 +50,14 @@ def place_of(pid: int) -> str | None:
 
     A process whose first thread has ended looks like a dead one there, and holds all that its other threads use.
     """
-    if _lives(f"/proc/{pid}"):
+    if lives(f"/proc/{pid}"):
         return f"/proc/{pid}"
     threads = (f"/proc/{pid}/task/{task}" for task in listdir(f"/proc/{pid}/task"))
-    return next((thread for thread in threads if _lives(thread)), None)
+    return next((thread for thread in threads if lives(thread)), None)
 
 
-def _lives(place: str) -> bool:
+def lives(place: str) -> bool:
+    """Say whether what a folder of ``/proc`` tells of can still run code."""
     # proc(5): the state is field 3, right behind the name, which may hold anything; the size of the memory is 23. Who
     # has none any more is ending: it runs no code, and as long as that takes its descriptors are closed to its user.
     fields = read(f"{place}/stat").rpartition(b")")[2].split()
@@ -67,14 +68,23 @@ def memory_of(place: str) -> int:
     """Return the bytes a process holds, each shared page divided by the number of those who share it."""
     for line in read(f"{place}/smaps_rollup").splitlines():
         if line.startswith(b"Pss:"):
-            return int(line.split()[1]) * 1024
+            return _bytes_in(line) + page_table_bytes(place)
     return resident_bytes(place)  # it ended; or it hides its pages from its own user, who may still count them
 
 
 def resident_bytes(place: str) -> int:
     """Return the bytes a process has in memory, shared pages included."""
     fields = read(f"{place}/statm").split()
-    return int(fields[1]) * PAGE_BYTES if fields else 0
+    return int(fields[1]) * PAGE_BYTES + page_table_bytes(place) if fields else 0
+
+
+def page_table_bytes(place: str) -> int:
+    """Return what it costs the kernel to know a process's pages, be they the one that is empty: a 512th of them all."""
+    return sum(_bytes_in(line) for line in read(f"{place}/status").splitlines() if line.startswith(b"VmPTE:"))
+
+
+def _bytes_in(line: bytes) -> int:
+    return int(line.split()[1]) * 1024
 
 
 def read(path: str) -> bytes:

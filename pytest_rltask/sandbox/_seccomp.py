@@ -41,6 +41,8 @@ _NEW_NAMESPACES = 0x7E02_0000
 _CLONE_FILES, _CLONE_THREAD, _CLOSE_RANGE_UNSHARE = 0x400, 0x1_0000, 2
 _SIGNALS_OF_FILES = (8, 10, 15)
 """F_SETOWN, F_SETSIG and F_SETOWN_EX of fcntl: a file that is ready may send any process any signal."""
+_LEASE = 1024
+"""F_SETLEASE of fcntl: everybody else who opens the file, a package's for instance, would wait for the agent."""
 _OWNERS_OF_SOCKETS = (0x8901, 0x8902)
 """FIOSETOWN and SIOCSPGRP of ioctl: the same for a socket."""
 _OF_FILE_SYSTEMS = tuple(letter << 8 for letter in (0x94, 0xBC, *b"fXv"))
@@ -207,6 +209,7 @@ def program(machine: str, gaps: Collection[Gap], protected: Sequence[int] = ()) 
     new_namespaces = [(_ANY_BIT, 0, 1, _NEW_NAMESPACES), _refuse(errno.EPERM)]
     code += _if_call((56, 220)[column], [_argument(0), *new_namespaces, *own_files])
     code += _if_call(436, [_argument(2), (_ANY_BIT, 0, 1, _CLOSE_RANGE_UNSHARE), _refuse(errno.EINVAL)])
+    code += _if_call((72, 25)[column], [_argument(1), *_deny([_LEASE], errno.EPERM)])  # fcntl
     code += _sockets(column, reachable="sockets" in gaps)
     if "processes" in gaps:
         code += _deny([424], errno.EPERM)  # pidfd_send_signal

@@ -25,6 +25,7 @@ _SYSTEM = (
     *("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64"),
     *("/usr/libexec", "/usr/include", "/usr/share", "/usr/local/bin", "/usr/local/lib", "/usr/local/lib64"),
     *("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives", "/etc/fonts"),
+    *("/etc/mime.types", "/etc/debian_version", "/etc/lsb-release"),  # mimetypes and pip stop where these are closed
 )
 _OF_PREFIX = ("bin", "lib", "lib32", "lib64", "include", "share", "pyvenv.cfg")
 _HIDDEN: ContextVar[tuple[str, ...]] = ContextVar("rltask_hidden", default=())

@@ -87,7 +87,7 @@ class Watch:
     def verdict(self, status: str) -> dict[str, object]:
         """Return what to report of a run, when all its processes are dead."""
         if status == "exit":
-            status = self._disk.over(()) or status  # what it wrote after the last poll
+            status = self._disk.over() or status  # what it wrote after the last poll
         return {"status": status, "exit_code": self._exit_code if status == "exit" else None}
 
     def _wait(self, wait_s: float) -> bool:
@@ -139,7 +139,12 @@ class Watch:
         limit = self._limits.memory_bytes
         if sum(resident.values()) > limit and sum(map(memory_of, resident)) > limit:
             return "memory"
-        return self._disk.poll(resident.keys() - {f"/proc/{pid}" for pid in self._wrapper()})
+        return self._disk.poll(self._places)
+
+    def _places(self) -> set[str]:
+        """Return where ``/proc`` tells what each process of the run holds."""
+        pids = set(descendants(os.getpid())) - self._spared - self._wrapper()
+        return {place for pid in pids if (place := place_of(pid))}
 
     def _wrapper(self) -> set[int]:
         """Return the processes of bwrap itself, which may be closed to us where it is a setuid program."""

@@ -134,6 +134,11 @@ LIMITS = (
         (f"{RUN}test_shared_memory_counts_as_memory",),
     ),
     Defence(
+        "memory that the kernel holds of pages without content",
+        ((f"{BOX}_proc.py", "return _bytes_in(line) + page_table_bytes(place)", "return _bytes_in(line)"),),
+        (f"{PROBES}test_what_the_kernel_holds_of_pages_without_content_is_bounded[landlock]",),
+    ),
+    Defence(
         "size of a file (RLIMIT_FSIZE)",
         ((f"{BOX}_launcher.py", '"RLIMIT_FSIZE": [self.file_bytes] * 2, ', ""),),
         (f"{PROBES}test_a_file_is_bounded[bwrap]",),
@@ -172,8 +177,18 @@ LIMITS = (
     ),
     Defence(
         "number of files",
-        ((f"{BOX}_disk.py", "files > limits.disk_files or self._hides()", "self._hides()"),),
+        ((f"{BOX}_disk.py", "files > limits.disk_files or _in", "_in"),),
         (f"{DISK}test_too_many_files_end_the_run[cold-files]",),
+    ),
+    Defence(
+        "deleted files that ever new processes hide",
+        ((f"{BOX}_disk.py", "if not full or files", "if files"), (f"{BOX}_disk.py", "min(full)", "min([*full, 0])")),
+        (f"{DISK}test_who_hides_it_may_change_and_so_may_how[looks0-files]",),
+    ),
+    Defence(
+        "deleted files that are handed from process to process",
+        ((f"{BOX}_descriptors.py", "_ROUNDS = 5", "_ROUNDS = 1"),),
+        (f"{DISK}test_a_process_that_took_over_from_another_meanwhile_is_looked_at",),
     ),
     Defence(
         "depth of folders",
@@ -244,6 +259,11 @@ RIGHTS = (
             ),
         ),
         (f"{SECCOMP}test_calls_of_another_architecture_kill",),
+    ),
+    Defence(
+        "seccomp: leases of files",
+        ((f"{BOX}_seccomp.py", "*_deny([_LEASE], errno.EPERM)]", "]"),),
+        (f"{PROBES}test_it_has_nobody_wait_for_it_who_opens_a_file[landlock]",),
     ),
     Defence(
         "seccomp: namespaces by clone",
@@ -422,7 +442,7 @@ ISOLATION = (
         (
             (
                 f"{BOX}_proc.py",
-                "    return next((thread for thread in threads if _lives(thread)), None)\n",
+                "    return next((thread for thread in threads if lives(thread)), None)\n",
                 "    return None\n",
             ),
         ),

@@ -273,6 +273,11 @@ FILES = {
 }
 
 PYTHON = {
+    "mimetypes and pip's look at the system": Program("""
+        import mimetypes
+        from pip._vendor import distro
+        print(mimetypes.guess_type("a.csv"), distro.id(), distro.version(best=True))
+        """),
     "main": Program("""
         import sys
         def main(): print(__name__, sys.argv[1:], sys.flags.optimize, sys.stdin.read() == "")

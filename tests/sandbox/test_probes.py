@@ -242,6 +242,23 @@ print(["GOT " + place.decode() for place in places if libc.inotify_add_watch(wat
     assert result.stdout == "[]\n", _said(result)
 
 
+def test_it_has_nobody_wait_for_it_who_opens_a_file(box: Box) -> None:
+    """Its user may own the packages, which all Pythons of that user open."""
+    result = box(
+        attack("""
+import fcntl
+with open("file", "w") as file: pass
+file = open("file")
+for kind in (fcntl.F_RDLCK, fcntl.F_WRLCK):
+    if attempt(lambda: fcntl.fcntl(file, fcntl.F_SETLEASE, kind)) is not None:
+        print("GOT a lease", kind)
+""")
+    )
+
+    assert result.ok, _said(result)
+    assert "GOT" not in result.stdout
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a program that runs as root")
 def test_a_setuid_program_gives_it_nothing(box: Box) -> None:
     sandbox = box.open()
@@ -324,6 +341,27 @@ time.sleep(30)
     )
 
     assert result.status == "memory"
+
+
+def test_what_the_kernel_holds_of_pages_without_content_is_bounded(box: Box) -> None:
+    """It is no process's memory: a page in 512 of an address space that is only read, and read everywhere."""
+    result = box(
+        attack("""
+libc.mmap.restype = ctypes.c_void_p
+SIZE, PROT_READ, NORESERVE_ANONYMOUS_PRIVATE, NOHUGEPAGE = 12 * 2**30, 1, 0x4022, 15
+for _ in range(8):
+    if os.fork() == 0:
+        place = libc.mmap(None, ctypes.c_size_t(SIZE), PROT_READ, NORESERVE_ANONYMOUS_PRIVATE, -1, ctypes.c_long(0))
+        libc.madvise(ctypes.c_void_p(place), ctypes.c_size_t(SIZE), NOHUGEPAGE)
+        for offset in range(0, SIZE, 2**21):
+            ctypes.c_char.from_address(place + offset).value
+        time.sleep(30)
+time.sleep(30)
+"""),
+        memory_bytes=160 * MB,
+    )
+
+    assert result.status == "memory", _said(result)
 
 
 def test_files_in_memory_are_bounded(box: Box) -> None:

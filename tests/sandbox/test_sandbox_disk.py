@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from pytest_rltask.sandbox import Sandbox, SandboxLimits, SandboxResult
+from pytest_rltask.sandbox import Sandbox, SandboxLimits, SandboxResult, _disk
+from pytest_rltask.sandbox._descriptors import Held, held_by
 from pytest_rltask.sandbox._disk import FOLDERS, Disk, usage
 from pytest_rltask.sandbox._launcher import Limits
 from pytest_rltask.tools import ToolError
@@ -136,12 +138,88 @@ def test_what_is_so_for_a_moment_does_not_count(tmp_path: Path) -> None:
         place = f"/proc/{process.pid}"
         interrupted, lasting = Disk(str(tmp_path), limits), Disk(str(tmp_path), limits)
 
-        of_one = [interrupted.over(places) for places in ([place], [], [place], [place], [])]
-        of_all = [lasting.over([place]) for _ in range(3)]
+        of_one = [interrupted.over(lambda seen=seen: seen) for seen in ([place], [], [place], [place], [])]
+        of_all = [lasting.over(lambda: [place]) for _ in range(3)]
 
         process.communicate(b"\n")
     assert of_one == [None] * 5
     assert of_all == [None, None, "disk"]
+
+
+HIDES, MAPS = Held(), Held()
+HIDES.opaque, MAPS.unknown_files = frozenset(["one of many"]), 9
+OTHER_HIDES = Held()
+OTHER_HIDES.opaque = frozenset(["another"])
+
+
+@pytest.mark.parametrize(
+    ("looks", "told"),
+    [
+        ([HIDES, OTHER_HIDES, HIDES], "files"),
+        ([HIDES, MAPS, OTHER_HIDES], "disk"),
+        ([MAPS, HIDES, MAPS], "disk"),
+        ([HIDES, Held(), OTHER_HIDES], None),
+        ([MAPS, Held(), MAPS], None),
+    ],
+)
+def test_who_hides_it_may_change_and_so_may_how(
+    looks: list[Held], told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, seen = Disk(str(tmp_path), Limits(f"9,{MB},{MB},9,99,{8 * MB},99", bound_tasks=False)), iter(looks)
+    monkeypatch.setattr(_disk, "held_by", lambda places, folder: next(seen))
+
+    assert [disk.over() for _ in looks] == [None, None, told]
+
+
+@linux_only
+def test_files_do_not_escape_by_being_handed_from_process_to_process(run: Run) -> None:
+    result = run(
+        """
+        import ctypes, os, time
+        if os.fork():
+            time.sleep(60)
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # closed to our user, but for root
+        fd = os.open("a", os.O_RDWR | os.O_CREAT)
+        os.unlink("a")
+        os.write(fd, bytes(2**24))
+        while True:
+            time.sleep(0.05)
+            if os.fork():
+                os._exit(0)
+        """,
+        disk_bytes=8 * MB,
+    )
+
+    assert result.status in ("disk", "files")
+    assert result.wall_s < PROMPT_S
+
+
+@linux_only
+def test_a_process_that_took_over_from_another_meanwhile_is_looked_at(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with tempfile.TemporaryFile(dir=tmp_path) as file:
+        file.write(bytes(MB))
+        file.flush()
+        listings = iter([[f"/proc/{gone.pid}"], [f"/proc/{os.getpid()}"], []])
+
+        held = held_by(lambda: next(listings), str(tmp_path))
+
+    assert held.deleted_bytes >= MB
+
+
+def test_processes_are_listed_after_the_walk_over_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since the agent decides how long that takes."""
+    done: list[str] = []
+    monkeypatch.setattr(_disk, "usage", lambda *_, **__: done.append("walk") or (0, 0))
+
+    def places() -> list[str]:
+        done.append("list")
+        return []
+
+    Disk(str(tmp_path), Limits(f"9,{MB},{MB},9,99,{MB},99", bound_tasks=False)).over(places)
+
+    assert done[:2] == ["walk", "list"]
 
 
 @linux_only
