@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pytest_rltask.guard import Worker, blamed, bounded, charged, timed
-from pytest_rltask.models import Model, Player, Reply, Request, Start
+from pytest_rltask.models import Model, ModelFault, Player, Reply, Request, Start
 from pytest_rltask.record import Record, RequestLog, clean_text
 from pytest_rltask.task import Episode, Limits, Policy
 from pytest_rltask.tools import InvalidCall, Tool, ToolError, ToolResult, tools_of
@@ -128,27 +128,23 @@ class Conversation:
             extends=bool(record.requests),
         )
         with timed(record, "model"), charged():
-            reply = await player.reply(request)
+            reply = await self._paid_for(player, request)
         self._lost_s += reply.lost_s
         record.turns += 1
-        record.requests.append(
-            RequestLog(
-                request_id=reply.request_id,
-                model=reply.model,
-                stop_reason=reply.stop_reason,
-                usage=reply.usage,
-                cost_usd=reply.cost_usd,
-                latency_s=round(reply.latency_s, 4),
-                lost_s=round(reply.lost_s, 4),
-                faults=reply.faults,
-                empty=not reply.content,
-            )
-        )
+        record.requests.append(_log(reply))
         if reply.content:  # the API takes no message without content back
             record.messages.append({"role": "assistant", "content": reply.content})
         with blamed("showing the episode a reply"):
             self.episode.observe(reply.text)
         return reply
+
+    async def _paid_for(self, player: Player, request: Request) -> Reply:
+        """Return a reply; if there is none, log what was billed all the same."""
+        try:
+            return await player.reply(request)
+        except ModelFault as fault:
+            self.record.requests += [_log(fault.billed)] if fault.billed else []
+            raise
 
     async def _answer(self, reply: Reply) -> str | None:
         """Answer a reply with a user message; or return why the conversation ends here."""
@@ -275,6 +271,20 @@ def shown_history(tried: Iterable[str]) -> tuple[str, ...]:
     lines = [" ".join(clean_text(text).split()) for text in tried]
     short = [line if len(line) <= HISTORY_CHARS else f"{line[: HISTORY_CHARS - 3]}..." for line in lines if line]
     return tuple(dict.fromkeys(short))[-HISTORY_LINES:]
+
+
+def _log(reply: Reply) -> RequestLog:
+    return RequestLog(
+        request_id=reply.request_id,
+        model=reply.model,
+        stop_reason=reply.stop_reason,
+        usage=reply.usage,
+        cost_usd=reply.cost_usd,
+        latency_s=round(reply.latency_s, 4),
+        lost_s=round(reply.lost_s, 4),
+        faults=reply.faults,
+        empty=not reply.content,
+    )
 
 
 def _text(output: Any) -> str:
