@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pytest_rltask.guard import Worker, blamed, bounded, charged, timed
-from pytest_rltask.models import Model, Player, Reply, Request, Start
+from pytest_rltask.models import Model, ModelFault, Player, Reply, Request, Start
 from pytest_rltask.record import Record, RequestLog, clean_text
 from pytest_rltask.task import Episode, Limits, Policy
 from pytest_rltask.tools import InvalidCall, Tool, ToolError, ToolResult, tools_of
@@ -129,7 +129,7 @@ class Conversation:
         )
         try:
             with timed(record, "model"), charged():
-                reply = await player.reply(request)
+                reply = await self._paid_for(player, request)
         except asyncio.CancelledError:
             record.requests += [_log(estimate()) for estimate in request.under_way]
             raise
@@ -141,6 +141,14 @@ class Conversation:
         with blamed("showing the episode a reply"):
             self.episode.observe(reply.text)
         return reply
+
+    async def _paid_for(self, player: Player, request: Request) -> Reply:
+        """Return a reply; if there is none, log what was billed all the same."""
+        try:
+            return await player.reply(request)
+        except ModelFault as fault:
+            self.record.requests += [_log(fault.billed)] if fault.billed else []
+            raise
 
     async def _answer(self, reply: Reply) -> str | None:
         """Answer a reply with a user message; or return why the conversation ends here."""

@@ -81,9 +81,17 @@ class ModelFault(Exception):
     """The model could not answer, through no fault of its own: the trial is errored."""
 
     def __init__(
-        self, message: str, *, kind: FaultKind = "api", request_id: str | None = None, fatal: bool = False
+        self,
+        message: str,
+        *,
+        kind: FaultKind = "api",
+        request_id: str | None = None,
+        fatal: bool = False,
+        billed: Reply | None = None,
     ) -> None:
         super().__init__(message)
+        self.billed = billed
+        """What was paid for all the same: the tokens and the cost of replies that were of no use."""
         self.kind = kind
         self.request_id = request_id
         self.fatal = fatal

@@ -73,6 +73,7 @@ class ClaudeModel:
         loop = asyncio.get_running_loop()
         begin = loop.time()
         faults: list[str] = []
+        spoilt: list[Reply] = []
         attempts, request_id = 0, None
         while True:
             try:
@@ -80,21 +81,26 @@ class ClaudeModel:
                     reply = await self._attempt(request, place)
                 lost_s = place.started - begin
                 faults += reply.faults
-                return replace(reply, faults=_kept(faults), latency_s=loop.time() - begin, lost_s=lost_s)
+                return replace(_paid(reply, spoilt), faults=_kept(faults), latency_s=loop.time() - begin, lost_s=lost_s)
             except NoPlace as error:
-                raise ModelFault("; ".join([*faults[-1:], str(error)]), request_id=request_id) from None
+                said, billed = "; ".join([*faults[-1:], str(error)]), _wasted(spoilt, faults)
+                raise ModelFault(said, request_id=request_id, billed=billed) from None
             except Exception as error:
                 if (fault := _describe(error)) is None:
                     raise
                 faults.append(self._discreet(fault))
                 request_id = getattr(error, "request_id", None)
+                if isinstance(error, Malformed) and error.billed:
+                    spoilt.append(self._spoilt(error.billed, request_id))
                 attempts += not _is_refusal(error)
                 wait_s = _wait_s(error, attempts)
                 ended = _ended(error, attempts, wait_s, left_s=request.deadline - loop.time())
                 if ended is not None:
                     kind, what = _blame(error, request)
                     said = what + faults[-1] + ended
-                    given_up = ModelFault(said, kind=kind, request_id=request_id, fatal=_is_fatal(error))
+                    given_up = ModelFault(
+                        said, kind=kind, request_id=request_id, fatal=_is_fatal(error), billed=_wasted(spoilt, faults)
+                    )
                     self._fatal = self._fatal or (given_up if given_up.fatal else None)
                     raise given_up from None
                 if not _is_refusal(error):  # the limiter has all wait
@@ -176,15 +182,14 @@ class ClaudeModel:
         return self._price
 
     def _reply(self, message: Message, request_id: str | None) -> Reply:
-        return Reply(
-            # The API may say nothing in a text block, but takes none back.
-            content=[_sendable(block) for block in message["content"] if block.get("text", "text").strip()],
-            stop_reason=message["stop_reason"],
-            usage=_usage(message["usage"]),
-            cost_usd=self._pricer()(message),
-            model=str(message.get("model")),
-            request_id=request_id,
-        )
+        # The API may say nothing in a text block, but takes none back.
+        content = [_sendable(block) for block in message["content"] if block.get("text", "text").strip()]
+        return replace(self._spoilt(message, request_id), content=content, stop_reason=message["stop_reason"])
+
+    def _spoilt(self, message: Message, request_id: str | None) -> Reply:
+        """Return what is left of a reply that is of no use: what it cost."""
+        usage, cost_usd = _usage(message["usage"]), self._pricer()(message)
+        return Reply([], "malformed", usage, cost_usd, str(message.get("model")), request_id)
 
     def _outgrown(self, error: APIStatusError) -> Reply:
         """Return how a conversation ends that became too long; nothing was read, so nothing is billed."""
@@ -204,6 +209,18 @@ def _kept(faults: list[str]) -> tuple[str, ...]:
     if len(faults) <= MAX_FAULTS:
         return tuple(faults)
     return (*faults[: MAX_FAULTS - 1], f"... and {len(faults) - MAX_FAULTS + 1} more")
+
+
+def _paid(reply: Reply, spoilt: list[Reply]) -> Reply:
+    """Return a reply with what those before it cost that were of no use."""
+    costs = [one.cost_usd for one in (reply, *spoilt)]
+    cost_usd = None if None in costs else sum(cost for cost in costs if cost is not None)
+    return replace(reply, usage=sum((one.usage for one in spoilt), reply.usage), cost_usd=cost_usd)
+
+
+def _wasted(spoilt: list[Reply], faults: list[str]) -> Reply | None:
+    """Return what a request cost that was given up; None if nothing."""
+    return replace(_paid(spoilt[-1], spoilt[:-1]), faults=_kept(faults)) if spoilt else None
 
 
 def _usage(usage: dict[str, Any]) -> Usage:

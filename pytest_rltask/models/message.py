@@ -39,9 +39,11 @@ there can be none, and nobody can tell whether they are to be run.
 class Malformed(Exception):
     """The API answered 200 with something that is not a message, or one that no conversation can go on with."""
 
-    def __init__(self, what: str, request_id: str | None = None) -> None:
+    def __init__(self, what: str, request_id: str | None = None, *, billed: Message | None = None) -> None:
         super().__init__(what)
         self.request_id = request_id
+        self.billed = billed
+        """The message, if its usage is in order: it was paid for all the same."""
 
 
 def parsed(content: bytes, request_id: str | None) -> Message:
@@ -55,8 +57,12 @@ def parsed(content: bytes, request_id: str | None) -> Message:
     except (ValueError, RecursionError):
         raise Malformed("a reply that is not JSON", request_id) from None
     if problem := _problem(message):
-        raise Malformed(problem, request_id)
+        raise Malformed(problem, request_id, billed=message if _is_billed(message) else None)
     return dict(message)
+
+
+def _is_billed(message: Any) -> bool:
+    return isinstance(message, dict) and isinstance(message.get("usage"), dict) and _counts_tokens(message["usage"])
 
 
 def _problem(message: Any) -> str | None:
@@ -68,7 +74,7 @@ def _problem(message: Any) -> str | None:
             return "a reply that is not a message"
     if (message.get("type", "message"), message.get("role", "assistant")) != ("message", "assistant"):
         return "a reply that is not a message of the assistant"
-    if not all(_is_count(usage.get(name), may_be_null=name not in NEVER_NULL) for name in TOKEN_COUNTS):
+    if not _counts_tokens(usage):
         return "a reply whose usage is not in tokens"
     if not all(map(_is_block, blocks)):
         return "a reply with a block that lacks its fields"
@@ -94,6 +100,10 @@ def _misfit(stop_reason: object, *, calls: int, blocks: int) -> str | None:
     if stop_reason == "pause_turn" and not blocks:
         return "a reply that paused before it began"
     return None
+
+
+def _counts_tokens(usage: dict[str, Any]) -> bool:
+    return all(_is_count(usage.get(name), may_be_null=name not in NEVER_NULL) for name in TOKEN_COUNTS)
 
 
 def _is_count(value: object, *, may_be_null: bool) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_rltask.models import limiter
 from pytest_rltask.record import Record
 from pytest_rltask.runlog import load_run
 from tests.claude.desk import KEY, MODEL
@@ -116,6 +117,34 @@ def test_errored_trials_are_told_apart_from_missed_ones(suite: Suite, serve: Ser
     assert (row["passed"], row["failed"], row["errored"], row["judged"]) == (1, 1, 1, 2)
     result.stdout.fnmatch_lines(["*sum errored: 1 x api fault: HTTP 400: a fault of the API*"])
     result.stdout.fnmatch_lines(["*HTTP 400: a fault of the API [[]request req_*"])
+
+
+def test_reports_say_what_broke_the_protocol_and_what_outgrew_the_context(
+    suite: Suite, serve: Serve, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(limiter, "MAX_BACKOFF_S", 0.0)
+    shout = reply(tool_use("shout", {"text": "a"}))
+    serve(
+        {
+            "How much is 42": [shout, status(400, message="Input is too long for requested model.")],
+            "How much is 43": [status(413)],
+            "How much is 44": [reply(tool_use("submit", {"number": 45}), stop_reason="end_turn")],
+        }
+    )
+
+    result = suite.run("--runs", "3", model=MODEL)
+
+    (row,) = suite.report()["rows"]
+    assert row["reasons"] == {"context window full": 1}
+    too_long, broken = (
+        "task fault: the task's prompt and tools are too long for the model, or for its server: HTTP 413: scripted",
+        "api fault: a reply that calls a tool but did not stop for it (end_turn) (8 attempts)",
+    )
+    assert {told[: len(too_long)] for told in row["faults"]} == {too_long, broken}
+    assert row["cost_usd"] == pytest.approx(9 * (100 * 1 + 20 * 5) / 1e6)  # the shout, and eight attempts
+    result.stdout.fnmatch_lines(["sum missed: 1 x context window full", f"sum errored: *{broken}*"])
+    assert f"errored: 1 x {broken}" in (suite.run_dirs[0] / "summary.md").read_text()
+    assert "did not stop for it (end_turn)" in (suite.run_dirs[0] / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_rltask.models.claude import MAX_ATTEMPTS
 from pytest_rltask.models.message import STOP_REASONS, Malformed, parsed
+from pytest_rltask.record import Usage
 from tests.claude.desk import TrialPlayer, message, submit
 from tests.messages_api import raw, reply, text, tool_use
 
@@ -132,6 +133,28 @@ def test_what_stays_malformed_errs_the_trial_and_runs_no_tool(desk: TrialPlayer,
     assert fault
     assert (played.record.outcome, fault.kind, fault.message) == ("errored", "api", f"{told} ({MAX_ATTEMPTS} attempts)")
     assert played.events == ["echo a", "close"]
+
+
+def test_replies_of_no_use_are_paid_for_all_the_same(desk: TrialPlayer):
+    spoilt = raw(200, "application/json", MALFORMED["a call at end_turn"][0])  # 10 tokens in, 5 out
+    free = raw(200, "application/json", MALFORMED["no usage"][0])
+
+    record = desk([spoilt, free, spoilt, submit()]).record
+
+    assert record.outcome == "passed"
+    assert record.usage == Usage(100 + 2 * 10, 20 + 2 * 5)
+    assert record.cost_usd == pytest.approx((120 * 1 + 30 * 5) / 1e6)
+
+
+def test_what_a_trial_cost_that_got_no_reply_of_use_is_counted(desk: TrialPlayer):
+    spoilt = raw(200, "application/json", MALFORMED["a call at end_turn"][0])
+
+    record = desk([reply(ECHO), spoilt]).record
+
+    assert (record.outcome, record.turns) == ("errored", 1)
+    assert record.usage == Usage(100 + MAX_ATTEMPTS * 10, 20 + MAX_ATTEMPTS * 5)
+    assert record.cost_usd == pytest.approx((180 * 1 + 60 * 5) / 1e6)
+    assert (record.requests[1].stop_reason, len(record.requests[1].faults)) == ("malformed", MAX_ATTEMPTS)
 
 
 @pytest.mark.parametrize("stop_reason", STOP_REASONS)
