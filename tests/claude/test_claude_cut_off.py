@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from anthropic import AsyncAnthropic
 
 from pytest_rltask.loop import run
+from pytest_rltask.models import limiter
+from pytest_rltask.models.claude import MAX_ATTEMPTS, ClaudeModel
 from pytest_rltask.models.named import make_model, parse_model
+from pytest_rltask.record import Record
 from pytest_rltask.trial import play
-from tests.claude.desk import KEY, MODEL, Desk, spec_of, submit
+from tests.claude.desk import KEY, MODEL, Desk, message, spec_of, submit
 from tests.conftest import Suite
 from tests.messages_api import MessagesAPI, Step, hang, reply, tool_use
 
@@ -120,3 +125,37 @@ def test_a_key_that_a_test_removes_is_still_that_of_the_trials(monkeypatch: pyte
         record = run(play(spec_of(task), model))
 
     assert record.outcome == "passed"
+
+
+@pytest.mark.parametrize("opens_after", [2, 99])
+def test_a_plugin_that_blocks_sockets_is_waited_for_and_then_a_fault_of_the_harness(
+    monkeypatch: pytest.MonkeyPatch, opens_after: int
+):
+    monkeypatch.setattr(limiter, "MAX_BACKOFF_S", 0.0)
+
+    class SocketBlockedError(RuntimeError):
+        """As pytest-socket raises it in place of a connection."""
+
+    SocketBlockedError.__module__ = "pytest_socket"
+    asked: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        if len(asked) <= opens_after:
+            raise SocketBlockedError("A test tried to use socket.socket.")
+        call = {"type": "tool_use", "id": "toolu_1", "name": "submit", "input": {"answer": 12}}
+        return httpx2.Response(200, json=message(call))
+
+    async def played() -> Record:
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
+            client = AsyncAnthropic(api_key=KEY, max_retries=0, http_client=http)
+            return await play(spec_of(Desk()), ClaudeModel(MODEL, client))
+
+    record = run(played())
+
+    if opens_after == 2:
+        assert record.outcome == "passed"
+    else:
+        assert record.fault is not None
+        assert (record.fault.kind, len(asked)) == ("harness", MAX_ATTEMPTS)
+        assert "another plugin of this pytest lets no connection through" in record.fault.message
