@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import threading
 from dataclasses import replace
 
@@ -11,10 +10,11 @@ import pytest
 
 from pytest_rltask.engines.local import LocalEngine
 from pytest_rltask.models import Reply, Request
+from pytest_rltask.record import Record
 from tests.workbench import Bench, FakeModel, spec_of
 
 
-def test_an_interrupt_lets_no_trial_take_the_place_of_another(monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupt_lets_no_trial_take_the_place_of_another():
     started: list[str] = []
     asked = threading.Event()
 
@@ -34,15 +34,45 @@ def test_an_interrupt_lets_no_trial_take_the_place_of_another(monkeypatch: pytes
     specs = [replace(spec_of(Bench()), trial_id=f"bench[run-{run:02d}]") for run in range(3)]
     engine.submit(specs)
     assert asked.wait(60)
-    cancel = concurrent.futures.Future.cancel
-
-    def cancelled_slowly(trial: concurrent.futures.Future[object]) -> bool:
-        done = cancel(trial)
-        if threading.current_thread() is threading.main_thread():  # which is slow, on a busy machine
-            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.1), engine._loop).result()
-        return done
-
-    monkeypatch.setattr(concurrent.futures.Future, "cancel", cancelled_slowly)
     engine.close()
 
     assert started == [specs[0].trial_id]
+
+
+def test_a_submission_that_is_broken_off_is_made_up_for_when_the_trial_is_due(monkeypatch: pytest.MonkeyPatch):
+    engine = LocalEngine(lambda name: FakeModel([]), concurrency=lambda name: 1, cores=1, finished=lambda record: None)
+    spec = spec_of(Bench())
+
+    def broken_off(callback: object) -> None:
+        raise TimeoutError("of another plugin")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._loop, "call_soon_threadsafe", broken_off)
+        with pytest.raises(TimeoutError):
+            engine.submit([spec])
+
+    engine.submit([spec])
+    result = engine.result(spec.trial_id)
+    engine.close()
+
+    assert isinstance(result, Record)
+    assert result.outcome == "passed"
+
+
+def test_a_record_that_cannot_be_written_ends_its_item_and_begins_no_trial():
+    def full(record: Record) -> None:
+        raise OSError("no space left")
+
+    begun: list[str] = []
+    engine = LocalEngine(
+        lambda name: FakeModel([]), concurrency=lambda name: 1, cores=1, finished=full, admit=begun.append
+    )
+    specs = [replace(spec_of(Bench()), trial_id=f"bench[run-{run:02d}]") for run in range(2)]
+    engine.submit(specs)
+
+    for spec in specs:
+        with pytest.raises(OSError, match="no space left"):
+            engine.result(spec.trial_id)
+    engine.close()
+
+    assert begun == [specs[0].trial_id]
