@@ -22,7 +22,7 @@ import pytest
 
 from pytest_rltask.interrupt import Interrupts
 from pytest_rltask.isolation import check_allowed, sandbox_line, settled
-from pytest_rltask.items import TrialItems, TrialParam, check_markers, params_by_id, planned, put_in_order
+from pytest_rltask.items import TrialItems, TrialParam, check_markers, is_trial, params_by_id, planned, put_in_order
 from pytest_rltask.judging import Judge
 from pytest_rltask.options import Options, joined, without
 from pytest_rltask.playing import Playing
@@ -38,7 +38,7 @@ from pytest_rltask.runlog import (
     load_plan,
     utc_now,
 )
-from pytest_rltask.setups import alone_lines
+from pytest_rltask.setups import alone_lines, bring_together
 from pytest_rltask.wording import explained
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ class Session:
             self._audited_in = settled(self.options.sandbox) if runs_agents_code(items) else ""
         if self.options.sequential:
             put_in_order(items)
+        else:
+            bring_together(items, is_trial)
         trials = self._planned = planned(items)
         if trials and not self._plays_nothing:
             header = self.header | provenance(self.config.rootpath)
