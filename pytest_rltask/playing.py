@@ -19,7 +19,8 @@ from pytest_rltask.loop import SteadyLoop
 from pytest_rltask.models.named import parse_model
 from pytest_rltask.options import Options
 from pytest_rltask.record import Record
-from pytest_rltask.runlog import NotStarted, PlannedTrial, RunWriter
+from pytest_rltask.runlog import NotStarted, PlannedTrial, RunWriter, split_trial_id
+from pytest_rltask.setups import process_state
 
 if TYPE_CHECKING:
     from pytest_rltask.engines.local import Admit, LocalEngine
@@ -79,6 +80,9 @@ class Playing:
         # As it is before any fixture or test changes it, or blocks the sockets that a loop needs.
         self._folder, self._loop = os.getcwd(), SteadyLoop()
         self._engine: LocalEngine | None = None
+        self._found: dict[str, str] = {}
+        """What trials found of the process that are played while one item waits."""
+        self._told: set[str] = set()
 
     @cached_property
     def _recorded(self) -> Mapping[str, Record]:
@@ -94,9 +98,11 @@ class Playing:
                 return record
             if setup.is_apart:
                 engine.settle()  # those whose items were skipped after all
+                self._found = process_state()
             engine.submit([self._spec(item, param), *self._ahead(item, param)])
         if setup.fellows is not None:
             engine.settle()
+            self._compare(item)
         result = engine.result(item.nodeid)
         if isinstance(result, NotStarted):  # before its turn; a test's assertion may have overruled a grader since
             engine.submit([self._spec(item, param)])
@@ -114,6 +120,18 @@ class Playing:
             self._engine = None
         elif not self._loop.is_closed():
             self._loop.close()
+
+    def _compare(self, item: pytest.Item) -> None:
+        """Warn, once a test, if an item's trial found what was set for another, and the item has something else."""
+        now, test = process_state(), split_trial_id(item.nodeid)[0]
+        names = sorted(name for name in now.keys() | self._found.keys() if now.get(name) != self._found.get(name))
+        if names and test not in self._told:
+            self._told.add(test)
+            said = (
+                f"{test}: fixtures set {', '.join(names)} to something else for each test, and its trials found "
+                "what was set for one of them; if each needs its own, have trial ask for the fixture"
+            )
+            item.warn(pytest.PytestWarning(said))
 
     def _taken_over(self, trial_id: str) -> Record | None:
         """Return the record of a trial that another worker finished before it died, which could not report it."""

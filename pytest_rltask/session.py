@@ -26,6 +26,7 @@ from pytest_rltask.items import (
     TrialItems,
     TrialParam,
     check_markers,
+    is_trial,
     params_by_id,
     planned,
     plugin_files,
@@ -45,7 +46,7 @@ from pytest_rltask.runlog import (
     find_run_dir,
     load_plan,
 )
-from pytest_rltask.setups import alone_lines
+from pytest_rltask.setups import alone_lines, bring_together
 from pytest_rltask.tools import DefinitionError
 from pytest_rltask.wording import explained
 
@@ -143,6 +144,8 @@ class Session:
             self._audited_in = settled(self.options.sandbox) if runs_agents_code(items) else ""
         if self.options.sequential:
             put_in_order(items)
+        else:
+            bring_together(items, is_trial)
         spare_waiting(items, self.config)
         wants_graders = self.options.plan or not self._plays_nothing
         try:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ import pytest
 from pytest_rltask.options import MARKER
 from pytest_rltask.runlog import PlannedTrial, split_trial_id
 
-__all__ = ["Setup", "alone_lines", "setup_of"]
+__all__ = ["Setup", "alone_lines", "bring_together", "process_state", "setup_of"]
 
 CHANGE_THE_PROCESS = ("monkeypatch", "pytester", "testdir")
 """The fixtures of pytest's own through which a test, or another fixture, changes the process; others change nothing."""
@@ -79,8 +79,31 @@ def setup_of(item: pytest.Item) -> Setup:
     params = getattr(getattr(item, "callspec", None), "params", {})
     needs = {name: _instance(item, foreign[name], params) for name in foreign.keys() - of_each}
     lasting = (one for name, one in needs.items() if foreign[name].scope == "session" and name not in params)
-    changes = of_each or any(name in chains for name in CHANGE_THE_PROCESS)
-    return Setup(frozenset(needs.values()), frozenset(lasting), _fellows(item) if changes else None)
+    found = [chains[name][-1] for name in chains if name in of_each or name in CHANGE_THE_PROCESS]
+    return Setup(frozenset(needs.values()), frozenset(lasting), _fellows(item, found, params) if found else None)
+
+
+def process_state() -> dict[str, str]:
+    """Return what fixtures may set of the process, by its name: environment variables and the working directory."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    return own | {"the working directory": os.getcwd()}
+
+
+def bring_together(items: list[pytest.Item], is_trial: Callable[[pytest.Item], bool]) -> None:
+    """Have trials that others of their module cannot overlap follow one another: plugins that shuffle tests mix them.
+
+    Only such trials' places are dealt anew, and only where tests of a module are mixed.
+    """
+    groups: dict[Hashable, dict[Hashable, list[tuple[int, pytest.Item]]]] = {}
+    for place, item in enumerate(items):
+        if is_trial(item):
+            setup = setup_of(item)
+            kind = setup.needs, setup.fellows or (setup.alone and _function(item))
+            groups.setdefault(item.parent, {}).setdefault(kind, []).append((place, item))
+    for kinds in groups.values():
+        places = sorted(place for own in kinds.values() for place, _ in own)
+        for place, item in zip(places, [item for own in kinds.values() for _, item in own], strict=True):
+            items[place] = item
 
 
 def alone_lines(plan: Iterable[PlannedTrial], *, is_dealt: bool = True) -> Iterator[str]:
@@ -160,10 +183,18 @@ def _instance(item: pytest.Item, fixture: Any, params: Mapping[str, object]) -> 
     return id(fixture), where, id(params[name]) if name in params else None
 
 
-def _fellows(item: pytest.Item) -> Hashable:
-    """Return what items have in common whose fixtures are set up alike: function and marks, which fixtures may read."""
-    marks = tuple(f"{mark.name}{mark.args}{mark.kwargs}" for mark in item.iter_markers() if mark.name != MARKER)
-    return item.parent.nodeid if item.parent else "", getattr(item, "originalname", item.name), marks
+def _fellows(item: pytest.Item, fixtures: Sequence[Any], params: Mapping[str, object]) -> Hashable:
+    """Return what items have in common for which these fixtures do the same: all that a fixture may go by."""
+    marks = (mark for mark in item.iter_markers() if mark.name not in (MARKER, "parametrize"))
+    said = tuple(f"{mark.name}{mark.args}{mark.kwargs}" for mark in marks)
+    asked = {name for fixture in fixtures for name in (fixture.argname, *fixture.argnames)}
+    values = frozenset((name, id(value)) for name, value in params.items() if name in asked)
+    function = _function(item) if "request" in asked else None
+    return frozenset(map(id, fixtures)), said, values, function
+
+
+def _function(item: pytest.Item) -> Hashable:
+    return item.parent, getattr(item, "originalname", item.name)
 
 
 def _is_skipped(item: pytest.Item) -> bool | None:

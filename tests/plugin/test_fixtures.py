@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_rltask.items import is_trial
 from pytest_rltask.runlog import PlannedTrial
-from pytest_rltask.setups import Setup, alone_lines, setup_of
+from pytest_rltask.setups import Setup, alone_lines, bring_together, setup_of
 from tests.conftest import Suite, slow
 from tests.plugin.test_concurrency import MEET, TEST, most
 
@@ -139,6 +140,61 @@ def test_meet(trial, server, size): pass
     assert fellows[0] == fellows[2] != fellows[1] == fellows[3]
 
 
+def test_tests_with_the_same_fixtures_are_fellows_unless_these_may_go_by_the_test(pytester: pytest.Pytester):
+    items = items_of(
+        pytester,
+        """
+@pytest.fixture
+def of_size(size): pass
+@pytest.fixture
+def asking(request): pass
+def task(name):
+    return pytest.mark.rltask(task=Meet(), name=name)
+@task("a")
+def test_a(trial, server): pass
+@task("b")
+def test_b(trial, server): pass
+@task("c")
+@pytest.mark.parametrize("size", [1, 2])
+def test_c(trial, of_size, size): pass
+@task("d")
+def test_d(trial, asking): pass
+@task("e")
+def test_e(trial, asking): pass
+""",
+    )
+
+    fellows: dict[object, set[str]] = {}
+    for item in items:
+        fellows.setdefault(setup_of(item).fellows, set()).add(item.name)
+
+    assert sorted(map(len, fellows.values())) == [2, 2, 2, 2, 4]
+
+
+def test_shuffled_trials_that_cannot_overlap_others_follow_one_another(pytester: pytest.Pytester):
+    items = items_of(
+        pytester,
+        """
+def test_plain(): pass
+def task(name):
+    return pytest.mark.rltask(task=Meet(), name=name)
+@task("free")
+def test_free(trial): pass
+@task("alone")
+def test_alone(server, trial): pass
+@task("together")
+def test_together(trial, server): pass
+""",
+    )
+    plain, *trials = items
+    shuffled = [trials[number] for number in (2, 0, 4, 3, 5, 1)]
+    mixed = [shuffled[0], plain, *shuffled[1:]]
+
+    bring_together(mixed, is_trial)
+
+    assert mixed == [trials[2], plain, trials[3], trials[0], trials[1], trials[4], trials[5]]
+
+
 def test_what_goes_one_by_one_is_told_by_reason():
     plan = [
         PlannedTrial(f"{test}[run-0{run}]", test, "task", "", "policy:a", run, 42, (0.1, 0.4), alone=why)
@@ -184,6 +240,23 @@ def test_trials_that_find_an_autouse_monkeypatch_overlap_and_find_it_until_they_
     result.assert_outcomes(passed=6)
     assert most(meet, "talking") == 3
     assert "one trial at a time" not in result.stdout.str()
+
+
+def test_trials_that_found_what_was_set_for_another_test_are_warned_of_once(meet: Suite):
+    meet.write(
+        test_meet="""
+        from meet import *
+        @pytest.fixture(autouse=True)
+        def home(monkeypatch, tmp_path):
+            monkeypatch.setenv("PLACE", str(tmp_path))
+        """
+        + TEST.replace("\n", "\n        ").partition("import *")[2]
+    )
+
+    result = meet.run("--runs", "3", "--concurrency", "3", model="policy:three")
+
+    assert result.ret == pytest.ExitCode.OK
+    assert result.stdout.str().count("test_meet.py::test_meet: fixtures set PLACE to something else for each test") == 1
 
 
 def test_with_maxfail_no_more_are_played_together_than_are_in_flight(meet: Suite):
