@@ -37,6 +37,8 @@ class Ledger:
     def __init__(self, path: Path, *, since: str, is_alive: Callable[[str], bool]) -> None:
         self.payments: list[tuple[str, float | None]] = []
         """Trial and cost of every record, those that do not count included; None: unknown."""
+        self.ended: list[Record] = []
+        """Records of this invocation, without conversations, as they were read."""
         self._path = path
         self._since = since
         self._is_alive = is_alive
@@ -65,6 +67,8 @@ class Ledger:
     def _finish(self, record: Record, file: Path) -> None:
         trial_id, other = record.trial_id, self._records.get(record.trial_id)
         self.payments.append((trial_id, record.cost_usd))
+        if record.started >= self._since:
+            self.ended.append(record)
         self._records[trial_id] = record if other is None else counting(other, record)[0]
         if attempts := self._attempts.get((trial_id, file)):
             attempts.pop()
@@ -79,10 +83,15 @@ class Ledger:
             for attempt in attempts:
                 yield attempt, file in alive and attempt.at >= self._since
 
-    def outcomes(self, trial_ids: Iterable[str]) -> list[bool | None]:
+    def outcomes(self, trial_ids: Iterable[str], *, is_tolerated: Callable[[Record], bool]) -> list[bool | None]:
         """Return how trials ended, in the order in which they started: passed, missed, or None for an errored one.
 
-        It ends before the first that has not ended yet, or that the test has yet to judge.
+        It ends before the first that has not ended yet, or that the test has yet to judge. Nothing is returned if one
+        errored in a way that is not tolerated: no verdict is then to be had.
+
+        Args:
+            trial_ids: of the trials.
+            is_tolerated: says whether an errored one may be missing from a verdict.
         """
         ended: list[tuple[str, bool | None]] = []
         pending: list[str] = []
@@ -93,12 +102,16 @@ class Ledger:
                 if trial_id in flying:
                     pending.append(max(starts))
                 elif record is not None:
+                    if not is_tolerated(record):
+                        return []
                     ended.append((begun(record, starts), None))
                 continue
             outcome = self._asserted.get(trial_id, ("", record.outcome))[1]
-            if outcome == "errored" and trial_id not in self._asserted:
+            if outcome == "errored":
+                if trial_id in self._asserted:
+                    return []
                 pending.append(begun(record, starts))
             else:
-                ended.append((begun(record, starts), None if outcome == "errored" else outcome == "passed"))
+                ended.append((begun(record, starts), outcome == "passed"))
         until = min(pending, default="~")
         return [outcome for at, outcome in sorted(ended, key=lambda end: end[0]) if at < until]

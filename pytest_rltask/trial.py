@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import math
 import sys
 import time
@@ -103,6 +104,8 @@ async def play(
     with using_backend(spec.sandbox, sources=_sources(spec.task)) as choice:
         record = await _played(spec, model, slots, inspect)
     record.sandbox = choice.used
+    if record.fault is not None:
+        record.fault = dataclasses.replace(record.fault, code_ran=choice.code_ran)
     return record
 
 

@@ -52,8 +52,10 @@ def _lines(run: Run, summary: Summary) -> Iterator[str]:
     for row in summary.rows:
         yield ""
         yield f"- {_escaped(gate_line(row))}"
-        for reason, count in [*row.reasons.items(), *row.faults.items()]:
+        for reason, count in row.reasons.items():
             yield f"  - {count} x {_escaped(reason)}"
+        for group in row.fault_groups:
+            yield f"  - {_escaped(str(group))}: {_escaped(', '.join(group.trials))}"
         if row.example:
             path = transcript_path(run.path, row.task, row.example).relative_to(run.path)
             yield f"  - a trial to read: `{path}`"

@@ -151,7 +151,14 @@ def _proof(row: Row) -> Iterator[str]:
         yield f"the money (--max-cost) ended it: {row.not_afforded} of {row.planned} planned trials not started"
     prove = "decide" if verdict.word == "undecided" else "prove it"
     if verdict.word == "incomplete":
-        yield "no trial was started" if row.planned == row.not_afforded else "too many trials have no grade"
+        if row.planned == row.not_afforded:
+            yield "no trial was started"
+        elif row.untolerated:
+            yield f"{row.untolerated} trials have no grade for what the model may have done; see why they errored"
+        else:
+            yield "too many trials have no grade"
+        if row.given_up:
+            yield f"given up after equal faults: {row.given_up} of {row.planned} planned trials not started"
     elif verdict.more_runs is not None:
         yield f"about {verdict.more_runs} more run{'s' * (verdict.more_runs != 1)} would {prove}"
     elif not verdict.proven:
