@@ -182,4 +182,7 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a file among all processes."""
     with path.open("rb") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:  # closing would not do: a process that a task forked meanwhile would hold it on
+            fcntl.flock(handle, fcntl.LOCK_UN)

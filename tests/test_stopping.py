@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from pytest_rltask.record import Fault, Outcome, Record, RequestLog, Usage
 from pytest_rltask.runlog import NotStarted, PlannedTrial, RunWriter, utc_now
-from pytest_rltask.stopping import LATER, Admission, Funds, Streak
+from pytest_rltask.stopping import LATER, Admission, Funds, Streak, locked
 
 CLAUDE = "claude-haiku-4-5"
 
@@ -230,3 +232,22 @@ def test_what_an_earlier_invocation_met_gives_nothing_up(tmp_path: Path):
     )
     again = Process(tmp_path / "run", "gw0", trials, since=f"{utc_now()}~")
     assert again.ask(trials[0].trial_id) is None
+
+
+def test_a_process_that_is_forked_meanwhile_holds_up_nobody(tmp_path: Path):
+    path = tmp_path / "run.json"
+    path.touch()
+    ends, ours = os.pipe()
+    with locked(path):
+        child = os.fork()
+        if not child:
+            os.close(ours)
+            os.read(ends, 1)
+            os._exit(0)
+
+    with path.open("rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if it is held
+
+    os.close(ours)
+    os.close(ends)
+    os.waitpid(child, 0)

@@ -45,17 +45,17 @@ class FaultGroup:
 
 def grouped(records: Iterable[Record]) -> list[FaultGroup]:
     """Return what errored trials ended in, the most frequent first."""
-    groups: dict[str, list[Record]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.run):
-        groups[record.fault.place if record.fault else record.reason].append(record)
+        groups[cause_of(record), record.fault.place if record.fault else record.reason].append(record)
     found = [
         FaultGroup(
-            cause=cause_of(first := alike[0]),
-            message=_line(first),
-            details=first.fault.details if first.fault else "",
+            cause=cause,
+            message=_line(alike[0]),
+            details=alike[0].fault.details if alike[0].fault else "",
             trials=tuple(split_trial_id(record.trial_id)[1] for record in alike),
         )
-        for alike in groups.values()
+        for (cause, _), alike in groups.items()
     ]
     return sorted(found, key=lambda group: -len(group.trials))
 

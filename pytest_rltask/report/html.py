@@ -154,7 +154,7 @@ def _proof(row: Row) -> Iterator[str]:
         if row.planned == row.not_afforded:
             yield "no trial was started"
         elif row.untolerated:
-            yield f"{row.untolerated} trials have no grade for what the model may have done; see why they errored"
+            yield f"{row.untolerated} of {row.planned} trials have no grade, which may depend on what the model did"
         else:
             yield "too many trials have no grade"
         if row.given_up:

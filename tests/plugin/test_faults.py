@@ -129,6 +129,7 @@ def test_a_fault_of_the_sandbox_is_tolerated_before_any_code_of_the_model_ran(
     (fault,) = [record.fault for record in any_faulty.last_run().records.values() if record.fault]
     assert (fault.kind, fault.code_ran) == ("sandbox", code_ran)
     assert any_faulty.row["verdict"]["word"] == word
+    result.stdout.re_match_lines([r".*1 error.*"])
     assert result.ret == (0 if word == "in band" else 1)
 
 
