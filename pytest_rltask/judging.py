@@ -67,8 +67,11 @@ class Judge:
                 if because:
                     report.longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: {because.reason}")
         elif record.fault is not None:
+            from pytest_rltask.report.faults import fold_key
+
             if report.failed and call.when == "setup":
                 vars(report)["rltask_errored"] = True
+                vars(report)["rltask_fault"] = fold_key(record)
         elif item.stash.get(IN_TEST_KEY, False):
             # A subtest: its failure stays pytest's own, and its trial has missed.
             item.stash[MISSED_KEY] = item.stash.get(MISSED_KEY, False) or _missed(call)

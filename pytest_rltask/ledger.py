@@ -38,6 +38,8 @@ class Ledger:
     def __init__(self, path: Path, *, since: str, is_alive: Callable[[str], bool]) -> None:
         self.payments: list[tuple[str, float | None]] = []
         """Trial and cost of every record, those that do not count included; None: unknown."""
+        self.ended: list[Record] = []
+        """Records of this invocation, without conversations, as they were read."""
         self._path = path
         self._since = since
         self._is_alive = is_alive
@@ -69,6 +71,8 @@ class Ledger:
         self.payments.append((trial_id, record.cost_usd))
         self._counting.pop(trial_id, None)
         self._records.setdefault(trial_id, []).append(record)
+        if record.started >= self._since:
+            self.ended.append(record)
         if attempts := self._attempts.get((trial_id, file)):
             attempts.pop()
             if not attempts:
@@ -88,10 +92,15 @@ class Ledger:
             for attempt in attempts:
                 yield attempt, file in alive and attempt.at >= self._since
 
-    def outcomes(self, trial_ids: Iterable[str]) -> list[bool | None]:
+    def outcomes(self, trial_ids: Iterable[str], *, is_tolerated: Callable[[Record], bool]) -> list[bool | None]:
         """Return how trials ended, in the order in which they started: passed, missed, or None for an errored one.
 
-        It ends before the first that has not ended yet, or that the test has yet to judge.
+        It ends before the first that has not ended yet, or that the test has yet to judge. Nothing is returned if one
+        errored in a way that is not tolerated: no verdict is then to be had.
+
+        Args:
+            trial_ids: of the trials.
+            is_tolerated: says whether an errored one may be missing from a verdict.
         """
         ended: list[tuple[str, bool | None]] = []
         pending: list[str] = []
@@ -102,12 +111,16 @@ class Ledger:
                 if trial_id in flying:
                     pending.append(max(starts))
                 elif record is not None:
+                    if not is_tolerated(record):
+                        return []
                     ended.append((begun(record, starts), None))
                 continue
             outcome = record.outcome
-            if outcome == "errored" and not self._amendments.is_asserted(record):
+            if outcome == "errored":
+                if self._amendments.is_asserted(record):
+                    return []
                 pending.append(begun(record, starts))
             else:
-                ended.append((begun(record, starts), None if outcome == "errored" else outcome == "passed"))
+                ended.append((begun(record, starts), outcome == "passed"))
         until = min(pending, default="~")
         return [outcome for at, outcome in sorted(ended, key=lambda end: end[0]) if at < until]

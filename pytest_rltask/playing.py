@@ -203,17 +203,14 @@ class Playing:
 
     def _admits(self) -> Admit:
         """Return what lets trials start, and notes that they do."""
-        options = self.options
-        if not options.stop_early and options.max_cost is None:
-            return self._writer.start
         from pytest_rltask.stopping import Admission
 
         admission = Admission(
             self._writer,
             self._plan.values(),
             since=self._since,
-            stop_early=options.stop_early,
-            max_cost=options.max_cost,
+            stop_early=self.options.stop_early,
+            max_cost=self.options.max_cost,
             log_dir=self._log_dir,
             is_alive=self._is_alive,
         )

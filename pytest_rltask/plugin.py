@@ -90,6 +90,19 @@ class Controller:
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         _session(self.config).lose(crashitem, report)
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the terminal's own, which prints the errors first
+    def pytest_terminal_summary(self, terminalreporter: Any) -> Generator[None]:
+        errors = terminalreporter.stats.get("error")
+        if not self.errored_trials or not errors:
+            return (yield)
+        from pytest_rltask.report.faults import folded
+
+        terminalreporter.stats["error"] = folded(errors)
+        try:
+            return (yield)
+        finally:
+            terminalreporter.stats["error"] = errors  # all of them are counted
+
     @pytest.hookimpl(tryfirst=True)  # before the terminal lists it as an error of the file
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         said = getattr(report, "rltask_usage_error", None)

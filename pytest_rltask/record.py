@@ -33,6 +33,9 @@ Outcome = Literal["passed", "failed", "cheated", "errored"]
 FaultKind = Literal["api", "sandbox", "task", "harness", "process"]
 """Whose fault an errored trial is; ``harness`` is ours, ``process`` that of one that died playing it, whatever of."""
 
+CUT_OFF = "cut off"
+"""The label of a trial that the end of its run interrupted, after it had cost something."""
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -98,6 +101,18 @@ class Fault:
     """Traceback of a fault in the task's code."""
     code_ran: bool | None = None
     """Whether code that the model wrote had run by then; None: the version that recorded it did not say."""
+
+    @property
+    def place(self) -> str:
+        """Where it happened: equal for faults that differ in what the exception says alone."""
+        frames, kinds, is_code = [], [], False
+        for line in self.details.splitlines():
+            if line.startswith('  File "'):
+                frames.append(line.strip())
+            elif is_code and line and not line[0].isspace():
+                kinds.append(line.partition(":")[0])  # the exception, behind the code that raised it
+            is_code = line.startswith(("    ", '  File "'))
+        return "\n".join([self.kind, *frames, *kinds] if frames else [self.kind, self.message])
 
 
 @dataclass(frozen=True)

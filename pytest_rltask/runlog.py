@@ -83,9 +83,9 @@ class PlannedTrial:
             model=self.model,
             run=self.run,
             seed=self.seed,
-            label="task fault",
+            label="process fault",
             reason=said,
-            fault=Fault("task", said),
+            fault=Fault("process", said),
             grader=self.grader,
             started=utc_now(),
         )
@@ -95,8 +95,9 @@ class PlannedTrial:
 class NotStarted:
     """Why the run did not start a planned trial, of its own accord."""
 
-    why: Literal["proven", "cost"]
-    """Its verdict was proven (``--stop-early``), or the money would not have lasted (``--max-cost``)."""
+    why: Literal["proven", "cost", "faulty"]
+    """Its verdict was proven (``--stop-early``), the money would not have lasted (``--max-cost``), or one fault ended
+    those before it."""
     reason: str
     """One sentence."""
     rule: int = 1
@@ -350,7 +351,7 @@ def _note_start(entry: dict[str, Any], run: Run, found: _Found) -> None:
 
 
 def _not_started(entry: dict[str, Any]) -> NotStarted | None:
-    if entry.get("why") not in ("proven", "cost"):
+    if entry.get("why") not in ("proven", "cost", "faulty"):
         return None
     rule = entry.get("rule")
     return NotStarted(entry["why"], str(entry.get("reason")), rule if isinstance(rule, int) else 1)

@@ -1,16 +1,18 @@
 """May a trial that is due still start? Each process of a run asks this for its trials.
 
-Two things may keep one from starting: the verdict on its task and model is proven (``--stop-early``), or the money
-would not last (``--max-cost``). The answer follows from what all processes have written into the run directory. It is
-given, and the start noted, under a lock, so that they answer one after the other.
+Three things may keep one from starting: others ended in one fault again and again, the verdict on its task and model is
+proven (``--stop-early``), or the money would not last (``--max-cost``). The answer follows from what all processes have
+written into the run directory. It is given, and the start noted, under a lock, so that they answer one after the other.
 """
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import fcntl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,15 +20,17 @@ from pytest_rltask.earlier import EarlierRuns
 from pytest_rltask.ledger import Ledger
 from pytest_rltask.models.named import is_paid
 from pytest_rltask.proof import RULE
-from pytest_rltask.record import dollars
+from pytest_rltask.record import Record, dollars
 from pytest_rltask.runlog import NotStarted, PlannedTrial, RunWriter
 from pytest_rltask.task import Band
-from pytest_rltask.verdict import first_proof
+from pytest_rltask.verdict import CAUSES, cause_of, first_proof, is_tolerated
 
-__all__ = ["LATER", "Admission", "Funds"]
+__all__ = ["LATER", "Admission", "Funds", "Streak"]
 
 LATER: Final = "later"
 """The answer if it depends on trials in flight: ask again once one has ended."""
+REPEATS = 3
+"""Equal faults in a row after which a task's trials are given up: those to come would be paid for nothing."""
 
 
 class Admission:
@@ -58,6 +62,8 @@ class Admission:
         self._groups: dict[tuple[str, str], list[str]] = {}
         for trial in self._plan.values():
             self._groups.setdefault((trial.test, trial.model), []).append(trial.trial_id)
+        self._streaks: dict[tuple[str, str], Streak] = {}
+        self._told = 0  # how many records that ended the streaks have taken in
         self._stop_early = stop_early
         self._max_cost = max_cost
         self._earlier = EarlierRuns(log_dir, besides=writer.path)
@@ -68,16 +74,26 @@ class Admission:
         trial = self._plan[trial_id]
         with locked(self._writer.path / "run.json"):
             self._ledger.read()
-            answer = self._proven(trial) or self._unaffordable(trial)
+            answer = self._faulty(trial) or self._proven(trial) or self._unaffordable(trial)
             if answer is None:
                 self._writer.start(trial_id)
         return answer
+
+    def _faulty(self, trial: PlannedTrial) -> NotStarted | None:
+        while self._told < len(self._ledger.ended):
+            record = self._ledger.ended[self._told]
+            self._told += 1
+            if other := self._plan.get(record.trial_id):
+                self._streaks.setdefault((other.test, other.model), Streak()).add(record)
+        streak = self._streaks.get((trial.test, trial.model))
+        reason = streak.reason if streak else ""
+        return NotStarted("faulty", reason) if reason else None
 
     def _proven(self, trial: PlannedTrial) -> NotStarted | None:
         if not self._stop_early:
             return None
         group = self._groups[trial.test, trial.model]
-        proof = first_proof(self._ledger.outcomes(group), band=Band(*trial.band))
+        proof = first_proof(self._ledger.outcomes(group, is_tolerated=is_tolerated), band=Band(*trial.band))
         return NotStarted("proven", f"stopped early: {proof}", RULE) if proof else None
 
     def _unaffordable(self, trial: PlannedTrial) -> NotStarted | Literal["later"] | None:
@@ -101,6 +117,33 @@ class Admission:
     def _dearest(self, trial: PlannedTrial, here: Mapping[tuple[str, str], float]) -> float | None:
         """Return what the dearest trial of the same test and model cost, here or in earlier runs; None: unknown."""
         return max(here.get((trial.test, trial.model), 0.0), self._earlier.dearest(trial) or 0.0) or None
+
+
+class Streak:
+    """How the last trials of a test and model ended: in one fault again and again, or not."""
+
+    def __init__(self) -> None:
+        self._ended: list[tuple[float, str, str]] = []
+        """When each ended, where its fault happened (empty: it has a grade), and what to say of it."""
+
+    def add(self, record: Record) -> None:
+        """Take in a finished trial. One whose fault is tolerated says nothing: the next may fare better."""
+        end_s = datetime.fromisoformat(record.started).timestamp() + record.seconds.get("total", 0.0)
+        if record.graded or record.fault is None:
+            bisect.insort(self._ended, (end_s, "", ""))
+        elif not is_tolerated(record):
+            said = f"{record.fault.kind} fault: {record.fault.message.splitlines()[0]}"
+            told = f"{REPEATS} trials in a row ended in the same {said}"
+            remedy = CAUSES[cause_of(record)].remedy
+            bisect.insort(self._ended, (end_s, record.fault.place, f"{told}; {remedy}, then go on with --resume"))
+
+    @property
+    def reason(self) -> str:
+        """Why no more of them are played; empty if they are."""
+        places = {place for _, place, _ in self._ended[-REPEATS:]}
+        if len(self._ended) < REPEATS or len(places) > 1:
+            return ""
+        return next(told for _, place, told in self._ended if place in places)  # the first: one reason for all
 
 
 @dataclass(frozen=True)
@@ -139,4 +182,7 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a file among all processes."""
     with path.open("rb") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:  # closing would not do: a process that a task forked meanwhile would hold it on
+            fcntl.flock(handle, fcntl.LOCK_UN)

@@ -20,7 +20,7 @@ from pytest_rltask.clock import monotonic_s, utc_now
 from pytest_rltask.conversation import LIMIT_NAMES, Conversation
 from pytest_rltask.guard import Faulty, Worker, blamed, bounded, timed
 from pytest_rltask.models import Model
-from pytest_rltask.record import Fault, Record, clean_text, error_text
+from pytest_rltask.record import CUT_OFF, Fault, Record, clean_text, error_text
 from pytest_rltask.sandbox import differences, using_backend
 from pytest_rltask.task import Episode, Grade, Limits, Task
 
@@ -30,7 +30,7 @@ STOP_LABELS = {
     "refusal": "refusal",
     "model_context_window_exceeded": "context window full",
 }
-CUT_OFF = "the run ended before the trial did"
+RUN_ENDED = "the run ended before the trial did"
 _DIFFERENT = "Your code runs in a sandbox, which differs from an ordinary machine:"
 
 
@@ -110,7 +110,9 @@ async def play(
 
         def complete(record: Record) -> Record:
             seconds = {phase: round(taken_s, 4) for phase, taken_s in record.seconds.items()}
-            return replace(record, sandbox=choice.used, seconds={**seconds, "total": round(monotonic_s() - begin, 4)})
+            fault = record.fault and replace(record.fault, code_ran=choice.code_ran)
+            total = {"total": round(monotonic_s() - begin, 4)}
+            return replace(record, sandbox=choice.used, fault=fault, seconds=seconds | total)
 
         def tell(record: Record) -> None:
             if cut_off is not None:
@@ -155,8 +157,8 @@ def _telling(cut_off: Callable[[Record], None], record: Record) -> Iterator[None
     try:
         yield
     except asyncio.CancelledError:
-        _mark_errored(record, Fault("harness", CUT_OFF))
-        record.label = "cut off"
+        _mark_errored(record, Fault("harness", RUN_ENDED))
+        record.label = CUT_OFF
         cut_off(record)
         raise
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from pytest_rltask.proof import ProvenWord, interval, proven
-from pytest_rltask.record import Record
+from pytest_rltask.record import CUT_OFF, Record
 from pytest_rltask.task import Band
 
 __all__ = [
@@ -60,10 +60,10 @@ CAUSES: Mapping[str, Cause] = MappingProxyType(
         "harness": Cause(tolerated=False, remedy="report this fault of pytest-rltask"),
         "process": Cause(tolerated=False, remedy="see what killed the process, memory or native code"),
         "test": Cause(tolerated=False, remedy="have the test judge each trial by an assertion"),
-        "cut off": Cause(tolerated=False, remedy=""),
+        CUT_OFF: Cause(tolerated=False, remedy=""),
     }
 )
-"""Every reason for which a trial that was begun can have no grade; `cut off`: it left no record."""
+"""Every reason for which a trial that was begun can have no grade; `cut off` by the end of the run or of its process."""
 
 
 def cause_of(record: Record) -> str:
@@ -71,6 +71,8 @@ def cause_of(record: Record) -> str:
     fault = record.fault
     if fault is None:
         return "test"  # it was played to its grade, and the test said neither that it passes nor that it misses
+    if record.label == CUT_OFF:
+        return CUT_OFF
     if fault.kind == "sandbox":
         # Versions that did not note it: without a reply of the model there was no code of its either.
         ran = record.turns > 0 if fault.code_ran is None else fault.code_ran

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pytest_rltask.record import Fault, Outcome, Record, RequestLog, Usage
 from pytest_rltask.runlog import NotStarted, PlannedTrial, RunWriter, utc_now
-from pytest_rltask.stopping import LATER, Admission, Funds
+from pytest_rltask.stopping import LATER, Admission, Funds, Streak, locked
 
 CLAUDE = "claude-haiku-4-5"
 
@@ -145,7 +148,7 @@ def test_a_series_is_read_in_the_order_of_its_starts_up_to_the_first_in_flight(t
 
     assert two.ask(trials[7].trial_id) is None
     one.writer.append(record(trials[0]))
-    assert never(one.ask(trials[8].trial_id)) == "stopped early: too easy is proven after 5 runs, 5 of them passed"
+    assert never(one.ask(trials[8].trial_id)) == "stopped early: too easy is proven after 6 runs, 6 of them passed"
 
 
 def test_a_trial_that_is_played_again_counts_where_it_began_last(tmp_path: Path):
@@ -165,11 +168,86 @@ def test_a_trial_that_is_played_again_counts_where_it_began_last(tmp_path: Path)
 def test_the_last_word_on_a_trial_is_the_tests(tmp_path: Path):
     trials = plan(20)
     process = Process(tmp_path / "run", "main", trials, stop_early=True)
-    for trial in trials[:5]:
+    for trial in trials[:6]:
         process.ask(trial.trial_id)
         process.writer.append(record(trial))
-    assert never(process.ask(trials[5].trial_id))
+    assert never(process.ask(trials[6].trial_id))
 
     process.writer.amend(trials[2].trial_id, "failed", "no")
 
-    assert process.ask(trials[5].trial_id) is None
+    assert process.ask(trials[6].trial_id) is None
+
+
+def ends_in(second: int, fault: Fault | None) -> Record:
+    """Make the record of a trial that ended at a second of its minute."""
+    at = f"2026-11-28T10:00:{second:02d}.000+00:00"
+    outcome: Outcome = "errored" if fault else "failed"
+    return Record("t", "t", "d", CLAUDE, 0, 0, outcome, score=None if fault else 0.0, fault=fault, started=at)
+
+
+def raised(line: int, said: str) -> Fault:
+    """Make the fault of a grader that raised at a line."""
+    traceback = (
+        f'Traceback (most recent call last):\n  File "t.py", line {line}, in grade\n    f()\nValueError: {said}\n'
+    )
+    return Fault("task", f"the grader: ValueError: {said}", details=traceback)
+
+
+BUG, OTHER, API = raised(7, "a"), raised(9, "a"), Fault("api", "down")
+
+
+@pytest.mark.parametrize(
+    ("faults", "given_up"),
+    [
+        ([BUG, BUG], False),
+        ([BUG, BUG, BUG], True),
+        ([BUG, raised(7, "b"), raised(7, "c\nd")], True),  # one place, whatever it said
+        ([BUG, BUG, OTHER], False),
+        ([BUG, None, BUG, BUG], False),  # a grade in between
+        ([None, None, BUG, BUG, BUG], True),
+        ([BUG, BUG, BUG, None], False),  # one that was in flight
+        ([BUG, API, BUG, API, BUG], True),
+        ([API, API, API], False),
+        ([Fault("sandbox", "died", code_ran=True)] * 3, True),
+        ([Fault("sandbox", "no room", code_ran=False)] * 3, False),
+    ],
+)
+def test_a_task_is_given_up_after_three_equal_faults_in_a_row(faults: list[Fault | None], given_up: bool):
+    streak = Streak()
+
+    for second, fault in reversed(list(enumerate(faults))):  # as workers' files may be read in any order
+        streak.add(ends_in(second, fault))
+
+    assert bool(streak.reason) == given_up
+
+
+def test_what_an_earlier_invocation_met_gives_nothing_up(tmp_path: Path):
+    trials = plan(8)
+    before = Process(tmp_path / "run", "main", trials)
+    for trial in trials[:3]:
+        before.writer.append(replace(record(trial, "errored"), fault=BUG))
+
+    assert never(before.ask(trials[3].trial_id)).startswith(
+        "3 trials in a row ended in the same task fault: the grader"
+    )
+    again = Process(tmp_path / "run", "gw0", trials, since=f"{utc_now()}~")
+    assert again.ask(trials[0].trial_id) is None
+
+
+def test_a_process_that_is_forked_meanwhile_holds_up_nobody(tmp_path: Path):
+    path = tmp_path / "run.json"
+    path.touch()
+    ends, ours = os.pipe()
+    with locked(path):
+        child = os.fork()
+        if not child:
+            os.close(ours)
+            os.read(ends, 1)
+            os._exit(0)
+
+    with path.open("rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if it is held
+
+    os.close(ours)
+    os.close(ends)
+    os.waitpid(child, 0)

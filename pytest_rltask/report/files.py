@@ -52,9 +52,11 @@ def _lines(run: Run, summary: Summary) -> Iterator[str]:
     for row in summary.rows:
         yield ""
         yield f"- {_escaped(gate_line(row))}"
-        for what, reasons in (("missed", row.reasons), ("cheated", row.cheats), ("errored", row.faults)):
+        for what, reasons in (("missed", row.reasons), ("cheated", row.cheats)):
             for reason, count in reasons.items():
                 yield f"  - {what}: {count} x {_escaped(reason)}"
+        for group in row.fault_groups:
+            yield f"  - {_escaped(str(group))}: {_escaped(', '.join(group.trials))}"
         if row.example:
             path = transcript_path(run.path, row.task, row.example).relative_to(run.path)
             yield f"  - a trial to read: `{path}`"

@@ -153,7 +153,14 @@ def _proof(row: Row) -> Iterator[str]:
     yield from graders(row)
     prove = "decide" if verdict.word == "undecided" else "prove it"
     if verdict.word == "incomplete":
-        yield "no trial was started" if row.planned == row.not_afforded else "too many trials have no grade"
+        if row.planned == row.not_afforded:
+            yield "no trial was started"
+        elif row.untolerated:
+            yield f"{row.untolerated} of {row.planned} trials have no grade, which may depend on what the model did"
+        else:
+            yield "too many trials have no grade"
+        if row.given_up:
+            yield f"given up after equal faults: {row.given_up} of {row.planned} planned trials not started"
     elif verdict.more_runs is not None:
         yield f"about {verdict.more_runs} more run{'s' * (verdict.more_runs != 1)} would {prove}"
     elif not verdict.proven:

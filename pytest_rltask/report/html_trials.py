@@ -13,7 +13,7 @@ from pytest_rltask.report.html_markup import Html, clip, element, join
 from pytest_rltask.report.summary import Row
 from pytest_rltask.report.table import cost, duration_text, tokens_text
 from pytest_rltask.report.transcript import arguments_text, grades_before, lost_to_api, result_text
-from pytest_rltask.runlog import PlannedTrial, Run, transcript_path
+from pytest_rltask.runlog import PlannedTrial, Run, split_trial_id, transcript_path
 
 __all__ = ["GLYPHS", "LINE_CHARS", "TrialView", "conversations"]
 
@@ -95,12 +95,20 @@ class TrialView:
         decision = self.run.not_started.get(self.planned.trial_id)
         return f"not started: {decision.reason}" if decision else LOST
 
+    def _traceback(self, details: str) -> Html:
+        """Return a fault's traceback; for all but the first of equal ones, where to find it."""
+        own = split_trial_id(self.planned.trial_id)[1]
+        group = next((group for group in self.row.fault_groups if own in group.trials), None)
+        if group is None or group.trials[0] == own:
+            return element("pre", clip(details, FACT_CHARS))
+        return element("p", f"The traceback is that of {group.trials[0]}.", class_="muted")
+
     def _body(self, record: Record) -> Html:
         path = transcript_path(self.run.path, record.task, record.trial_id).relative_to(self.run.path).as_posix()
         terms = [*_facts(record), ("transcript", element("a", path, href=quote(path, errors="replace")))]
         parts = [element("dl", *(element("div", element("dt", name), element("dd", value)) for name, value in terms))]
         if record.fault and record.fault.details:
-            parts.append(element("pre", clip(record.fault.details, FACT_CHARS)))
+            parts.append(self._traceback(record.fault.details))
         if self.conversation is None:
             parts.append(element("p", TOO_LONG, class_="muted"))
         else:

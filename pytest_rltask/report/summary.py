@@ -11,9 +11,10 @@ from typing import Any
 from pytest_rltask.models.named import is_paid
 from pytest_rltask.proof import RULE
 from pytest_rltask.record import Record, Usage
+from pytest_rltask.report.faults import FaultGroup, grouped
 from pytest_rltask.runlog import PlannedTrial, Run, begun, split_trial_id
 from pytest_rltask.task import Band
-from pytest_rltask.verdict import Gate, Proof, Verdict, first_proof, judge
+from pytest_rltask.verdict import Gate, Proof, Verdict, first_proof, is_tolerated, judge
 
 __all__ = ["Row", "Summary", "summarise"]
 
@@ -37,6 +38,10 @@ class Row:
     errored: int
     lost: int
     """Planned but not on disk: interrupted, or the process that played it died."""
+    cut_off: int
+    """Those of them that had begun."""
+    given_up: int
+    """Planned but not started, since those before ended in one fault again and again."""
     not_needed: int
     """Planned but not started, since what `proof` says was proven."""
     not_afforded: int
@@ -71,8 +76,15 @@ class Row:
     """Counted trials that were graded anew (``--changed=regrade``)."""
     left_out: int = 0
     """Recorded trials that do not count, since another grader graded them than that of the plan."""
+    fault_groups: list[FaultGroup] = field(default_factory=list)
+    """The same with the trials, equal faults together."""
     example: str | None = None
-    """Id of a trial worth reading: a missed one where there is one."""
+    """Id of a trial worth reading: one whose fault is not tolerated, else a missed one."""
+
+    @property
+    def untolerated(self) -> int:
+        """Trials without a grade that may not be missing from the pass rate."""
+        return self.cut_off + sum(len(group.trials) for group in self.fault_groups if not group.tolerated)
 
     @property
     def judged(self) -> int:
@@ -87,7 +99,7 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON data."""
-        return {**dataclasses.asdict(self), "judged": self.judged}
+        return {**dataclasses.asdict(self), "judged": self.judged, "untolerated": self.untolerated}
 
 
 @dataclass(frozen=True)
@@ -136,6 +148,10 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
     count = Counter(record.outcome for record in records)
     judged = [record for record in records if record.outcome != "errored"]
     missed = [record for record in judged if record.outcome != "passed"]
+    unjudged = [record for record in records if record.outcome == "errored" and not is_tolerated(record)]
+    errored = grouped(record for record in records if record.outcome == "errored")
+    lost = [trial_id for trial_id in ids if trial_id not in run.records and trial_id not in run.not_started]
+    cut_off = sum(trial_id in run.starts for trial_id in lost)
     band = Band(*first.band)
     proof = _proof(planned, run) if stop_early or why["proven"] else None
     # By today's rule these should be played; what the run meant then, it is complete without them.
@@ -146,6 +162,7 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         expected=len(planned) - why["cost"] - outdated,
         band=band,
         gate=gate,
+        untolerated=cut_off + len(unjudged),
         proof=proof,
     )
     costs = [record.cost_usd for record in paid]
@@ -159,7 +176,9 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         failed=count["failed"],
         cheated=count["cheated"],
         errored=count["errored"],
-        lost=len(planned) - len(recorded) - sum(why.values()),
+        lost=len(lost),
+        cut_off=cut_off,
+        given_up=why["faulty"],
         not_needed=why["proven"],
         not_afforded=why["cost"],
         proven_by_old_rule=outdated > 0,
@@ -173,12 +192,13 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         seconds=sum(record.seconds.get("total", 0.0) for record in records),
         reasons=_counted(record.label or "assertion" for record in missed if record.outcome == "failed"),
         cheats=_counted(record.label or "tampering" for record in missed if record.outcome == "cheated"),
-        faults=_counted(_fault_line(record) for record in records if record.outcome == "errored"),
+        faults=_summed(errored),
+        fault_groups=errored,
         reused=len(reused),
         reused_despite=list(dict.fromkeys(step.changes for steps in reused for step in steps)),
         regraded=sum(bool(record.history) and not record.reused for record in records),
         left_out=len(recorded) - len(records),
-        example=next((record.trial_id for record in [*missed, *judged]), None),
+        example=next((record.trial_id for record in [*unjudged, *missed, *judged]), None),
     )
 
 
@@ -198,9 +218,12 @@ def _proof(planned: list[PlannedTrial], run: Run) -> Proof | None:
     return first_proof(outcomes, band=Band(*planned[0].band))
 
 
-def _fault_line(record: Record) -> str:
-    said = f"{record.fault.kind} fault: {record.fault.message}" if record.fault else record.reason
-    return said.splitlines()[0][:120]
+def _summed(groups: Iterable[FaultGroup]) -> dict[str, int]:
+    """Count by message: faults at several places may say the same."""
+    count: Counter[str] = Counter()
+    for group in groups:
+        count[group.message] += len(group.trials)
+    return dict(count.most_common())
 
 
 def _counted(words: Iterable[str]) -> dict[str, int]:

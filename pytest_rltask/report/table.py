@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pytest_rltask.record import dollars
 from pytest_rltask.report.summary import Row
 from pytest_rltask.task import Band
+from pytest_rltask.verdict import CAUSES
 
 __all__ = [
     "BAR_WIDTH",
@@ -115,8 +116,7 @@ def gate_line(row: Row) -> str:
         expected = row.planned - row.not_afforded
         if not expected:
             return f"incomplete: the money (--max-cost) ended before any trial of {row.name} by {row.model}"
-        missing = expected - row.judged
-        return f"incomplete: {missing} of {expected} trials of {row.name} have no grade (at most 20 % may)"
+        return f"incomplete: {_missing(row, expected)}"
     assert verdict.rate is not None
     rate = f"pass rate {row.passed}/{row.judged} = {verdict.rate * 100:.0f} %"
     line = f"{verdict_text(row)}: {rate} of {row.name} by {row.model}, band {row.band}"
@@ -141,12 +141,30 @@ def graders(row: Row) -> Iterator[str]:
         yield f"{row.left_out} trials are not counted, since other code graded them: {why}"
 
 
+def _missing(row: Row, expected: int) -> str:
+    """Say which trials have no grade, why that cannot be overlooked, and what to do."""
+    groups = [group for group in row.fault_groups if not (row.untolerated and group.tolerated)]
+    told = [str(group) for group in groups[:3]]
+    told += [f"{len(groups) - 3} other faults"] * (len(groups) > 3)
+    told += [f"{row.cut_off} cut off while it was played"] * (row.cut_off > 0)
+    what = f": {'; '.join(told)}" if told else ""
+    remedies = dict.fromkeys(CAUSES[group.cause].remedy for group in groups)
+    next_step = ", ".join([*filter(None, remedies), "then go on with --resume"]).removeprefix("then ")
+    if row.untolerated:
+        missing = f"{row.untolerated} of {expected} trials of {row.name} by {row.model} have no grade"
+        return f"{missing}, which may depend on what the model did{what}; {next_step}"
+    missing = f"{expected - row.judged} of {expected} trials of {row.name} have no grade (at most 20 % may)"
+    return f"{missing}{what}; {next_step}"
+
+
 def not_started(row: Row) -> Iterator[str]:
     """Yield why planned trials were not started, a phrase each."""
     if row.not_needed and row.proof:
         yield f"stopped early: {row.proof}; {row.not_needed} of {row.planned} planned trials were not started"
     elif row.not_needed:
         yield f"{row.not_needed} of {row.planned} planned trials were not started, on a proof that {_undone(row)}"
+    if row.given_up:
+        yield f"given up after equal faults: {row.given_up} of {row.planned} planned trials were not started"
     if row.not_afforded:
         yield f"the money (--max-cost) ended it: {row.not_afforded} of {row.planned} planned trials were not started"
 

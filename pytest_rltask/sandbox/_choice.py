@@ -35,6 +35,8 @@ class Choice:
     """One of BACKENDS."""
     used: str = ""
     """The backend of the sandboxes made so far; empty before the first."""
+    code_ran: bool = False
+    """Whether a script was started in one of them."""
 
 
 _CHOICE: ContextVar[Choice | None] = ContextVar("rltask_sandbox", default=None)
@@ -58,6 +60,11 @@ def using_backend(name: str, *, sources: Iterable[str] = ()) -> Iterator[Choice]
             yield choice
     finally:
         _CHOICE.reset(token)
+
+
+def current_choice() -> Choice:
+    """Return what was chosen in this context; outside a run, a choice that nobody asks about."""
+    return _CHOICE.get() or Choice("auto")
 
 
 def make_backend(wanted: str | None = None) -> Backend:

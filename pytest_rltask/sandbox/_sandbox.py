@@ -15,7 +15,7 @@ from types import TracebackType
 
 from pytest_rltask.sandbox import _workspace
 from pytest_rltask.sandbox._backend import SCRATCH, WORK
-from pytest_rltask.sandbox._choice import PREFIX, make_backend
+from pytest_rltask.sandbox._choice import PREFIX, current_choice, make_backend
 from pytest_rltask.sandbox._disk import usage
 from pytest_rltask.sandbox._forkserver import SUPPORTED, ForkServer
 from pytest_rltask.sandbox._process import Process, start
@@ -71,6 +71,7 @@ class Sandbox:
             SandboxError: the backend does not work here, or the directory cannot be made.
         """
         self.limits = limits
+        self._choice = current_choice()
         self._backend = make_backend(backend)
         self._view = view_of_python()
         self._preload = tuple(preload) if SUPPORTED else ()
@@ -171,6 +172,7 @@ class Sandbox:
             argv = [_workspace.plain_name(script), *args]
             before = [(folder, snapshot(folder)) for folder in (self.path, self._scratch)]
             process = self._start(argv, self.limits.wall_s if wall_s is None else wall_s)
+            self._choice.code_ran = True
             try:
                 result = process.result()
             finally:

@@ -70,7 +70,7 @@ def test_an_errored_trial_does_not_count_in_the_pass_rate(suite: Suite):
 
     (row,) = suite.report()["rows"]
     assert (row["planned"], row["judged"], row["errored"]) == (8, 7, 1)
-    assert row["verdict"]["word"] == "too hard"
+    assert row["verdict"]["rate"] == 0
 
 
 @workers_at_once("any_suite")
@@ -175,18 +175,6 @@ def test_a_failed_subtest_makes_the_trial_missed(any_suite: Suite):
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert any_suite.report()["rows"][0]["passed"] == 0
-
-
-def test_a_tolerable_share_of_errored_trials_does_not_fail_the_run(any_suite: Suite):
-    tasks = (any_suite.pytester.path / "tasks.py").read_text()
-    any_suite.write(tasks=tasks.replace('call("submit", number=0)', 'call("submit", number=view.seed // 5 * 5 + 1)'))
-
-    result = any_suite.run("--runs", "10", model="policy:sometimes_crash")
-
-    (row,) = any_suite.report()["rows"]
-    assert (row["passed"], row["judged"], row["errored"]) == (2, 9, 1)
-    result.stdout.re_match_lines([r".*1 error.*"])
-    assert result.ret == pytest.ExitCode.OK
 
 
 def test_an_error_that_cannot_be_shown_loses_nothing(any_suite: Suite):

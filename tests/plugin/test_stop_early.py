@@ -17,6 +17,7 @@ WAITING = (
     SUITE
     + '''
 import asyncio, pathlib, time
+from pytest_rltask import SandboxError
 
 class WaitingEpisode(SumEpisode):
     def __init__(self, task, seed):
@@ -33,6 +34,10 @@ class WaitingEpisode(SumEpisode):
             assert time.monotonic() < end, f"{what}: {number} never came"
             await asyncio.sleep(0.005)
         return "waited"
+    @tool
+    def no_room(self) -> str:
+        """Fail before any code ran."""
+        raise SandboxError("no room")
     def close(self):
         pathlib.Path("ended", str(self.seed)).touch()
         if self.answer == 0:
@@ -54,7 +59,7 @@ def ten_at_once(view):
     yield call("submit", number=view.seed + 1)
 
 def two_crash(view):
-    yield call("crash") if view.seed in (42, 44) else call("submit", number=view.seed + 1)
+    yield call("no_room") if view.seed in (42, 44) else call("submit", number=view.seed + 1)
 
 @dataclass(frozen=True)
 class Waiting(Sum):

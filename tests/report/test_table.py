@@ -101,7 +101,8 @@ def test_a_row_without_a_grade_shows_dashes():
 
     assert verdict_text(row) == "incomplete"
     assert cells(row)[4:6] == ["-", "-"]
-    assert gate_line(row) == "incomplete: 2 of 2 trials of sum have no grade (at most 20 % may)"
+    missing = "2 of 2 trials of sum have no grade (at most 20 % may)"
+    assert gate_line(row) == f"incomplete: {missing}: 1 x api fault: HTTP 529: Overloaded; go on with --resume"
 
 
 def test_the_worst_row_comes_first():
@@ -185,3 +186,14 @@ def test_an_interval_has_as_many_digits_as_its_side_of_an_edge_takes():
     assert shown_interval(row_of(a_run(*["passed"] * 3, *["failed"] * 7))) == "6-68 %"
     assert shown_interval(row_of(a_run(*["failed"] * 37))) == "0-9.9 %"  # 0-10 % would touch the band
     assert shown_interval(row_of(a_run(None, None))) == "-"
+
+
+def test_a_trial_that_was_begun_and_left_no_record_is_not_tolerated():
+    run = a_run("passed", *["failed"] * 8, None)
+    assert row_of(run).verdict.word == "in band"
+
+    run.starts[run.plan[-1].trial_id] = ["2026-11-28T10:00:00.000+00:00"]
+
+    row = row_of(run)
+    assert (row.lost, row.cut_off, row.verdict.word) == (1, 1, "incomplete")
+    assert "1 cut off while it was played; go on with --resume" in gate_line(row)
