@@ -9,6 +9,7 @@ be told that changes no grade, and none that does is passed over.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
 import sys
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_rltask.project import Project, state_of
+from pytest_rltask.project import Project, is_library, state_of
 from pytest_rltask.record import known_fields
 from pytest_rltask.sources import Part, Source, digest_of
 from pytest_rltask.task import Task, identity
@@ -147,7 +148,7 @@ class Graders:
         key = (type(task), task.digest(), path, cls, name)
         if key not in self._known:
             named = list(_named(task, inspect.unwrap(test), *(cls.__mro__ if cls else ())))
-            grader = self._worked_out(task, named, path=path, name=cls.__name__ if cls else name)
+            grader = self._worked_out(task, named, path=path, name=f"{cls.__name__}.{name}" if cls else name)
             self._known[key] = grader
             self._late |= {path: state for path, state in self._project.states.items() if str(path) not in _loaded()}
             self._asked[grader.digest] = lambda others: others.of(task, test, path=path, name=name, cls=cls)
@@ -181,7 +182,7 @@ class Graders:
         homes = [(Path(file), one) for one in named if (file := _file(one))]
         files = list(dict.fromkeys([path, *(file for file, _ in homes)]))
         known = self._project.closure([*files, *self._plugins_of(path)])
-        parts = _reached(known, {name, *(_owner(one) for one in named)})
+        parts = _reached(known, {name.partition(".")[0], *(_owner(one) for one in named)})
         told = _fields_told_elsewhere(task)
         kept = {
             self._project.named(file): {n: part for n, part in own.items() if n not in told}
@@ -271,9 +272,12 @@ def _named(task: Task, *others: Any) -> Iterator[Any]:
         if isinstance(value, type):
             kinds += value.__mro__
         else:
+            value = inspect.unwrap(value) if callable(value) else value
             kinds += [value] if isinstance(value, types.FunctionType) else type(value).__mro__
     for kind in dict.fromkeys(kinds):
-        if kind.__module__.partition(".")[0] not in {"pytest_rltask", *sys.stdlib_module_names}:
+        top = kind.__module__.partition(".")[0]
+        # A project may have a module that is called like one of the interpreter's, such as `test`.
+        if top != "pytest_rltask" and not (top in sys.stdlib_module_names and is_library(_file(kind))):
             yield kind
 
 
@@ -285,8 +289,10 @@ def _values(values: Iterable[Any]) -> Iterator[Any]:
             yield from _values(value.values())
         elif isinstance(value, list | tuple | set | frozenset):
             yield from _values(value)
-        elif isinstance(inner := getattr(value, "func", None), types.FunctionType):
-            yield inner
+        elif isinstance(value, functools.partial):
+            yield from _values([value.func, *value.args, *value.keywords.values()])
+        elif isinstance(value, types.MethodType):
+            yield from _values([value.__func__, value.__self__])
 
 
 def _file(named: Any) -> str:
@@ -370,7 +376,16 @@ def _code_text(code: types.CodeType | None) -> str:
 
 
 def _text(value: object) -> str:
-    return json.dumps(value, sort_keys=True, default=identity)
+    return json.dumps(value, sort_keys=True, default=_content)
+
+
+def _content(value: object) -> object:
+    """Return what a value is and holds, be its representation ever so short."""
+    if hasattr(value, "tobytes") and hasattr(value, "shape"):
+        return [repr(value), digest_of(value.tobytes())]
+    inner = getattr(value, "__dict__", None)
+    is_code = isinstance(value, type | types.FunctionType | types.ModuleType)
+    return identity(value) if is_code or not inner else [identity(value), dict(inner)]
 
 
 def _short(text: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pytest_rltask.sources import Import, Source, digest_of, read_source
 
-__all__ = ["Project", "state_of"]
+__all__ = ["Project", "is_library", "state_of"]
 
 _PACKAGES = {"site-packages", "dist-packages"}
 _OURS = Path(__file__).resolve().parent
@@ -34,7 +34,7 @@ class Project:
         self._read: dict[Path, Source] = {}
         self.states: dict[Path, tuple[int, int]] = {}
         """Of each file that was read: when it was written, and its size."""
-        self._libraries = [Path(path).resolve() for path in _libraries()]
+        self._libraries = _libraries()
         self.places = lru_cache(maxsize=None)(_places)
 
     def closure(self, files: Iterable[Path]) -> dict[Path, Source]:
@@ -129,9 +129,14 @@ def state_of(path: Path) -> tuple[int, int]:
     return (stat.st_mtime_ns, stat.st_size)
 
 
-def _libraries() -> set[str]:
+def is_library(file: str) -> bool:
+    """Say whether a file belongs to the interpreter's own library, as does what has none."""
+    return not file or any(Path(file).resolve().is_relative_to(library) for library in _libraries())
+
+
+def _libraries() -> set[Path]:
     paths = sysconfig.get_paths()
-    return {paths["stdlib"], paths["platstdlib"]}
+    return {Path(paths[name]).resolve() for name in ("stdlib", "platstdlib")}
 
 
 def _places(top: str) -> tuple[Path, ...]:

@@ -128,6 +128,7 @@ def _split(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.AST, bool]]:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 yield node.name, _unmarked(node), node.name.startswith("pytest_") or _is_handed_out(node)
+                yield from ((f"{node.name}.marker", mark, False) for mark in node.decorator_list if _is_ours(mark))
             case ast.ClassDef():
                 always = bool(node.keywords) or _is_handed_out(node)
                 yield from ((name, part, always) for name, part in _split_class(node))
@@ -139,7 +140,10 @@ def _split_class(node: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
     rest = []
     for inner in node.body:
         name = inner.name if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef) else _assigned(inner)
-        if name:
+        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{node.name}.{name}", _unmarked(inner)
+            yield from ((f"{node.name}.{name}.marker", mark) for mark in inner.decorator_list if _is_ours(mark))
+        elif name:
             yield f"{node.name}.{name}", inner
         else:
             rest.append(inner)
@@ -155,14 +159,15 @@ def _assigned(node: ast.AST) -> str:
 
 
 def _unmarked(node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
-    """Leave the marker of a test's task out: what it makes, the task's fields tell; runs and band grade nothing."""
-    kept: list[ast.expr] = []
-    for mark in node.decorator_list:
-        is_ours = _dotted(mark).endswith("mark.rltask")
-        kept += [one for one in ast.walk(mark) if isinstance(one, ast.Lambda)] if is_ours else [mark]
+    """Leave the marker of a test's task out, which is a part of its own."""
+    kept = [mark for mark in node.decorator_list if not _is_ours(mark)]
     copied = type(node)(**{name: getattr(node, name) for name in node._fields if hasattr(node, name)})
     copied.decorator_list = kept
     return copied
+
+
+def _is_ours(decorator: ast.AST) -> bool:
+    return _dotted(decorator).endswith("mark.rltask")
 
 
 def _is_handed_out(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
@@ -191,10 +196,23 @@ def _dotted(node: ast.AST) -> str:
 def _part(name: str, nodes: list[ast.AST], *, always: bool) -> Part:
     texts: list[str] = []
     imports: list[str] = []
-    for node in nodes:
+    told = [one for node in nodes for one in _lambdas(node)] if name.endswith(".marker") else nodes
+    for node in told:
         (imports if isinstance(node, ast.Import | ast.ImportFrom) else texts).append(_dump(node, None))
+    grades = {id(keyword) for node in nodes for keyword in _grade_keywords(node)}
     thresholds: list[float] = []
-    shape = "".join(_dump(node, thresholds) for node in nodes)
+
+    def blank(node: ast.AST) -> bool:
+        value = _threshold(node) if id(node) in grades else None
+        thresholds.extend([] if value is None else [value])
+        return value is not None
+
+    shape = "".join(_dump(node, blank) for node in nodes)
+    names = {id(node): _threshold_name(node) for tree in nodes for node in ast.walk(tree) if id(node) in grades}
+
+    def is_threshold(node: ast.AST) -> bool:
+        return id(node) in grades and (bool(names[id(node)]) or _threshold(node) is not None)
+
     mentions = frozenset(word for node in nodes for word in _mentions(node))
     return Part(
         name,
@@ -203,22 +221,33 @@ def _part(name: str, nodes: list[ast.AST], *, always: bool) -> Part:
         always,
         digest_of(shape) if thresholds else "",
         tuple(thresholds),
-        frozenset(name for node in nodes for inner in ast.walk(node) if (name := _threshold_name(inner))),
-        frozenset(word for node in nodes for word in _mentions(node, but=_is_threshold)),
+        frozenset(filter(None, names.values())),
+        frozenset(word for node in nodes for word in _mentions(node, but=is_threshold)),
     )
 
 
-def _dump(node: object, thresholds: list[float] | None) -> str:
-    """Return a syntax tree as text, the same in every version of Python; thresholds go into a list if there is one."""
+def _lambdas(marker: ast.AST) -> list[ast.AST]:
+    """Return what of a marker is code. What else it makes, the task's fields tell; runs and band grade nothing."""
+    return [node for node in ast.walk(marker) if isinstance(node, ast.Lambda)]
+
+
+def _grade_keywords(tree: ast.AST) -> Iterator[ast.keyword]:
+    """Yield the keywords of the grades that a part makes; other functions may take a threshold that makes a score."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _dotted(node.func).rpartition(".")[2] == "Grade":
+            yield from node.keywords
+
+
+def _dump(node: object, blank: Callable[[ast.AST], bool] | None) -> str:
+    """Return a syntax tree as text, the same in every version of Python; nodes may be left blank."""
     if isinstance(node, list):
-        return f"[{','.join(_dump(one, thresholds) for one in node)}]"
+        return f"[{','.join(_dump(one, blank) for one in node)}]"
     if not isinstance(node, ast.AST):
         return repr(node)
-    if thresholds is not None and (value := _threshold(node)) is not None:
-        thresholds.append(value)
+    if blank is not None and blank(node):
         return "threshold"
     fields = ((name, getattr(node, name, None)) for name in node._fields if name not in _LAYOUT)
-    inside = (f"{name}={_dump(value, thresholds)}" for name, value in fields if value is not None and value != [])
+    inside = (f"{name}={_dump(value, blank)}" for name, value in fields if value is not None and value != [])
     return f"{type(node).__name__}({','.join(inside)})"
 
 
@@ -236,10 +265,6 @@ def _threshold_name(node: ast.AST) -> str:
         case ast.keyword(arg="threshold", value=ast.Attribute(attr=name)):
             return name
     return ""
-
-
-def _is_threshold(node: ast.AST) -> bool:
-    return bool(_threshold_name(node)) or _threshold(node) is not None
 
 
 def _walk(tree: ast.AST, but: Callable[[ast.AST], object]) -> Iterator[ast.AST]:

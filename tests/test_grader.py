@@ -95,12 +95,16 @@ class Project:
         assert old in text
         (self.root / name).write_text(text.replace(old, new))
 
-    def grader(self, make: Callable[[Any], Any] = lambda module: module.The()) -> Grader:
+    def forget(self) -> None:
+        """Have everything imported anew."""
         for name in [name for name in sys.modules if name.partition(".")[0] == "suite"]:
             del sys.modules[name]
         for cache in self.root.rglob("*.pyc"):
             cache.unlink()
         importlib.invalidate_caches()
+
+    def grader(self, make: Callable[[Any], Any] = lambda module: module.The()) -> Grader:
+        self.forget()
         tests, task = importlib.import_module("suite.test_it"), importlib.import_module("suite.task")
         graders = Graders(self.root, [str(self.root / "conftest.py")])
         return graders.of(make(task), tests.test_it, path=self.root / "suite/test_it.py", name="test_it")
@@ -146,7 +150,7 @@ def test_a_change_is_told_by_file_and_function(project: Project, file: str, old:
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("suite/task.py", "(self, task): self.task = task", "(\n      self, task\n    ):\n        # why\n        self.task = task"),
+        ("suite/task.py", "(self, task): self", "(\n      self, task\n    ):\n        # why\n        self"),
         ("suite/task.py", "\nFLOOR", '\n\n\n# comment\nFLOOR'),
         ("suite/scoring.py", "return 1", "return 2"),  # of a function that nothing mentions
         ("suite/task.py", "return 1", "return 2"),  # of another task
@@ -212,6 +216,33 @@ def test_functions_and_objects_in_fields_count(project: Project):
     ]
 
 
+def test_a_short_representation_hides_no_change(project: Project):
+    text = "class Rule:\n    def __init__(self, n): self.n = n\n    def __repr__(self): return 'Rule()'\n"
+    project.write("suite/fields.py", text)
+
+    def make(number: int) -> Callable[[Any], Any]:
+        return lambda module: module.The(rule=importlib.import_module("suite.fields").Rule(number))
+
+    assert project.grader(make(1)).digest == project.grader(make(1)).digest != project.grader(make(2)).digest
+
+
+@pytest.mark.parametrize("field", ["cached", "functools.partial(plain, 1)", "Rule().bound", "[plain]", "{'a': plain}"])
+def test_functions_count_however_they_are_wrapped(project: Project, field: str):
+    project.write(
+        "suite/wrapped.py",
+        "import functools\ndef plain(n=1):\n    return 1\n@functools.cache\ndef cached():\n    return 1\n"
+        "class Rule:\n    def bound(self):\n        return 1\n",
+    )
+
+    def make(module: Any) -> Any:
+        names = vars(importlib.import_module("suite.wrapped"))
+        return module.The(rule=eval(field, dict(names)))
+
+    told = differences(project, ("suite/wrapped.py", "return 1", "return 2"), make=make)
+
+    assert any(one.startswith("suite/wrapped.py: ") for one in told)
+
+
 def test_a_task_without_a_source_is_known_by_its_byte_code(project: Project):
     def make(score: float) -> Callable[[Any], Any]:
         def made(module: Any) -> Any:
@@ -273,6 +304,25 @@ def test_a_field_that_is_read_for_more_is_no_mere_threshold(project: Project):
     assert project.grader().thresholds(project.grader(lambda module: module.The(floor=0.7))) is None
 
 
+def test_a_threshold_of_another_function_is_none_of_a_grade(project: Project):
+    project.change("suite/task.py", "scored(1)", "scored(1) + cut(threshold=0.5)")
+    project.change("suite/task.py", ", passed=None", "")
+    before = project.grader()
+    project.change("suite/task.py", "cut(threshold=0.5)", "cut(threshold=0.6)")
+
+    assert before.thresholds(project.grader()) is None
+
+
+def test_code_in_the_marker_is_no_mere_assertion(project: Project):
+    project.change("suite/test_it.py", "task=The()", "task=The(rule=lambda score: score > 1)")
+    before = project.grader()
+    project.change("suite/test_it.py", "score > 1", "score > 2")
+    after = project.grader()
+
+    assert list(before.differences(after)) == ["suite/test_it.py: test_it.marker"]
+    assert before.thresholds(after) is None
+
+
 # ---- files ----
 
 statements = st.sampled_from(
@@ -298,3 +348,25 @@ def test_whatever_a_file_holds_it_can_be_read(tmp_path_factory: Any, data: bytes
     source = read_source(path)
 
     assert all(part.digest for part in source.parts.values())
+
+
+def test_a_method_is_known_as_a_function_is(project: Project):
+    text = (project.root / "suite/test_it.py").read_text()
+    head, mark, tests = text.partition("@pytest.mark.rltask(task=The()")
+    inside = head + "class TestIt:\n" + textwrap.indent(mark + tests, "    ").replace("(trial)", "(self, trial)")
+    project.write("suite/test_it.py", inside)
+
+    def grader() -> Grader:
+        project.forget()
+        tests, task = importlib.import_module("suite.test_it"), importlib.import_module("suite.task")
+        kind = tests.TestIt
+        return Graders(project.root).of(
+            task.The(), kind.test_it, path=project.root / "suite/test_it.py", name="test_it", cls=kind
+        )
+
+    before = grader()
+    project.change("suite/test_it.py", "runs=3", "runs=4")
+    assert before.digest == grader().digest
+    project.change("suite/test_it.py", "close_to(0.5)", "close_to(0.6)")
+    assert list(before.differences(grader())) == ["suite/test_it.py: TestIt.test_it"]
+    assert before.thresholds(grader()) == {}
