@@ -63,7 +63,7 @@ CAUSES: Mapping[str, Cause] = MappingProxyType(
         CUT_OFF: Cause(tolerated=False, remedy=""),
     }
 )
-"""Every reason for which a trial that was begun can have no grade; `cut off` by the end of the run or of its process."""
+"""Why a trial that was begun can have no grade; `cut off` by the end of the run or of its process."""
 
 
 def cause_of(record: Record) -> str:
