@@ -284,3 +284,11 @@ def test_the_traceback_shows_the_author_only_the_authors_code():
     assert record.fault
     assert "workbench.py" in record.fault.details
     assert "conversation.py" not in record.fault.details
+
+
+def test_a_tool_that_raises_what_cancels_is_a_fault_of_the_task_and_no_interrupt():
+    record = play_bench(Bench({"rest": raises(asyncio.CancelledError("of its own"))}, moves=plays("rest")))
+
+    assert record.fault is not None
+    assert record.fault.kind == "task"
+    assert "CancelledError: of its own" in record.fault.message

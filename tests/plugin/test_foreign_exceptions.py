@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Suite
+from tests.conftest import WAYS, WAYS_IDS, Suite
 
 # As the signal method of pytest-timeout does it: a handler raises in pytest's thread, wherever that is. Here it does so
 # while that thread waits for the trial whose tool sends the signal.
@@ -106,8 +106,9 @@ def slow(pytester: pytest.Pytester) -> Suite:
     return suite.write(slow=TASK, test_slow=TEST, conftest=CONFTEST)
 
 
-def test_a_time_limit_of_another_plugin_ends_the_item_and_no_trial(slow: Suite):
-    result = slow.pytester.runpytest_subprocess("--model=policy:moves", "--runs=4", "--concurrency=4")
+@pytest.mark.parametrize("workers", WAYS, ids=WAYS_IDS)
+def test_a_time_limit_of_another_plugin_ends_the_item_and_no_trial(slow: Suite, workers: tuple[str, ...]):
+    result = slow.pytester.runpytest_subprocess("--model=policy:moves", "--runs=4", "--concurrency=4", *workers)
 
     result.assert_outcomes(errors=4)
     result.stdout.fnmatch_lines(["*Timeout (>5.0s) from somebody else.*", "*slow *policy:moves * 4 * 4 * 100 %*"])
