@@ -104,7 +104,7 @@ async def play(
     with using_backend(spec.sandbox, sources=_sources(spec.task)) as choice:
         record = await _played(spec, model, slots, inspect)
     record.sandbox = choice.used
-    if record.fault is not None:
+    if record.fault is not None and record.fault.kind == "sandbox":
         record.fault = dataclasses.replace(record.fault, code_ran=choice.code_ran)
     return record
 
