@@ -100,7 +100,7 @@ class Fault:
     details: str = ""
     """Traceback of a fault in the task's code."""
     code_ran: bool | None = None
-    """Whether code that the model wrote had run by then; None: the version that recorded it did not say."""
+    """Of a fault of the sandbox, whether code of the model had run in it; None: an earlier version did not note it."""
 
     @property
     def place(self) -> str:

@@ -110,7 +110,9 @@ async def play(
 
         def complete(record: Record) -> Record:
             seconds = {phase: round(taken_s, 4) for phase, taken_s in record.seconds.items()}
-            fault = record.fault and replace(record.fault, code_ran=choice.code_ran)
+            fault = record.fault
+            if fault is not None and fault.kind == "sandbox":
+                fault = replace(fault, code_ran=choice.code_ran)
             total = {"total": round(monotonic_s() - begin, 4)}
             return replace(record, sandbox=choice.used, fault=fault, seconds=seconds | total)
 
