@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_rltask.content import content_text
 from pytest_rltask.project import Project, is_library, state_of
 from pytest_rltask.record import known_fields
 from pytest_rltask.sources import Part, Source, digest_of
-from pytest_rltask.task import Task, identity
+from pytest_rltask.task import Task
 from pytest_rltask.tools import DefinitionError
 
 __all__ = ["Grader", "Graders"]
@@ -203,7 +204,7 @@ class Graders:
         }
         return Grader(
             task=f"{type(task).__module__}.{type(task).__qualname__}",
-            fields={f.name: _text(getattr(task, f.name)) for f in dataclasses.fields(task)},
+            fields={f.name: content_text(getattr(task, f.name)) for f in dataclasses.fields(task)},
             files={
                 **{file: {name: own[name].digest for name in sorted(own)} for file, own in kept.items()},
                 **dict(sorted(sourceless.items())),
@@ -373,19 +374,6 @@ def _code_text(code: types.CodeType | None) -> str:
         return ""
     inner = [_code_text(one) if isinstance(one, types.CodeType) else repr(one) for one in code.co_consts]
     return repr((code.co_code, code.co_names, inner))
-
-
-def _text(value: object) -> str:
-    return json.dumps(value, sort_keys=True, default=_content)
-
-
-def _content(value: object) -> object:
-    """Return what a value is and holds, be its representation ever so short."""
-    if hasattr(value, "tobytes") and hasattr(value, "shape"):
-        return [repr(value), digest_of(value.tobytes())]
-    inner = getattr(value, "__dict__", None)
-    is_code = isinstance(value, type | types.FunctionType | types.ModuleType)
-    return identity(value) if is_code or not inner else [identity(value), dict(inner)]
 
 
 def _short(text: str) -> str:

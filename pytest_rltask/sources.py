@@ -222,7 +222,7 @@ def _part(name: str, nodes: list[ast.AST], *, always: bool) -> Part:
         digest_of(shape) if thresholds else "",
         tuple(thresholds),
         frozenset(filter(None, names.values())),
-        frozenset(word for node in nodes for word in _mentions(node, but=is_threshold)),
+        frozenset(word for node in told for word in _mentions(node, but=is_threshold)),
     )
 
 
