@@ -10,10 +10,10 @@ import pytest
 
 from pytest_rltask.items import is_trial, warn_if_toolless
 from pytest_rltask.record import Outcome, Record
-from pytest_rltask.runlog import NotStarted, RunWriter, amend
+from pytest_rltask.runlog import NotStarted, Run, RunWriter, amend
 from pytest_rltask.wording import assertion_text, explained_amendment, oneline, properties
 
-__all__ = ["Judge"]
+__all__ = ["Judge", "lose"]
 
 RECORD_KEY = pytest.StashKey[Record]()
 IN_TEST_KEY = pytest.StashKey[bool]()
@@ -120,3 +120,16 @@ class Judge:
 
 def _missed(call: pytest.CallInfo[Any]) -> bool:
     return call.excinfo is not None and call.excinfo.errisinstance(AssertionError)
+
+
+def lose(trial_id: str, run: Run, writer: RunWriter) -> bool:
+    """Put on disk that the process which played a trial died, for the last time; say whether it is a trial at all."""
+    planned = next((trial for trial in run.plan if trial.trial_id == trial_id), None)
+    if planned is None:
+        return False
+    record = run.records.get(trial_id)
+    if record is not None and record.graded:
+        writer.amend(trial_id, "errored", "the test did not judge the trial: its process died")
+    else:
+        writer.append(planned.lost())
+    return True

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import json
 import shlex
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,19 +32,12 @@ from pytest_rltask.items import (
     put_in_order,
     spare_waiting,
 )
-from pytest_rltask.judging import Judge
+from pytest_rltask.judging import Judge, lose
 from pytest_rltask.options import Options
 from pytest_rltask.playing import Playing
 from pytest_rltask.provenance import provenance
 from pytest_rltask.record import Record
-from pytest_rltask.runlog import (
-    NotStarted,
-    PlannedTrial,
-    RunLogError,
-    RunWriter,
-    find_run_dir,
-    load_plan,
-)
+from pytest_rltask.runlog import NotStarted, PlannedTrial, RunLogError, RunWriter, find_run_dir, load_plan
 from pytest_rltask.setups import alone_lines, bring_together
 from pytest_rltask.tools import DefinitionError
 from pytest_rltask.wording import explained
@@ -338,37 +330,15 @@ class Session:
         """Put on disk that the worker of pytest-xdist which played a trial died, for the last time."""
         from pytest_rltask.runlog import load_run
 
-        run = load_run(self.run_dir) if self.run_dir else None
-        planned = next((trial for trial in run.plan if trial.trial_id == nodeid), None) if run else None
         writer = self._join()
-        if run is None or planned is None or writer is None:
-            return  # another test, whose crash is a failure
-        record = run.records.get(nodeid)
-        if record is not None and record.graded:
-            writer.amend(nodeid, "errored", "the test did not judge the trial: its process died")
-        else:
-            writer.append(planned.lost())
-        vars(report)["rltask_errored"] = True
+        if writer is not None and lose(nodeid, load_run(writer.path), writer):
+            vars(report)["rltask_errored"] = True
 
     def summarise(self) -> Summary | None:
         """Summarise what is on disk and write the report files; None if no trial was planned."""
-        from pytest_rltask.report.files import write_reports
-        from pytest_rltask.report.summary import summarise
-        from pytest_rltask.runlog import load_run
+        from pytest_rltask.report.files import report_on
 
-        if self.run_dir is None or not (self.run_dir / "plan.json").exists():
-            return None
-        run = load_run(self.run_dir)
-        if not run.plan:
-            return None
-        summary = summarise(run, self.options.gate, stop_early=self.options.stop_early)
-        try:
-            write_reports(run, summary)
-        except OSError as error:
-            with warnings.catch_warnings():
-                warnings.simplefilter("always")  # -W error would raise here, and cost the gate and the summary
-                warnings.warn(f"the report files could not be written: {error}", stacklevel=1)
-        return summary
+        return report_on(self.run_dir, self.options.gate, stop_early=self.options.stop_early)
 
     def summary_lines(self, summary: Summary, width: int, *, unicode: bool, interrupted: bool) -> Iterator[Line]:
         """Return the lines of the terminal's summary."""

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 from pytest_rltask.isolation import warning
 from pytest_rltask.proof import RULE
 from pytest_rltask.record import SCHEMA_VERSION
 from pytest_rltask.report.html import html
-from pytest_rltask.report.summary import Summary
+from pytest_rltask.report.summary import Summary, summarise
 from pytest_rltask.report.table import COLUMNS, cells, gate_line
-from pytest_rltask.runlog import Run, transcript_path
+from pytest_rltask.runlog import Run, load_run, transcript_path
+from pytest_rltask.verdict import Gate
 
-__all__ = ["markdown", "write_reports"]
+__all__ = ["markdown", "report_on", "write_reports"]
+
+
+def report_on(run_dir: Path | None, gate: Gate, *, stop_early: bool) -> Summary | None:
+    """Summarise a run directory and write its report files.
+
+    Returns:
+        The summary; None if no trial was planned.
+    """
+    if run_dir is None or not (run_dir / "plan.json").exists():
+        return None
+    run = load_run(run_dir)
+    if not run.plan:
+        return None
+    summary = summarise(run, gate, stop_early=stop_early)
+    try:
+        write_reports(run, summary)
+    except OSError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")  # -W error would raise here, and cost the gate and the summary
+            warnings.warn(f"the report files could not be written: {error}", stacklevel=1)
+    return summary
 
 
 def write_reports(run: Run, summary: Summary) -> None:
