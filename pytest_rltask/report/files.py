@@ -80,7 +80,7 @@ def _lines(run: Run, summary: Summary) -> Iterator[str]:
             for reason, count in reasons.items():
                 yield f"  - {what}: {count} x {_escaped(reason)}"
         for group in row.fault_groups:
-            yield f"  - {_escaped(str(group))}: {_escaped(', '.join(group.trials))}"
+            yield f"  - errored: {_escaped(str(group))}: {_escaped(', '.join(group.trials))}"
         if row.example:
             path = transcript_path(run.path, row.task, row.example).relative_to(run.path)
             yield f"  - a trial to read: `{path}`"
