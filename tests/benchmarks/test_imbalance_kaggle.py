@@ -305,6 +305,7 @@ def test_a_silent_server_costs_the_deadline_and_no_more(server: FakeKaggle) -> N
     assert 3.0 <= time.monotonic() - start < 60.0  # the server would be silent for ever
 
 
+@pytest.mark.slow
 def test_a_stalled_connection_leaves_time_for_another(server: FakeKaggle) -> None:
     server.silent_requests = 1
 

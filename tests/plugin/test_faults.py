@@ -141,7 +141,7 @@ def test_a_trial_that_the_test_skips_is_not_tolerated(faulty: FaultySuite):
     result.stdout.fnmatch_lines(["incomplete: 1 of 10 *; have the test judge each trial by an assertion, then go on*"])
 
 
-@workers_at_once("any_faulty")
+@pytest.mark.parametrize("any_faulty", WAYS, ids=WAYS_IDS, indirect=True)
 def test_a_task_that_always_breaks_is_given_up_and_played_once_it_is_mended(any_faulty: FaultySuite):
     any_faulty.breaks("grade")
 
@@ -199,7 +199,7 @@ def test_equal_faults_are_told_once(any_faulty: FaultySuite):
     assert group["trials"] == ["run-00", "run-03", "run-06", "run-09"]  # although each said another answer
     said = "task fault: the grader: ValueError: nothing fits the answer 43"
     run: Path = any_faulty.run_dirs[-1]
-    assert f"  - 4 x {said}: run-00, run-03, run-06, run-09\n" in (run / "summary.md").read_text()
+    assert f"  - errored: 4 x {said}: run-00, run-03, run-06, run-09\n" in (run / "summary.md").read_text()
     page = (run / "report.html").read_text()
     assert page.count("raise ValueError(") == 1
     assert page.count("The traceback is that of run-00.") == 3

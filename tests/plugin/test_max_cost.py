@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.claude.desk import KEY, MODEL
-from tests.conftest import Suite, workers_at_once
+from tests.conftest import WAYS, WAYS_IDS, Suite
 from tests.messages_api import MessagesAPI, Reply, Script, Step, reply, status, tool_use
 from tests.plugin.test_usage_errors import assert_usage_error
 
@@ -50,7 +50,7 @@ def row_of(suite: Suite) -> dict[str, Any]:
     return row
 
 
-@workers_at_once("any_suite")
+@pytest.mark.parametrize("any_suite", WAYS, ids=WAYS_IDS, indirect=True)
 def test_the_money_ends_the_run_and_the_verdict_is_on_what_was_started(any_suite: Suite, serve: Serve):
     api = serve(every_third)
 

@@ -226,7 +226,7 @@ def without_numbers(text: str) -> list[str]:
     return sorted(re.sub(r" *\d[\d.]*", "0", line).strip() for line in text.splitlines())
 
 
-@pytest.mark.parametrize("arguments", [(), slow(("-v",)), ("-n", "2", "-v")], ids=" ".join)
+@pytest.mark.parametrize("arguments", [(), slow(("-v",)), slow(("-n", "2", "-v"))], ids=" ".join)
 def test_the_line_is_there_while_trials_are_played_and_leaves_no_trace(suite: Suite, arguments: tuple[str, ...]):
     suite.write(test_sum=WAITING, conftest=NOBODY_WATCHES)
     in_flight = 4 if "-n" in arguments else 2

@@ -151,7 +151,7 @@ def wait_until(holds: Any) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
-@workers_at_once("any_runs")
+@pytest.mark.parametrize("any_runs", WAYS, ids=WAYS_IDS, indirect=True)
 def test_a_killed_run_goes_on_without_playing_anything_twice(any_runs: Runs):
     command = [sys.executable, "-m", "pytest", "--model", "policy:slow", "--conv-steps", "5", *any_runs.workers]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

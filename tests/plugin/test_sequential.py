@@ -363,6 +363,7 @@ def test_every_way_to_distribute_keeps_a_task_together(pytester: pytest.Pytester
         assert [len(lines) for lines in tries.told(task=task).values()] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_to_play_every_run_on_each_worker_is_a_usage_error(pytester: pytest.Pytester):
     result = Tries(pytester, ("-n", "2", "--dist", "each")).play()
 
