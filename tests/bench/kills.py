@@ -184,11 +184,18 @@ class Suite:
         return found
 
     def report(self) -> list[Any]:
-        """Return what the report says, times aside: the verdict, the rows, and each trial's outcome and score."""
+        """Return what the report says: the verdict, the rows, and what became of each trial and what it cost.
+
+        Times are left aside; and sums of what was paid, which count the trials that were cut off as well.
+        """
         data = json.loads((self.run_dir / "report.json").read_text())
-        rows = [{name: value for name, value in row.items() if name != "seconds"} for row in data["rows"]]
+        sums = ("seconds", "usage", "cost_usd")
+        rows = [{name: value for name, value in row.items() if name not in sums} for row in data["rows"]]
         records = load_run(self.run_dir).records
-        trials = {trial: (record.outcome, record.score, record.seed) for trial, record in sorted(records.items())}
+        trials = {
+            trial: (record.outcome, record.score, record.seed, record.usage, record.cost_usd)
+            for trial, record in sorted(records.items())
+        }
         return [data["gate"], data["gate_holds"], rows, trials]
 
 

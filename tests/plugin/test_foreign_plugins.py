@@ -102,3 +102,40 @@ def test_a_time_limit_of_a_test_ends_its_items_and_no_trial(long: Suite):
 
     assert f"{len(records)} trial" in resumed.stdout.str()
     assert len(long.last_run().records) == 3
+
+
+BLOCKS = """
+import os
+from long import *
+
+@pytest.mark.rltask(task=Long(), band=(0.5, 1.0))
+def test_sum(trial, request):
+    assert trial.score >= 1.0
+    if "run-01" in request.node.name and "BLOCKS" in os.environ:
+        threading.Event().wait(60)
+"""
+
+
+def test_what_a_time_limit_that_ends_the_process_cost_is_not_paid_again(long: Suite, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BLOCKS", "1")
+    played = long.pytester.path / "played"
+    noted = f"with open({str(played)!r}, 'a') as file: file.write(f'{{view.seed}}\\n')\n    yield"
+    long.write(long=LONG.replace("yield", noted), test_sum=BLOCKS)
+    ends = ("--timeout-method=thread", "--runs=4", "--concurrency=4", "--model=policy:long")
+
+    ended = long.pytester.runpytest_subprocess(*ends)
+
+    assert ended.ret == 1  # os._exit of pytest-timeout
+    assert "pass rates" not in ended.stdout.str()
+    before = set(long.last_run().records)
+    assert before  # its test blocked, so its trial was graded
+    monkeypatch.delenv("BLOCKS")
+
+    resumed = long.run(*ends, "--resume=last", model="policy:long")
+
+    resumed.assert_outcomes(passed=4)
+    records = long.last_run().records
+    assert before <= set(records)
+    seeds = played.read_text().split()
+    again = {trial_id for trial_id, record in records.items() if seeds.count(str(record.seed)) > 1}
+    assert again.isdisjoint(before)
