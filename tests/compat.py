@@ -24,8 +24,10 @@ TESTS = ("tests", "--ignore=tests/benchmarks", HONEST, "-m", "not slow", "-k", "
 """All but those of the tasks, those that take long, what honest programs do, and what two workers play once more."""
 BY_WORKERS = ("--ignore=tests/plugin/test_shares.py", "--ignore=tests/plugin/test_sequential.py")
 """How workers divide a run: minutes of starting processes, played on the versions on either side of this one."""
-FOREIGN = tuple(sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/plugin/test_foreign_*.py")))
-"""What needs plugins of others; it is skipped where they are not installed."""
+SUITE = "tests/plugin/test_foreign_suite.py"
+"""A suite under many plugins at once."""
+FOREIGN = tuple(sorted({str(path.relative_to(ROOT)) for path in ROOT.glob("tests/plugin/test_foreign_*.py")} - {SUITE}))
+"""What one plugin or library does to trials in flight; it is skipped where that is not installed."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,9 @@ ENVIRONMENTS = (
         "plugins",
         "3.11",
         requirements=("tests/requirements.txt", "tests/plugins.txt"),
-        tests=(*FOREIGN, "-p", "no:randomly", "-o", "asyncio_default_fixture_loop_scope=function"),
+        tests=(SUITE, "-p", "no:randomly", "-o", "asyncio_default_fixture_loop_scope=function"),
     ),
+    Environment("beside", "3.11", requirements=("tests/requirements.txt", "tests/beside.txt"), tests=FOREIGN),
 )
 
 
