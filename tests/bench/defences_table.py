@@ -394,7 +394,7 @@ ISOLATION = (
     ),
     Defence(
         "bwrap: files in its own /tmp and /dev/shm",
-        ((f"{BOX}_disk.py", " or _in_private_memory(places) > limits.disk_files", ""),),
+        ((f"{BOX}_disk.py", " or _in_private_memory(places()) > limits.disk_files", ""),),
         (f"{PROBES}test_the_number_of_temporary_files_is_bounded[bwrap]",),
     ),
     Defence(
