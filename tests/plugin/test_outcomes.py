@@ -237,3 +237,30 @@ def test_junit_shows_missed_trials_as_skipped_and_the_gate_as_a_test_case(any_su
     trial = {entry.attrib["name"]: entry.attrib["value"] for entry in cases["test_sum[run-00]"].iter("property")}
     assert trial["outcome"] == "failed"
     assert trial["task"] == "sum"
+
+
+BROKEN_FIXTURE = """
+from tasks import *
+
+@pytest.fixture
+def broken(request):
+    if "run-01" in request.node.name:
+        raise RuntimeError("broken")
+
+@pytest.mark.rltask(task=Sum())
+def test_sum(trial, broken):
+    assert trial.passed
+"""
+
+
+def test_an_error_in_another_fixture_loses_no_trial(any_suite: Suite):
+    any_suite.write(test_sum=BROKEN_FIXTURE)
+
+    result = any_suite.run("--runs=4")
+
+    records = any_suite.last_run().records
+    result.assert_outcomes(errors=1, passed=result.parseoutcomes().get("passed", 0))
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert len(records) == 4
+    assert all(record.graded for record in records.values())
+    assert any_suite.report()["rows"][0]["planned"] == any_suite.report()["rows"][0]["judged"] == 4
