@@ -38,7 +38,7 @@ class Grader:
     task: str
     """Module and name of the task's class."""
     fields: dict[str, str] = field(default_factory=dict)
-    """The values of the task's fields, each as text."""
+    """The task's fields: numbers as text, of what else they hold a digest, since that may be a key or an answer."""
     files: dict[str, dict[str, str]] = field(default_factory=dict)
     """The digest of each part that counts, by file."""
     shapes: dict[str, dict[str, tuple[str, list[float]]]] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Grader:
         for name in dict.fromkeys([*self.fields, *other.fields]):
             was, now = self.fields.get(name, "not there"), other.fields.get(name, "not there")
             if was != now:
-                yield f"{name} was {_short(was)}, is {_short(now)}"
+                yield f"{name} was {was}, is {now}"
         for file in dict.fromkeys([*self.files, *other.files]):
             if parts := list(self.changed_parts(other, file)):
                 yield f"{file}: {', '.join(parts)}"
@@ -204,7 +204,7 @@ class Graders:
         }
         return Grader(
             task=f"{type(task).__module__}.{type(task).__qualname__}",
-            fields={f.name: content_text(getattr(task, f.name)) for f in dataclasses.fields(task)},
+            fields={f.name: _told(getattr(task, f.name)) for f in dataclasses.fields(task)},
             files={
                 **{file: {name: own[name].digest for name in sorted(own)} for file, own in kept.items()},
                 **dict(sorted(sourceless.items())),
@@ -376,5 +376,6 @@ def _code_text(code: types.CodeType | None) -> str:
     return repr((code.co_code, code.co_names, inner))
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _told(value: object) -> str:
+    text = content_text(value)
+    return text if value is None or isinstance(value, bool | int | float) else f"content {digest_of(text)}"

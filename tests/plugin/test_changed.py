@@ -332,3 +332,35 @@ def test_a_grade_and_its_history_survive_a_second_reading(graded: Graded):
     assert [step.before["score"] for step in record.history] == [0.2, 0.3]
     assert record.score == 0.5
     assert type(record).from_json(json.loads(json.dumps(record.to_json()))) == record
+
+
+SECRET = """
+from tasks import *
+
+class Judge:
+    def __init__(self):
+        self.client = {"api_key": "sk-canary-in-an-object"}
+
+@dataclass(frozen=True)
+class Judged(Sum):
+    token: str = "canary-in-a-field"
+    judge: object = dataclasses.field(default_factory=Judge, hash=False, compare=False)
+
+@pytest.mark.rltask(task=Judged(), band=(0.0, 1.0))
+def test_sum(trial):
+    assert trial.passed
+"""
+
+
+def test_no_text_that_a_task_holds_is_written_down_or_told(suite: Suite):
+    suite.write(test_sum="import dataclasses\n" + SECRET)
+    suite.run("--runs=2")
+    suite.write(test_sum="import dataclasses\n" + SECRET.replace("canary-in", "canary-elsewhere-in"))
+
+    result = suite.run("--runs=2", "--resume=last")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = "".join([*result.outlines, *result.errlines])
+    assert "token was content" in said
+    written = "".join(path.read_text() for path in suite.run_dirs[-1].rglob("*") if path.is_file())
+    assert "canary" not in said + written
