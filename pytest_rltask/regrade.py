@@ -162,10 +162,8 @@ def _alike(was: str, now: str, again: str | None) -> bool:
     if was == now or again is None:
         return was == now
     tokens = [_TOKEN.findall(text) for text in (was, now, _DURATION.sub("0", again))]
-    if len(tokens[1]) != len(tokens[2]):
-        return True
-    if len(tokens[0]) != len(tokens[1]):
-        return False
+    if len({*map(len, tokens)}) > 1:
+        return False  # nobody can tell which words of one are those of another
     return all(mine == then or mine != other for then, mine, other in zip(*tokens, strict=True))
 
 
