@@ -132,7 +132,8 @@ class Streak:
         if record.graded or record.fault is None:
             bisect.insort(self._ended, (end_s, "", ""))
         elif not is_tolerated(record):
-            said = f"{record.fault.kind} fault: {record.fault.message.splitlines()[0]}"
+            first, *_ = record.fault.message.splitlines() or [""]
+            said = f"{record.fault.kind} fault: {first}"
             told = f"{REPEATS} trials in a row ended in the same {said}"
             remedy = CAUSES[cause_of(record)].remedy
             bisect.insort(self._ended, (end_s, record.fault.place, f"{told}; {remedy}, then go on with --resume"))

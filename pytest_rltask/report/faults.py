@@ -84,4 +84,4 @@ def _one(alike: list[Any]) -> Any:
 
 def _line(record: Record) -> str:
     said = f"{record.fault.kind} fault: {record.fault.message}" if record.fault else record.reason
-    return said.splitlines()[0][:120]
+    return said.partition("\n")[0][:120]
