@@ -55,7 +55,7 @@ class _Trial:
         self._over = threading.Lock()
         self._over.acquire()
 
-    def settle(self) -> None:
+    def settle(self, _task: object) -> None:
         """Tell that it has ended; called by the loop, once."""
         self._is_over = True
         self._over.release()
@@ -238,7 +238,7 @@ class LocalEngine:
             trial = self._asked.popleft()
             if trial.task is None:
                 trial.task = self._loop.create_task(self._play(trial))
-                trial.task.add_done_callback(lambda _, trial=trial: trial.settle())  # type: ignore[misc]
+                trial.task.add_done_callback(trial.settle)
                 with contextlib.suppress(Exception):  # which the trial meets again
                     self._model(trial.spec.model)
 
