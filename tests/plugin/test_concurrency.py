@@ -143,25 +143,6 @@ def test_items_report_in_order_whichever_trial_ends_first(meet: Suite):
     assert len(meet.last_run().records) == 5
 
 
-def test_a_trial_whose_item_is_skipped_is_not_started_ahead(meet: Suite):
-    meet.write(
-        test_meet=TEST
-        + """
-@pytest.mark.skip
-@pytest.mark.rltask(task=Meet(), name="skipped")
-def test_skipped(trial):
-    pass
-
-def test_openings():
-    assert len(opened) == len(closed) == 2
-"""
-    )
-
-    result = meet.run("--runs", "2", "--concurrency", "8", model="policy:one")
-
-    result.assert_outcomes(passed=3, skipped=2)
-
-
 def test_a_trial_waits_for_the_fixtures_that_are_set_up_for_its_item_alone(meet: Suite):
     meet.write(
         test_meet="""
