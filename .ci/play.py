@@ -207,7 +207,8 @@ def _environment(folder: Path, open_folder: Path) -> dict[str, str]:
         environment.setdefault("PYENV_ROOT", str(pyenv))
     (folder / "home").mkdir()
     # The open folder itself: paths of sockets in there must be short.
-    return environment | {"HOME": str(folder / "home"), "TMPDIR": str(open_folder)}
+    # And `CI`, as any such machine sets it: pytest then cuts no line of its summary.
+    return environment | {"HOME": str(folder / "home"), "TMPDIR": str(open_folder), "CI": "true"}
 
 
 def _install(*packages: str) -> None:

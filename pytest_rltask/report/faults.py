@@ -12,6 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from _pytest._code.code import ReprFileLocation, TerminalRepr
+from _pytest._io import TerminalWriter
+
 from pytest_rltask.record import Record
 from pytest_rltask.runlog import split_trial_id
 from pytest_rltask.verdict import CAUSES, cause_of
@@ -71,14 +74,31 @@ def folded(reports: Sequence[Any]) -> list[Any]:
     groups: dict[object, list[Any]] = {}
     for report in reports:
         groups.setdefault(getattr(report, "rltask_fault", None) or id(report), []).append(report)
-    return [alike[0] if len(alike) == 1 else _one(alike) for alike in groups.values()]
+    return [_one(alike) if hasattr(alike[0], "rltask_fault") else alike[0] for alike in groups.values()]
+
+
+class _Told(TerminalRepr):
+    """A text whose first line is all that the summary of a run needs.
+
+    Of a mere string pytest repeats every line there, traceback and all, under `-vv` and wherever `CI` is set.
+    """
+
+    def __init__(self, text: str, nodeid: str) -> None:
+        self.text = text
+        self.reprcrash = ReprFileLocation(nodeid.partition("::")[0], 0, text.partition("\n")[0])
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        tw.line(self.text)
 
 
 def _one(alike: list[Any]) -> Any:
     report = copy.copy(alike[0])
-    names = sorted((split_trial_id(one.nodeid)[1] for one in alike), key=lambda name: (len(name), name))
-    told = textwrap.fill(f"{len(alike)} trials: {', '.join(names)}", NAMES_WIDTH, break_on_hyphens=False)
-    report.longrepr = f"{str(report.longrepr).rstrip()}\n\n{told}"
+    text = str(report.longrepr).rstrip()
+    if len(alike) > 1:
+        names = sorted((split_trial_id(one.nodeid)[1] for one in alike), key=lambda name: (len(name), name))
+        told = textwrap.fill(f"{len(alike)} trials: {', '.join(names)}", NAMES_WIDTH, break_on_hyphens=False)
+        text = f"{text}\n\n{told}"
+    report.longrepr = _Told(text, report.nodeid)
     return report
 
 

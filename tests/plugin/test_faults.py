@@ -183,8 +183,14 @@ def test_another_task_is_played_although_one_is_given_up(faulty: FaultySuite):
     assert (rows["test_other"]["judged"], rows["test_faulty"]["given_up"]) == (6, 3)
 
 
+@pytest.mark.parametrize("variable", ["CI", None])
 @workers_at_once("any_faulty")
-def test_equal_faults_are_told_once(any_faulty: FaultySuite):
+def test_equal_faults_are_told_once(any_faulty: FaultySuite, variable, monkeypatch):
+    # Where it is set, pytest repeats the whole of a failure that is a string.
+    monkeypatch.delenv("BUILD_NUMBER", raising=False)
+    monkeypatch.delenv("CI", raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "true")
     any_faulty.breaks("grade", 42, 45, 48, 51)
 
     result = any_faulty.play("--runs", "12", model="policy:solver")
@@ -203,6 +209,18 @@ def test_equal_faults_are_told_once(any_faulty: FaultySuite):
     page = (run / "report.html").read_text()
     assert page.count("raise ValueError(") == 1
     assert page.count("The traceback is that of run-00.") == 3
+
+
+@pytest.mark.parametrize("verbosity", ["-q", "-vv"])
+def test_a_fault_takes_one_line_of_the_summary(faulty: FaultySuite, verbosity):
+    faulty.breaks("grade", 45)
+
+    lines = faulty.play("--runs", "8", verbosity, model="policy:solver").stdout.str().splitlines()
+
+    told = lines.index(next(line for line in lines if line.startswith("ERROR test_sum.py::test_faulty[run-03]")))
+    assert "errored trial, task fault" in lines[told]
+    assert len([line for line in lines if line.startswith("Traceback")]) == 1
+    assert "passed" in lines[told + 1]
 
 
 def test_a_proof_stands_beside_no_fault_that_is_not_tolerated(faulty: FaultySuite):

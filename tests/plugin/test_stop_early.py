@@ -154,10 +154,11 @@ def test_fast_failures_do_not_count_before_what_started_with_them(any_stopped: S
 
 
 def test_what_is_in_flight_is_recorded_and_changes_no_verdict(any_stopped: Stopped):
-    concurrency = "5" if any_stopped.workers else "10"
-    result = any_stopped.play("--runs", "20", "--concurrency", concurrency, model="policy:together")
+    # Of two workers nobody knows which six of the ten begin first: there all of them pass.
+    concurrency, model = ("5", "policy:ten_at_once") if any_stopped.workers else ("10", "policy:together")
+    result = any_stopped.play("--runs", "20", "--concurrency", concurrency, model=model)
 
-    assert any_stopped.row["passed"] == 6
+    assert any_stopped.row["passed"] == (any_stopped.row["judged"] if any_stopped.workers else 6)
     assert any_stopped.row["judged"] >= 10
     assert any_stopped.said == ("too easy", True)
     assert any_stopped.row["proof"]["judged"] == 6
