@@ -1,8 +1,10 @@
 """Plays the task's policies over many seeds and prints how often each passes: a Markdown table for each setting.
 
     python -m benchmarks.imbalance.calibrate --jobs 2
+    python -m benchmarks.imbalance.calibrate --portfolio --seeds 50 --settings synthetic-0.03
 
-An interrupted calibration goes on where it stopped: each trial is a line of the results file.
+With ``--portfolio`` it is the strong players of ``portfolio.py`` that play, and the solver beside them. An interrupted
+calibration goes on where it stopped: each trial is a line of the results file.
 """
 
 from __future__ import annotations
@@ -10,9 +12,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from benchmarks.calibration import add_arguments, play, table
+from benchmarks.calibration import add_arguments, play, portfolio_summary, table
 from benchmarks.imbalance.difficulty import calibrated_tau
+from benchmarks.imbalance.policies import solver
+from benchmarks.imbalance.portfolio import PORTFOLIO
 from benchmarks.imbalance.task import Imbalance
 
 __all__ = ["SETTINGS", "main"]
@@ -32,12 +37,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.imbalance.calibrate", description=__doc__)
     add_arguments(parser, Imbalance.policies)
     parser.add_argument("--settings", default=",".join(SETTINGS), help="names, separated by commas")
+    parser.add_argument(
+        "--portfolio",
+        action="store_true",
+        help="the players of portfolio.py, over 50 seeds and into portfolio.jsonl unless told otherwise",
+    )
     options = parser.parse_args(arguments)
+    if options.portfolio:
+        players = {**PORTFOLIO, "solver": solver}
+        parser.set_defaults(policies=",".join(players), seeds=50, results=Path("portfolio.jsonl"))
+        options = parser.parse_args(arguments)
     for name in options.settings.split(","):
         task = SETTINGS[name]
-        rows = play(task, options)
+        rows = play(task, options, players if options.portfolio else None)
         made = table(rows, options.policies.split(","), {"mean F1": "score", "mean steps": "steps_used"})
-        sys.stdout.write(f"\n### {name}: max_steps {task.max_steps}, tau {task.tau:g}\n\n{made}\n")
+        told = f"\n{portfolio_summary(rows, PORTFOLIO)}\n" if options.portfolio else ""
+        sys.stdout.write(f"\n### {name}: max_steps {task.max_steps}, tau {task.tau:g}\n\n{made}\n{told}")
 
 
 if __name__ == "__main__":

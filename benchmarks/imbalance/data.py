@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.imbalance import kaggle, synthetic
+from benchmarks.imbalance.certificate import is_certified
+from benchmarks.imbalance.difficulty import calibrated_tau
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +23,8 @@ WHOLE_SHARES = (0.5, 0.2)
 """Shares of the credit-card rows that are for training and validation; the rest, 148 frauds, is the test set."""
 SAMPLE_SHARES = (2 / 3, 1 / 3)
 """The same of a sample of them: every row outside the sample is in the test set."""
+
+MAX_ATTEMPTS = 50
 
 _SPLIT = 4  # stream of random numbers
 
@@ -57,11 +61,23 @@ class Dataset:
 
 
 def gaussian_blobs(minority_frac: float, seed: int) -> Dataset:
-    """Draw the synthetic data of a seed."""
+    """Return the first draw of a seed that has its certificate.
+
+    Raises:
+        RuntimeError: none of the first :data:`MAX_ATTEMPTS` has.
+    """
+    for attempt in range(MAX_ATTEMPTS):
+        data = _drawn(minority_frac, seed, attempt)
+        if is_certified(data, calibrated_tau("synthetic", minority_frac), seed):
+            return data
+    raise RuntimeError(f"none of {MAX_ATTEMPTS} draws of seed {seed} at a minority of {minority_frac:g} can be passed")
+
+
+def _drawn(minority_frac: float, seed: int, attempt: int) -> Dataset:
     import numpy as np
 
     sizes = synthetic.sizes(minority_frac)
-    features, labels = synthetic.draw(minority_frac, seed, sum(sizes))
+    features, labels = synthetic.draw(minority_frac, seed, sum(sizes), attempt)
     rows = _stratified(labels, np.arange(len(labels)), sizes[:2], seed)
     return _dataset(features, labels, rows, f"Gaussian blobs, {minority_frac:g} minority")
 
