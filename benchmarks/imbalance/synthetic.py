@@ -33,7 +33,7 @@ MINORITY_CLUSTERS = (4, 6)
 """Fewest and most clusters of the minority."""
 DISTANCE = 1.6
 """From a minority cluster's centre to that of a majority cluster."""
-MINORITY_WIDTHS = {0.003: (0.30, 0.45), 0.01: (0.36, 0.52), 0.03: (0.30, 0.74), 0.2: (0.32, 0.61), 0.4: (0.36, 0.56)}
+MINORITY_WIDTHS = {0.003: (0.30, 0.45), 0.01: (0.36, 0.52), 0.03: (0.37, 0.80), 0.2: (0.30, 0.68), 0.4: (0.36, 0.56)}
 """By minority fraction, between which standard deviations a seed draws that of its minority clusters."""
 
 MINORITY_FRACS = (0.003, 0.4)
