@@ -28,6 +28,9 @@ LIMIT_NAMES = {
     "wall": "time limit",
 }
 
+FEW_TURNS = 5
+"""A model that has no more turns than these is told how many are left: with one call a turn it would get nowhere."""
+SEVERAL = "One reply may call several tools."
 
 REPLY_GRACE_S = 60.0
 """Seconds past the trial's time limit that a reply under way has to arrive; at most as long as the limit itself."""
@@ -81,6 +84,7 @@ class Conversation:
         record.surroundings = surroundings
         told = "\n".join(["Earlier runs of this task tried:", *(f"- {line}" for line in self.history)])
         opening = [self.prompt, *([surroundings] if surroundings else []), *([told] if self.history else [])]
+        opening += [f"You have {limits.turns} replies in all. {SEVERAL}"] if limits.turns <= FEW_TURNS else []
         record.messages.append({"role": "user", "content": _text_blocks(opening)})
 
     async def hold(self, model: Model) -> None:
@@ -219,8 +223,11 @@ class Conversation:
         with blamed("the episode's reminder"):
             own = clean_text(self.episode.remind() or "")
         left = []
+        if self.limits.turns <= FEW_TURNS:
+            left.append(f"{self.limits.turns - self.record.turns} of {self.limits.turns} replies remain. {SEVERAL}")
         if self.limits.tool_calls is not None:
-            left = [f"{self.limits.tool_calls - self.record.tool_calls} of {self.limits.tool_calls} tool calls remain."]
+            calls = self.limits.tool_calls
+            left.append(f"{calls - self.record.tool_calls} of {calls} tool calls remain.")
         return [*left, own]
 
     def _say_cut(self, reply: Reply) -> None:

@@ -92,7 +92,8 @@ def _practitioner(view: PolicyView) -> _Moves:
 def _careful(view: PolicyView) -> _Moves:
     """Follow the textbook, but look at the validation rows and go on until they show an F1 well above tau."""
     started = (yield call("imbalance_start")).json()
-    plan = [call("smote", ratio=0.5, k=5), call("use_focal", alpha=0.25, gamma=2.0), *_suited(view)[:3]]
+    suited = _suited(view)
+    plan = [call("smote", ratio=0.5, k=5), call("use_focal", alpha=0.25, gamma=2.0), *suited[:2], suited[-1]]
     for action in plan[: started["max_steps"]]:
         if _f1((yield [action, *_LEARN])) >= started["tau"] + _SAFETY:
             break

@@ -123,14 +123,26 @@ class Session:
     def train(self, epochs: int, lr: float) -> dict[str, Any]:
         """Train the current model on."""
         self._check_open()
-        left = FREE_EPOCHS - len(self._key.free_training)
+        left = self.free_epochs_left
         if not 0.0 < lr <= MAX_LR:
             raise ToolError(f"train: lr {lr:g} is not within 0 < lr <= {MAX_LR:g}.")
         if not 1 <= epochs <= left:
-            has = f"give 1 to {left}" if left else "another configuration has its own"
-            raise ToolError(f"train: {left} of {FREE_EPOCHS} free epochs are left for this configuration; {has}.")
+            told = f"train: {left} of {FREE_EPOCHS} free epochs are left for this configuration"
+            if left:
+                raise ToolError(f"{told}; give 1 to {left}.")
+            raise ToolError(
+                f"{told}, and nothing was changed: train is refused until a paid action changes the configuration. "
+                "Call sweep_thresholds, then a paid action that you have not tried or submit_answer."
+            )
         self._key = replace(self._key, free_training=(*self._key.free_training, *[lr] * epochs))
-        return self.state()
+        told = (
+            {}
+            if self.free_epochs_left
+            else {
+                "next": "sweep_thresholds; train is refused from now on, until a paid action changes the configuration"
+            }
+        )
+        return {**self.state(), **told}
 
     def eval_on_val(self) -> dict[str, Any]:
         """Measure the current model and threshold on the validation rows."""
@@ -141,12 +153,20 @@ class Session:
         """Choose the threshold that is best on the validation rows; exact, however many points are shown."""
         self._check_open()
         logits, labels = self._validation_logits(), self._data.validation.labels
+        told = {}
         if best := best_threshold(logits, labels):
             self._choose(best[0])
+            told = {"in_use": "the best threshold is set now, free of charge; set_threshold would only replace it"}
         shown = [point / (num_points + 1) for point in range(1, num_points + 1)]
         curve = f1_curve(logits, labels, [logit(threshold) for threshold in shown])
         points = [[round(threshold, 4), round(f1, 4)] for threshold, f1 in zip(shown, curve, strict=True)]
-        return {"best": _told(self.validation()), **self.state(), "f1_by_threshold": points}
+        best_of_all = {"threshold": round(probability(self._threshold), 6), **_told(self.validation())}
+        return {
+            "best": best_of_all,
+            **told,
+            **self.state(),
+            "f1_by_threshold": points,
+        }
 
     def budget(self) -> dict[str, int]:
         """Say how many paid actions there are, were used and remain."""
@@ -171,6 +191,11 @@ class Session:
         return self._threshold_of is not None and self._threshold_of != self._key
 
     @property
+    def free_epochs_left(self) -> int:
+        """Epochs that ``train`` may still add to the current model."""
+        return FREE_EPOCHS - len(self._key.free_training)
+
+    @property
     def epochs(self) -> int:
         """Epochs that the current model is trained for."""
         return AUTO_EPOCHS + len(self._key.free_training)
@@ -183,7 +208,7 @@ class Session:
             "training_rows": self._resampler.majority + minority,
             "minority_rows": minority,
             "epochs_trained": self.epochs,
-            "free_epochs_left": FREE_EPOCHS - len(self._key.free_training),
+            "free_epochs_left": self.free_epochs_left,
             "threshold": round(probability(self._threshold), 6),
             "threshold_stale": self.is_threshold_stale,
             **self.budget(),

@@ -171,6 +171,7 @@ class ImbalanceEpisode(Episode):
     def remind(self) -> str:
         """Say what remains of the budget."""
         budget = self._session.budget()
+        # In the words that were agreed: what they cannot say, that no free epoch is left, stands in the results.
         return (
             f"You may use up to {budget['max_steps']} paid actions; remaining: {budget['remaining']} "
             f"(steps_used={budget['steps_used']}). Free tools: train, eval_on_val, sweep_thresholds."

@@ -16,11 +16,20 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from benchmarks.imbalance import difficulty, synthetic
-from benchmarks.imbalance.data import Dataset, credit_card, gaussian_blobs
+from benchmarks.imbalance.certificate import is_certified
+from benchmarks.imbalance.data import Dataset, _drawn, credit_card, gaussian_blobs
 from benchmarks.imbalance.difficulty import SYNTHETIC_TAUS, calibrated_tau, check_tau
 from benchmarks.imbalance.kaggle import CreditCard
 from benchmarks.imbalance.scores import all_positive_f1, best_threshold
-from benchmarks.imbalance.synthetic import MINORITY_FRACS, bayes_f1, draw, sizes
+from benchmarks.imbalance.synthetic import (
+    MINORITY_FRACS,
+    Geometry,
+    bayes_f1,
+    bayes_f1_of,
+    draw,
+    geometry,
+    sizes,
+)
 
 FRACTIONS = st.floats(*MINORITY_FRACS)
 
@@ -104,10 +113,13 @@ def test_validation_and_test_have_enough_positives(minority_frac: float) -> None
 
 
 def test_each_drawn_row_is_in_exactly_one_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    def numbered(minority_frac: float, seed: int, rows: int) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-        return np.arange(rows, dtype=np.float32)[:, None], draw(minority_frac, seed, rows)[1]
+    def numbered(
+        minority_frac: float, seed: int, rows: int, attempt: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+        return np.arange(rows, dtype=np.float32)[:, None], draw(minority_frac, seed, rows, attempt)[1]
 
     monkeypatch.setattr("benchmarks.imbalance.data.synthetic.draw", numbered)
+    monkeypatch.setattr("benchmarks.imbalance.data.is_certified", lambda *_: True)
 
     data = gaussian_blobs(0.03, 42)
 
@@ -276,34 +288,44 @@ def test_no_direction_is_preferred() -> None:
     assert 0.4 < (np.linalg.det(rotations) > 0).mean() < 0.6
 
 
-def test_each_minority_cluster_lies_three_from_a_majority_centre() -> None:
-    centres = synthetic._centres()
+def test_each_minority_cluster_lies_inside_the_majority() -> None:
+    drawn = [geometry(0.03, seed) for seed in range(40)]
 
-    distances = np.linalg.norm(centres.minority[:, None] - centres.majority, axis=2)
-    assert centres.minority.shape == (8, 8)
-    assert centres.majority.shape == (6, 8)
-    assert np.allclose(abs(distances - 3.0).min(axis=1), 0.0, atol=1e-9)
+    assert {len(one.minority) for one in drawn} == {4, 5, 6}
+    for one in drawn:
+        assert one.majority.shape == (3, 8)
+        distances = np.linalg.norm(one.minority[:, None] - one.majority, axis=2)
+        assert np.allclose(abs(distances - 1.6).min(axis=1), 0.0, atol=1e-9)
+
+
+def test_tightness_is_a_matter_of_the_seed_and_of_the_fraction() -> None:
+    for minority_frac, (low, high) in synthetic.MINORITY_WIDTHS.items():
+        means = [geometry(minority_frac, seed).widths.mean() for seed in range(60)]
+        assert 0.85 * low <= min(means) < low + 0.25 * (high - low)
+        assert high - 0.25 * (high - low) < max(means) <= 1.15 * high
+        for seed in range(5):
+            widths = geometry(minority_frac, seed).widths
+            assert widths.max() / widths.min() <= 1.15 / 0.85
+
+
+def test_another_attempt_is_another_draw_of_the_same_seed() -> None:
+    assert not np.allclose(geometry(0.03, 42, 0).majority, geometry(0.03, 42, 1).majority)
+    assert np.array_equal(geometry(0.03, 42, 1).majority, geometry(0.03, 42, 1).majority)
+    assert not np.array_equal(draw(0.03, 42, 1000, 0)[0], draw(0.03, 42, 1000, 1)[0])
 
 
 def test_turned_back_the_rows_lie_around_their_centres(turned_back: Callable[[int], NDArray[np.float64]]) -> None:
     minority, majority = turned_back(1), turned_back(0)
 
-    # Squared distances to the nearest centre; those to the row's own centre have means 8 * 0.25 and 8 * 1.
-    centres = synthetic._centres()
-    assert _nearest(minority, centres.minority).mean() == pytest.approx(2.0, rel=0.03)
-    assert 7.0 < _nearest(majority, centres.majority).mean() < 8.05
-    assert np.allclose(minority[:, :8].mean(axis=0), centres.minority.mean(axis=0), atol=0.06)
-    assert np.allclose(majority[:, :8].mean(axis=0), centres.majority.mean(axis=0), atol=0.06)
+    drawn = geometry(0.4, 42)
+    # Squared distances to the nearest centre, in standard deviations; those to the row's own have a mean of 8.
+    assert 7.0 < _nearest(minority, drawn.minority, drawn.widths).mean() < 8.05
+    assert 5.5 < _nearest(majority, drawn.majority, np.full(3, 1.3)).mean() < 8.05
+    assert np.allclose(minority[:, :8].mean(axis=0), drawn.minority.mean(axis=0), atol=0.06)
+    assert np.allclose(majority[:, :8].mean(axis=0), drawn.majority.mean(axis=0), atol=0.06)
     for rows in (minority, majority):
         assert np.allclose(rows[:, 8:].mean(axis=0), 0.0, atol=0.04)
         assert np.allclose(rows[:, 8:].std(axis=0), 1.0, atol=0.04)
-
-
-def test_all_clusters_are_equally_common(turned_back: Callable[[int], NDArray[np.float64]]) -> None:
-    minority = turned_back(1)[:, :8]
-
-    nearest = np.linalg.norm(minority[:, None] - synthetic._centres().minority, axis=2).argmin(axis=1)
-    assert np.allclose(np.bincount(nearest) / len(minority), 1 / 8, atol=0.015)
 
 
 @pytest.fixture(scope="module")
@@ -314,60 +336,103 @@ def turned_back() -> Callable[[int], NDArray[np.float64]]:
     return lambda label: rows[labels == label]
 
 
-def _nearest(rows: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the squared distance of each row to the nearest centre."""
-    distances: NDArray[np.float64] = ((rows[:, None, :8] - centres) ** 2).sum(axis=2).min(axis=1)
+def _nearest(
+    rows: NDArray[np.float64], centres: NDArray[np.float64], widths: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the squared distance of each row to the nearest centre, in its standard deviations."""
+    distances: NDArray[np.float64] = (((rows[:, None, :8] - centres) ** 2).sum(axis=2) / widths**2).min(axis=1)
     return distances
+
+
+# The certificate
+
+
+@pytest.mark.parametrize("seed", [42, 43])
+@pytest.mark.parametrize("minority_frac", [0.03, 0.2])
+def test_what_is_drawn_has_its_certificate_and_what_was_refused_has_none(minority_frac: float, seed: int) -> None:
+    tau = calibrated_tau("synthetic", minority_frac)
+    data = gaussian_blobs(minority_frac, seed)
+
+    drawn = (_drawn(minority_frac, seed, attempt) for attempt in range(50))
+    for candidate in drawn:
+        if np.array_equal(candidate.train.features, data.train.features):
+            break
+        assert not is_certified(candidate, tau, seed)
+    assert is_certified(candidate, tau, seed)
+
+
+def test_a_draw_is_refused_if_the_plan_misses_or_the_plain_model_comes_close() -> None:
+    data = gaussian_blobs(0.2, 42)
+
+    assert is_certified(data, 0.7, 42)
+    assert not is_certified(data, 0.97, 42)  # out of reach
+    assert not is_certified(data, 0.5, 42)  # within reach of the plain model
+
+
+def test_a_seed_without_a_draw_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.imbalance.data.is_certified", lambda *_: False)
+    monkeypatch.setattr("benchmarks.imbalance.data.MAX_ATTEMPTS", 2)
+
+    with pytest.raises(RuntimeError, match=r"none of 2 draws of seed 42 at a minority of 0\.03 can be passed"):
+        gaussian_blobs(0.03, 42)
 
 
 # The best possible F1
 
 
-@pytest.mark.parametrize(("minority_frac", "rows", "tolerance"), [(0.03, 100_000, 0.01), (0.4, 30_000, 0.005)])
+@pytest.mark.parametrize(("minority_frac", "rows", "tolerance"), [(0.03, 100_000, 0.01), (0.4, 30_000, 0.007)])
 def test_the_bound_is_the_f1_of_the_exact_posterior_on_fresh_rows(
     minority_frac: float, rows: int, tolerance: float
 ) -> None:
     features, labels = draw(minority_frac, 123, rows)
+    drawn = geometry(minority_frac, 123)
 
-    _, f1 = best_threshold(_log_density_ratio(features, seed=123), labels) or (0.0, 0.0)
+    _, f1 = best_threshold(_log_density_ratio(features, drawn, seed=123), labels) or (0.0, 0.0)
 
-    assert f1 == pytest.approx(bayes_f1(minority_frac), abs=tolerance)
+    assert f1 == pytest.approx(bayes_f1_of(drawn, minority_frac), abs=tolerance)
 
 
 @pytest.mark.parametrize("minority_frac", [0.003, 0.01, 0.03, 0.2, 0.4])
 def test_the_bound_is_certain_to_half_a_percent(minority_frac: float) -> None:
     features, labels = draw(0.4, 5, 100_000)
+    drawn = geometry(0.4, 5)
 
     # Majority rows that look like the minority are rare, so they are estimated from minority rows, each counted by
     # how much less likely it is in the majority.
-    ratios = -np.sort(-_log_density_ratio(features[labels == 1], seed=5))
+    ratios = -np.sort(-_log_density_ratio(features[labels == 1], drawn, seed=5))
     recall = np.arange(1, len(ratios) + 1) / len(ratios)
     false_alarms = np.cumsum(np.exp(-ratios)) / len(ratios)
     called = minority_frac * recall + (1 - minority_frac) * false_alarms
     best = (2 * minority_frac * recall / (called + minority_frac)).max()
-    assert bayes_f1(minority_frac) == pytest.approx(best, abs=0.005)
+    assert bayes_f1_of(drawn, minority_frac) == pytest.approx(best, abs=0.007)
 
 
-@given(fractions=st.tuples(FRACTIONS, FRACTIONS))
+def test_the_bound_of_a_fraction_is_that_of_the_easiest_of_sixteen_geometries() -> None:
+    bounds = [bayes_f1_of(geometry(0.03, seed), 0.03) for seed in range(16)]
+
+    assert bayes_f1(0.03) == max(bounds) > 1.2 * min(bounds)
+
+
+@given(minority_frac=FRACTIONS)
 @settings(max_examples=10, deadline=None)
-def test_the_bound_grows_with_the_minority_and_beats_calling_all_positive(fractions: tuple[float, float]) -> None:
-    low, high = sorted(fractions)
-
-    assert all_positive_f1(low) < bayes_f1(low) <= bayes_f1(high) < 1.0
+def test_the_bound_beats_calling_all_positive(minority_frac: float) -> None:
+    assert all_positive_f1(minority_frac) + 0.1 < bayes_f1(minority_frac) < 1.0
 
 
-def _log_density_ratio(features: NDArray[np.float32], *, seed: int) -> NDArray[np.float64]:
+def _log_density_ratio(features: NDArray[np.float32], drawn: Geometry, *, seed: int) -> NDArray[np.float64]:
     """Return the logarithm of minority over majority density, by scipy, in the space of the rows."""
-    rotation, centres = synthetic._rotation(seed), synthetic._centres()
+    rotation = synthetic._rotation(seed)
 
-    def density(means: NDArray[np.float64], width: float) -> NDArray[np.float64]:
-        spread = rotation.T @ np.diag([width**2] * 8 + [1.0] * 4) @ rotation
+    def density(means: NDArray[np.float64], widths: NDArray[np.float64]) -> NDArray[np.float64]:
+        spreads = [rotation.T @ np.diag([width**2] * 8 + [1.0] * 4) @ rotation for width in widths]
         padded = np.pad(means, ((0, 0), (0, 4))) @ rotation
-        parts = [multivariate_normal(mean, spread).logpdf(features) for mean in padded]
+        parts = [
+            multivariate_normal(mean, spread).logpdf(features) for mean, spread in zip(padded, spreads, strict=True)
+        ]
         total: NDArray[np.float64] = logsumexp(parts, axis=0) - math.log(len(means))
         return total
 
-    return density(centres.minority, 0.5) - density(centres.majority, 1.0)
+    return density(drawn.minority, drawn.widths) - density(drawn.majority, np.full(3, 1.3))
 
 
 # Tau

@@ -753,3 +753,21 @@ def test_any_game_follows_the_rules(tiny: Dataset) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+# What the results say, where a model had been misled
+
+
+def test_what_used_up_the_free_epochs_says_what_comes_next(rich: Session) -> None:
+    assert "next" not in rich.train(4, 0.001)
+    assert rich.train(6, 0.001)["next"].startswith("sweep_thresholds; train is refused from now on")
+
+    with pytest.raises(ToolError, match="0 of 10 free epochs are left for this configuration, and nothing was changed"):
+        rich.train(1, 0.001)
+
+
+def test_a_sweep_says_which_threshold_is_best_and_that_it_is_in_use(rich: Session) -> None:
+    swept = rich.sweep_thresholds(3)
+
+    assert swept["best"]["threshold"] == swept["threshold"]
+    assert "is set now" in swept["in_use"]

@@ -256,6 +256,15 @@ def test_each_turn_ends_with_the_budget_in_the_agreed_words() -> None:
     ]
 
 
+@pytest.mark.parametrize(("steps", "is_told"), [(3, True), (5, True), (6, False), (10, False)])
+def test_a_model_with_few_turns_is_told_how_many_and_that_calls_may_share_one(steps: int, is_told: bool) -> None:
+    record = conversation(call("imbalance_start"), call("submit_answer"), steps=steps).record
+    texts = [block["text"] for message in record.messages for block in message["content"] if block["type"] == "text"]
+
+    assert (f"You have {steps} replies in all. One reply may call several tools." in texts) == is_told
+    assert (f"{steps - 1} of {steps} replies remain. One reply may call several tools." in texts) == is_told
+
+
 def test_the_record_knows_the_data_and_the_agent_not_the_test_set(fresh: ImbalanceEpisode, tiny: Dataset) -> None:
     assert fresh.info == {
         "data": "tiny blobs",
