@@ -9,7 +9,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(C
 # page: make bench TORCH_INDEX=<that address>
 TORCH_INDEX ?=
 TORCH := torch==2.13.0 $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-RUNS ?= 10
+# Of each task in `make bench`: enough for two more or fewer to leave either in the band.
+RUNS ?= 20
 # Of `make honest`; those that do not work here are left out.
 BACKENDS ?= bwrap,landlock,docker,none
 # A published secret and this seed fix the data that the baseline sees, so that the run ends alike on every machine.

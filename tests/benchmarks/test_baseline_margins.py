@@ -24,9 +24,12 @@ from tests.bench.capability import margin
 
 MAKEFILE = (Path(__file__).parents[2] / "Makefile").read_text()
 (FIRST,) = (int(seed) for seed in re.findall(r"^SEED \?= (\d+)$", MAKEFILE, re.MULTILINE))
-SEEDS = range(FIRST, FIRST + 10)
+(RUNS,) = (int(runs) for runs in re.findall(r"^RUNS \?= (\d+)$", MAKEFILE, re.MULTILINE))
+SEEDS = range(FIRST, FIRST + RUNS)
 LOW, HIGH = 0.1, 0.4
-F1_MARGIN, ACCURACY_MARGIN = 0.05, 0.03
+F1_MARGIN, ACCURACY_MARGIN = 0.02, 0.03
+SPARE = 2
+"""How many trials more or fewer may pass without taking a task out of the band."""
 
 Plan = tuple[str, dict[str, Any]]
 
@@ -58,9 +61,7 @@ def published_secret(secret: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def assert_in_band(passed: list[bool]) -> None:
-    assert sum(passed) == 3
-    for runs in (4, 10):
-        assert LOW <= sum(passed[:runs]) / runs <= HIGH
+    assert LOW * RUNS + SPARE <= sum(passed) <= HIGH * RUNS - SPARE
 
 
 def test_each_trial_of_imbalance_is_decided_by_a_margin() -> None:
