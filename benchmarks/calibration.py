@@ -78,7 +78,9 @@ def play(
     workers = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, mp_context=workers) as pool, options.results.open("a") as results:
         results.write("\n" if options.results.stat().st_size else "")  # ends a line that was cut
-        for trial in as_completed([pool.submit(_measure, task, name, seed, policies) for name, seed in wanted]):
+        for trial in as_completed(
+            [pool.submit(_measure, task, name, seed, policies and dict(policies)) for name, seed in wanted]
+        ):
             rows.append(key | trial.result())
             results.write(json.dumps(rows[-1]) + "\n")
             results.flush()
