@@ -50,7 +50,7 @@ def baseline(view: PolicyView) -> _Moves:
 
 
 def solver(view: PolicyView) -> _Moves:
-    """Fit a mixture of Gaussians per class and export it as a network."""
+    """Fit a mixture of Gaussians per class, with all that is known of them, and export it as a network."""
     yield from _run(*_expert(view.rng, 0))
     yield "TASK COMPLETE"
 

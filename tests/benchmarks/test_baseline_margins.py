@@ -39,11 +39,11 @@ def plan_of(seed: int) -> Plan:
         if move.name == "write_file":
             script, answer = str(move.arguments["content"]), None
         else:
-            reached = 0.96 if "GaussianMixture" in script else 0.82
+            reached = 0.96 if "MixtureNet" in script else 0.82
             said = {"stdout": f"train accuracy: {reached}\ntest accuracy: {reached}\n"}
             answer = SimpleNamespace(json=lambda said=said: said)
     (config,) = re.findall(r"^CONFIG = (\{.*\})$", script, re.MULTILINE)
-    return ("solver" if "GaussianMixture" in script else "recipe"), ast.literal_eval(config)
+    return ("solver" if "MixtureNet" in script else "recipe"), ast.literal_eval(config)
 
 
 def is_meant_to_pass(plan: Plan) -> bool:
