@@ -54,9 +54,9 @@ class Geometry:
 
 
 GEOMETRIES = (
-    Geometry(8, 2, 16, 2.52, (0.842, 0.862)),
-    Geometry(8, 2, 12, 2.19, (0.838, 0.858)),
-    Geometry(10, 0, 16, 2.43, (0.842, 0.862)),
+    Geometry(8, 2, 16, 2.55, (0.845, 0.865)),
+    Geometry(8, 2, 12, 2.24, (0.845, 0.865)),
+    Geometry(10, 0, 16, 2.5, (0.85, 0.87)),
     Geometry(6, 0, 12, 2.5, (0.828, 0.848)),
 )
 """One of these is drawn for each seed."""
