@@ -150,6 +150,7 @@ class OnnxEpisode(Episode):
             "secret_fingerprint": self._secret_fingerprint,
             "attempt": self._data.attempt,
             "svc_accuracy": self._data.certificate.svc_accuracy,
+            "svc_fresh_accuracy": self._data.certificate.svc_fresh_accuracy,
             "mixture_accuracy": self._data.certificate.mixture_accuracy,
         }
 
