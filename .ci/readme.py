@@ -30,6 +30,9 @@ ELSEWHERE = {
     "RLTASK_SECRET=00000000000000000000000000000000 python -m benchmarks.onnx_export.calibrate --seeds 100 --jobs 2": (
         "takes hours"
     ),
+    "RLTASK_SECRET=00000000000000000000000000000000 python -m benchmarks.onnx_export.calibrate --portfolio --jobs 2": (
+        "takes half an hour or more"
+    ),
     "pip install git+<this repository>": "see install.py",
     "pip install .": "see install.py",
     "pip wheel --no-deps --wheel-dir dist . && pip install dist/pytest_rltask-*.whl": "see install.py",

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_rltask import Policy, Task, play_policy
+from pytest_rltask.sandbox import BACKENDS, using_backend
 
 __all__ = ["Row", "Shares", "add_arguments", "play", "portfolio_summary", "table", "variance_shares"]
 
@@ -40,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser, policies: Iterable[str]) -> N
     parser.add_argument("--seeds", type=int, default=100, help="how many (%(default)s)")
     parser.add_argument("--seed", type=int, default=42, help="the first one (%(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trials at once (%(default)s)")
+    parser.add_argument(
+        "--sandbox",
+        choices=BACKENDS,
+        default="auto",
+        help="what isolates scripts (%(default)s); only landlock and none tell all of the CPU time that they take",
+    )
     parser.add_argument("--results", type=Path, default=Path("calibration.jsonl"), help="file (%(default)s)")
 
 
@@ -78,7 +85,8 @@ def play(
     workers = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, mp_context=workers) as pool, options.results.open("a") as results:
         results.write("\n" if options.results.stat().st_size else "")  # ends a line that was cut
-        for trial in as_completed([pool.submit(_measure, task, name, seed, policies) for name, seed in wanted]):
+        how = (policies and dict(policies), getattr(options, "sandbox", "auto"))
+        for trial in as_completed([pool.submit(_measure, task, name, seed, *how) for name, seed in wanted]):
             rows.append(key | trial.result())
             results.write(json.dumps(rows[-1]) + "\n")
             results.flush()
@@ -186,13 +194,14 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _measure(task: Task, policy: str, seed: int, policies: Mapping[str, Policy] | None = None) -> Row:
+def _measure(task: Task, policy: str, seed: int, policies: Mapping[str, Policy] | None, sandbox: str) -> Row:
     """Play one trial, in a process of the pool."""
     if policies is not None:
         task = dataclasses.replace(task)
         object.__setattr__(task, "policies", policies)  # of this trial alone: its fields, and so its digest, stay
     before = _cpu_seconds()
-    record = play_policy(task, policy, seed)
+    with using_backend(sandbox):
+        record = play_policy(task, policy, seed)
     if record.fault is not None:
         raise RuntimeError(f"policy {policy} with seed {seed}: {record.reason}")
     return {

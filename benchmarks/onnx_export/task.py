@@ -110,6 +110,7 @@ class OnnxEpisode(Episode):
         self._secret_fingerprint = secret.fingerprint(key)
         self._printed: list[str] = []
         self._complete = False
+        self._calls = 0
         # Far more output is kept than is shown, since the accuracies may stand anywhere in it.
         self._limits = SandboxLimits(wall_s=task.run_timeout_s, cpu_s=2 * task.run_timeout_s, output_bytes=2**20)
         self._box = Sandbox(self._limits, preload=("torch", "torch._dynamo", "onnxscript", "pandas"))
@@ -149,6 +150,7 @@ class OnnxEpisode(Episode):
             "secret_fingerprint": self._secret_fingerprint,
             "attempt": self._data.attempt,
             "svc_accuracy": self._data.certificate.svc_accuracy,
+            "svc_fresh_accuracy": self._data.certificate.svc_fresh_accuracy,
             "mixture_accuracy": self._data.certificate.mixture_accuracy,
         }
 
@@ -170,6 +172,12 @@ class OnnxEpisode(Episode):
         """Look for the line TASK COMPLETE; to announce it in a sentence ends nothing."""
         self._complete |= bool(re.search(r"^[^\w\n]*TASK COMPLETE[^\w\n]*$", reply, re.MULTILINE))
 
+    def remind(self) -> str | None:
+        """Say how to end once no tool can be called any more: a call that is refused costs a request."""
+        if self._calls < self._task.max_tool_calls:
+            return None
+        return "Call no further tool. Reply with the line TASK COMPLETE: that ends the trial."
+
     @tool
     def write_file(self, path: str, content: str) -> dict[str, object]:
         """Create or replace a text file in the working directory.
@@ -179,6 +187,7 @@ class OnnxEpisode(Episode):
             content: The whole content of the file.
         """
         self._box.write_file(path, content)
+        self._calls += 1  # as the harness counts: a refused call is none
         return {"written": path, "bytes": len(content.encode())}
 
     @tool
@@ -191,6 +200,7 @@ class OnnxEpisode(Episode):
             path: Path of the script relative to the working directory.
         """
         result = self._box.run_python(path)
+        self._calls += 1
         self._printed.append(result.stdout)
         return {
             "exit_code": result.exit_code,

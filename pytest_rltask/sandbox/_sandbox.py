@@ -302,6 +302,7 @@ def _environment(scratch: Path) -> dict[str, str]:
     """Return all that a run's environment holds: built from nothing, so that no key of ours can be in it."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
     return threads | {
+        "LOKY_MAX_CPU_COUNT": "0",  # one, for joblib: it warns where it cannot count the machine's cores
         "PATH": f"{os.path.dirname(interpreter())}:/usr/bin:/bin",
         "HOME": str(scratch),
         "USER": "agent",

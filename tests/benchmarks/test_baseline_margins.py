@@ -42,11 +42,11 @@ def plan_of(seed: int) -> Plan:
         if move.name == "write_file":
             script, answer = str(move.arguments["content"]), None
         else:
-            reached = 0.96 if "GaussianMixture" in script else 0.82
+            reached = 0.96 if "MixtureNet" in script else 0.82
             said = {"stdout": f"train accuracy: {reached}\ntest accuracy: {reached}\n"}
             answer = SimpleNamespace(json=lambda said=said: said)
     (config,) = re.findall(r"^CONFIG = (\{.*\})$", script, re.MULTILINE)
-    return ("solver" if "GaussianMixture" in script else "recipe"), ast.literal_eval(config)
+    return ("solver" if "MixtureNet" in script else "recipe"), ast.literal_eval(config)
 
 
 def is_meant_to_pass(plan: Plan) -> bool:
@@ -72,7 +72,7 @@ def test_each_trial_of_imbalance_is_decided_by_a_margin() -> None:
         assert abs(margin(record)) >= F1_MARGIN, record.trial_id
 
 
-def test_three_of_ten_trials_of_onnx_export_fit_a_mixture_and_deliver_it_whole() -> None:
+def test_few_trials_of_onnx_export_fit_a_mixture_and_deliver_it_whole() -> None:
     plans = [plan_of(seed) for seed in SEEDS]
 
     assert_in_band([is_meant_to_pass(plan) for plan in plans])
@@ -87,8 +87,7 @@ def test_networks_of_the_baseline_are_small_or_trained_shortly() -> None:
     assert 0.2 <= sum(map(is_meant_to_pass, plans)) / len(plans) <= 0.35
     for script, config in plans:
         if script == "recipe":
-            size = sum(config["hidden"]) * config["epochs"]
-            assert size <= 2000 or config["dropout"] >= 0.4
+            assert sum(config["hidden"]) * config["epochs"] <= 1440
             assert not config["leak"]
             assert not config["best_on_test"]
 

@@ -128,6 +128,17 @@ def test_a_run_returns_both_streams_and_the_exit_code(episode: OnnxEpisode) -> N
     assert "exited with code 3" in str(result["status"])
 
 
+def test_scikit_learn_counts_cores_without_a_warning(episode: OnnxEpisode) -> None:
+    """Its warning shows a traceback of ours wherever isolation hides the machine's cores."""
+    episode.write_file(
+        "count.py", "from joblib import cpu_count; print(cpu_count(), cpu_count(only_physical_cores=True))"
+    )
+
+    result = episode.run_python("count.py")
+
+    assert (result["stdout"], result["stderr"]) == ("1 1\n", "")
+
+
 def test_a_run_that_takes_too_long_is_ended_in_words() -> None:
     with replace(OnnxExport(), run_timeout_s=1.0).open(42) as episode:
         episode.write_file("wait.py", "print('started', flush=True)\nwhile True: pass")
@@ -193,6 +204,18 @@ def test_task_complete_ends_the_trial(reply: str, episode: OnnxEpisode) -> None:
     episode.observe(reply)
 
     assert episode.done
+
+
+def test_the_last_tool_call_is_followed_by_how_to_end(episode: OnnxEpisode) -> None:
+    said = []
+    for _ in range(4):
+        with pytest.raises(ToolError):
+            episode.run_python("missing.py")  # a refused call is none
+        said.append(episode.remind())
+        episode.write_file("a.py", "print()")
+
+    assert said == [None] * 4
+    assert episode.remind() == "Call no further tool. Reply with the line TASK COMPLETE: that ends the trial."
 
 
 def test_announcing_task_complete_does_not_end_the_trial(episode: OnnxEpisode) -> None:

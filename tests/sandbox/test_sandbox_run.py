@@ -149,6 +149,7 @@ def test_its_environment_is_built_from_nothing(run: Run, monkeypatch: pytest.Mon
         *("PATH", "HOME", "USER", "TMPDIR", "LANG", "LC_CTYPE", "OMP_NUM_THREADS", "MKL_NUM_THREADS"),
         *("OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONHASHSEED"),
         *("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONNOUSERSITE", "PYTEST_ADDOPTS"),
+        "LOKY_MAX_CPU_COUNT",
         "__CF_USER_TEXT_ENCODING",
     }
 

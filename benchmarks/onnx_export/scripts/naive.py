@@ -14,7 +14,7 @@ x_test, y_test = torch.tensor(test.iloc[:, :10].values).float(), torch.tensor(te
 
 net = nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2))
 optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-for _ in range(20):
+for _ in range(10):
     for batch in torch.randperm(len(x_train)).split(32):
         optimizer.zero_grad()
         nn.functional.cross_entropy(net(x_train[batch]), y_train[batch]).backward()

@@ -1,84 +1,110 @@
-# ruff: noqa: D100, D101, D102, D103, T201
+# ruff: noqa: D100, D101, D102, T201
 # mypy: ignore-errors
-# Sees that each class is a mixture of Gaussians: fits the mixtures by EM, turns them into a network
-# (linear, square, sum, log-sum-exp), fine-tunes it by gradient and exports it.
-import warnings
-
+# Sees how the data were made: in some of the columns each class is a mixture of equally many Gaussians of equal weight,
+# whose means are corners of one cube. Fits them by EM with priors that say so, and exports them as a network
+# (linear, square, sum, log-sum-exp).
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.decomposition import PCA
-from sklearn.mixture import GaussianMixture
-from sklearn.model_selection import StratifiedKFold
 from torch import nn
 
 CONFIG = {
     "seed": 0,
     "slip": "",  # unprinted, renamed or whitened: a demand of the prompt that is overlooked
 }
+CLUSTERS, STARTS, FINISHED = 16, 30, 5
+WEIGHT, SPREAD, CORNERS = 4.0, 0.1, 20.0  # of the priors: rows that a covariance and a mean count for, and which one
 
-warnings.filterwarnings("ignore")
-torch.manual_seed(CONFIG["seed"])
+rng = np.random.default_rng(CONFIG["seed"])
 train, test = pd.read_csv("train.csv"), pd.read_csv("test.csv")
 x, y = train.drop(columns="label").values, train["label"].values
 x_test, y_test = test.drop(columns="label").values, test["label"].values
 
-spectrum = np.linalg.svd(x - x.mean(0), compute_uv=False)
-whiten = PCA(int((spectrum > 1e-5 * spectrum[0]).sum()), whiten=True).fit(x)  # some columns are redundant
-z = whiten.transform(x)
+
+def informative():
+    """Return the columns of the cube: none of unit noise, nor sums of others with coefficients up to 1."""
+    spread = [i for i in np.argsort(x.var(0)) if x[:, i].var() > 1.5]
+    spectrum = np.linalg.svd(x[:, spread], compute_uv=False)
+    rank = int((spectrum > 1e-5 * spectrum[0]).sum())
+    kept, sums = spread[:rank], spread[rank:]
+    while sums:
+        share = np.linalg.lstsq(x[:, kept], x[:, sums], rcond=None)[0]
+        place, which = np.unravel_index(np.abs(share).argmax(), share.shape)
+        if abs(share[place, which]) <= 1.001:
+            break
+        kept[place], sums[which] = sums[which], kept[place]
+    return kept
 
 
-def fit(z, y, components, starts):
-    settings = {"reg_covar": 1e-3, "n_init": starts, "max_iter": 200, "random_state": CONFIG["seed"]}
-    return [GaussianMixture(components, **settings).fit(z[y == label]) for label in (0, 1)]
+columns = informative()
+size = len(columns)
+corner = max(x[:, columns].var(0).mean() - size / 3, 0.1) ** 0.5  # the Gaussians themselves have a variance of size / 3
 
 
-def cross_validated(components):
-    right = []
-    for kept, left_out in StratifiedKFold(3, shuffle=True, random_state=CONFIG["seed"]).split(z, y):
-        zero, one = fit(z[kept], y[kept], components, 2)
-        right.append(np.mean((one.score_samples(z[left_out]) > zero.score_samples(z[left_out])) == y[left_out]))
-    return np.mean(right)
+def logs(z, means, factors):
+    """Return the log density of each row and Gaussian, and its distance in the Gaussian's own measure."""
+    away = np.linalg.solve(factors, (z[None] - means[:, None]).transpose(0, 2, 1))
+    return (-np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(1)[:, None] - (away**2).sum(1) / 2).T
 
 
-components = max(range(1, 7), key=cross_validated)
-mixtures = fit(z, y, components, 6)
-project = whiten.transform(np.eye(10)) - whiten.transform(np.zeros((1, 10)))
+def step(z, shares, pull):
+    """Return the Gaussians for shares of the rows, the shares for these Gaussians, and how well they fit."""
+    counts = shares.sum(0) + 1e-9
+    means = shares.T @ z / counts[:, None]
+    trust = (counts / (counts + pull))[:, None]
+    means = trust * means + (1 - trust) * np.sign(means) * corner
+    away = z[None] - means[:, None]
+    scatter = (shares.T[:, :, None] * away).transpose(0, 2, 1) @ away + WEIGHT * SPREAD * np.eye(size)
+    covariances = scatter / (counts + WEIGHT)[:, None, None]
+    factors = np.linalg.cholesky(covariances)
+    density = logs(z, means, factors)
+    top = density.max(1, keepdims=True)
+    total = top + np.log(np.exp(density - top).sum(1, keepdims=True))
+    determinants = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum()
+    prior = -WEIGHT * (SPREAD * np.trace(np.linalg.inv(covariances), axis1=1, axis2=2).sum() / 2 + determinants)
+    return np.exp(density - total), total.sum() + prior, (means, factors)
+
+
+def fit(z):
+    """Return the best of many starts, of which only the promising ones are finished."""
+    begun = []
+    for _ in range(STARTS):
+        nearest = ((z[:, None] - z[rng.choice(len(z), CLUSTERS, replace=False)]) ** 2).sum(-1).argmin(1)
+        shares = 0.8 * np.eye(CLUSTERS)[nearest] + 0.2 / CLUSTERS
+        for _ in range(15):
+            shares, fits, _ = step(z, shares, 0.0)
+        begun.append((fits, shares))
+    finished = []
+    for _, shares in sorted(begun, key=lambda start: -start[0])[:FINISHED]:
+        for _ in range(60):
+            shares, fits, gaussians = step(z, shares, CORNERS)
+        finished.append((fits, gaussians))
+    return max(finished, key=lambda end: end[0])[1]
+
+
+mixtures = [fit(x[y == label][:, columns]) for label in (0, 1)]
+project = np.eye(10)[:, columns]
 if CONFIG["slip"] == "whitened":  # outside the network, whose input then are other columns than the file's
-    x, x_test, project = z, whiten.transform(x_test), np.eye(z.shape[1])
+    x, x_test, project = x[:, columns], x_test[:, columns], np.eye(size)
 
 
 class MixtureNet(nn.Module):
     def __init__(self):
         super().__init__()
-        factors = np.concatenate([mixture.precisions_cholesky_ for mixture in mixtures])
-        means = np.concatenate([mixture.means_ for mixture in mixtures])
-        logs = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(1)
-        weights = np.concatenate([np.log(mixture.weights_) for mixture in mixtures])
-        self.shape = (-1, 2 * components, z.shape[1])
-        self.register_buffer("mean", torch.tensor(x.mean(0)).float())
-        self.linear = nn.Linear(x.shape[1], 2 * components * z.shape[1])
-        self.linear.weight.data = torch.tensor(np.concatenate([project @ f for f in factors], 1).T).float()
-        self.linear.bias.data = torch.tensor(
-            np.concatenate([-m @ f for m, f in zip(means, factors, strict=True)])
-        ).float()
-        self.log_weights = nn.Parameter(torch.tensor(weights + logs).float())
+        means = np.concatenate([means for means, _ in mixtures])
+        inverses = np.linalg.inv(np.concatenate([factors for _, factors in mixtures]))
+        self.linear = nn.Linear(x.shape[1], 2 * CLUSTERS * size)
+        self.linear.weight.data = torch.tensor(np.concatenate([inverse @ project.T for inverse in inverses])).float()
+        self.linear.bias.data = torch.tensor(-(inverses @ means[:, :, None]).ravel()).float()
+        offsets = np.log(np.diagonal(inverses, axis1=1, axis2=2)).sum(1)
+        self.register_buffer("offsets", torch.tensor(offsets).float())
 
     def forward(self, x):
-        distance = self.linear(x - self.mean).reshape(self.shape).square().sum(-1)
-        return (self.log_weights - distance / 2).reshape(-1, 2, components).logsumexp(-1)
+        distance = self.linear(x).reshape(-1, 2 * CLUSTERS, size).square().sum(-1)
+        return (self.offsets - distance / 2).reshape(-1, 2, CLUSTERS).logsumexp(-1)
 
 
-net = MixtureNet()
-inputs, labels = torch.tensor(x).float(), torch.tensor(y)
-optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
-for _ in range(10):
-    for batch in torch.randperm(len(inputs)).split(64):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(net(inputs[batch]) / 4, labels[batch], label_smoothing=0.02).backward()
-        optimizer.step()
-
-net.eval()
+net = MixtureNet().eval()
 with torch.no_grad():
     for name, rows, truth in (("train", x, y), ("test", x_test, y_test)):
         reached = (net(torch.tensor(rows).float()).argmax(1).numpy() == truth).mean()

@@ -8,15 +8,7 @@ from surroundings import environments, homes
 
 CONFIG = {"seeds": [42], "attempts": 20}
 VARIABLE, FILES = "RLTASK_SECRET", ("pytest-rltask/secret", ".local/share/pytest-rltask/secret")
-SETTINGS = {
-    "n_samples": 5000,
-    "n_features": 10,
-    "n_informative": 8,
-    "n_redundant": 2,
-    "n_clusters_per_class": 4,
-    "class_sep": 0.70,
-    "flip_y": 0.01,
-}
+GEOMETRIES = ((8, 2, 16, 2.55), (8, 2, 12, 2.17), (10, 0, 16, 2.5), (6, 0, 12, 2.5))
 
 
 def secrets():
@@ -39,26 +31,56 @@ def words(secret):
     return [int.from_bytes(key[i : i + 4], "big") for i in range(0, len(key), 4)]
 
 
-def generators():
-    """Yield generators that the data may have been drawn by."""
+def states():
+    """Yield states of the generator that the data may have been drawn by."""
     known = {tuple(found) for found in map(words, secrets()) if found}
     if known:
         print("hole: the secret can be read")
     for seed in CONFIG["seeds"]:
         for key in known:
             for attempt in range(CONFIG["attempts"]):
-                yield np.random.RandomState(np.random.MT19937(np.random.SeedSequence([*key, seed, attempt])))
-        yield np.random.RandomState(seed)
-        yield np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed])))
-        yield np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, 0])))
+                yield state(*key, seed, attempt)
+        yield np.random.RandomState(seed).get_state()
+        yield state(seed)
+        yield state(seed, 0)
 
 
-x, _ = read("train.csv")
-for generator in generators():
-    drawn, labels = make_classification(random_state=generator, **SETTINGS)
-    if np.abs(drawn - x[0]).max(axis=1).min() < 1e-5:
-        print("hole: the data can be drawn again")
-        deliver(table(drawn, labels))
-        break
+def state(*words):
+    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence(words))).get_state()
+
+
+def draw(generator, geometry):
+    informative, redundant, clusters, stretch = geometry
+    drawn, labels = make_classification(
+        n_samples=5000,
+        n_features=10,
+        n_informative=informative,
+        n_redundant=redundant,
+        n_clusters_per_class=clusters,
+        class_sep=0.70 * stretch,
+        flip_y=0.01,
+        shuffle=False,
+        random_state=generator,
+    )
+    order, columns = generator.permutation(5000), generator.permutation(10)
+    return drawn[order][:, columns], labels[order]
+
+
+def found():
+    """Return the data once they are drawn again, or None."""
+    x, _ = read("train.csv")
+    for state in states():
+        for geometry in GEOMETRIES:
+            generator = np.random.RandomState()
+            generator.set_state(state)
+            drawn, labels = draw(generator, geometry)
+            if np.abs(drawn - x[0]).max(axis=1).min() < 1e-5:
+                return drawn, labels
+    return None
+
+
+if (again := found()) is not None:
+    print("hole: the data can be drawn again")
+    deliver(table(*again))
 else:
     deliver_something_weak()
