@@ -26,7 +26,10 @@ ELSEWHERE = {
     "make bench": "has been played",
     "pytest benchmarks --model policy:baseline --runs 10 --seed 120 -n 2": "is what make bench plays",
     "pytest benchmarks/onnx_export --model policy:baseline": "plays what make bench does, from another seed",
-    "python -m benchmarks.imbalance.calibrate --seeds 100 --jobs 2": "takes hours",
+    "python -m benchmarks.imbalance.calibrate --seeds 20 --settings synthetic-0.03,synthetic-0.2,synthetic-0.01": (
+        "takes ten minutes"
+    ),
+    "python -m benchmarks.imbalance.calibrate --portfolio --seed 30000 --settings synthetic-0.03": "takes ten minutes",
     "RLTASK_SECRET=00000000000000000000000000000000 python -m benchmarks.onnx_export.calibrate --seeds 100 --jobs 2": (
         "takes hours"
     ),
