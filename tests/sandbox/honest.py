@@ -14,6 +14,7 @@ import functools
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -153,6 +154,8 @@ def run_bare(program: Program) -> Deed:
             capture_output=True,
             timeout=LIMITS.wall_s,
             check=False,
+            # Which is ignored below nohup, and would be in what is started.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         told = (_normal(stream.decode("utf-8", "replace"), work, home) for stream in (ran.stdout, ran.stderr))
         return Deed(ran.returncode, *told, _files(work))

@@ -19,6 +19,11 @@ from tests.sandbox.honest_programs import PROGRAMS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the backends are Linux's")
 
+SLOW = {
+    *("torch.compile", "torch.onnx.export", "torch: DataLoader with workers", "torch: shared tensors"),
+    *("GridSearchCV(n_jobs=2)", "cross_val_score by loky", "KMeans in workers"),
+}
+"""What takes more than four seconds; others of the kind are played."""
 SECURITY = Path(__file__).parents[2] / "docs" / "security.md"
 
 
@@ -36,7 +41,7 @@ def sandbox(column: Column) -> Iterator[Played]:
         yield sandbox
 
 
-@pytest.mark.parametrize("name", [slow(name) if name == "torch.compile" else name for name in PROGRAMS])
+@pytest.mark.parametrize("name", [slow(name) if name in SLOW else name for name in PROGRAMS])
 def test_an_honest_program_does_what_it_does_elsewhere(name: str, column: Column, sandbox: Played) -> None:
     program = PROGRAMS[name]
     if program.missing:
