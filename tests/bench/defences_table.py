@@ -639,8 +639,8 @@ ONNX_EXPORT = (
         (
             (
                 f"{ONNX}data.py",
-                "np.random.SeedSequence([*words, seed, attempt])",
-                "np.random.SeedSequence([seed, attempt])",
+                "np.random.SeedSequence([*key, *words])",
+                "np.random.SeedSequence([*words])",
             ),
         ),
         (f"{DATA}test_every_bit_of_the_secret_matters",),
