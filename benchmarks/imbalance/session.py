@@ -127,22 +127,11 @@ class Session:
         if not 0.0 < lr <= MAX_LR:
             raise ToolError(f"train: lr {lr:g} is not within 0 < lr <= {MAX_LR:g}.")
         if not 1 <= epochs <= left:
-            told = f"train: {left} of {FREE_EPOCHS} free epochs are left for this configuration"
-            if left:
-                raise ToolError(f"{told}; give 1 to {left}.")
-            raise ToolError(
-                f"{told}, and nothing was changed: train is refused until a paid action changes the configuration. "
-                "Call sweep_thresholds, then a paid action that you have not tried or submit_answer."
-            )
+            has = f"give 1 to {left}" if left else f"nothing was changed. {self._after_training()}"
+            raise ToolError(f"train: {left} of {FREE_EPOCHS} free epochs are left for this configuration; {has}.")
         self._key = replace(self._key, free_training=(*self._key.free_training, *[lr] * epochs))
-        told = (
-            {}
-            if self.free_epochs_left
-            else {
-                "next": "sweep_thresholds; train is refused from now on, until a paid action changes the configuration"
-            }
-        )
-        return {**self.state(), **told}
+        used_up = {} if self.free_epochs_left else {"next": self._after_training()}
+        return {**self.state(), **used_up}
 
     def eval_on_val(self) -> dict[str, Any]:
         """Measure the current model and threshold on the validation rows."""
@@ -153,20 +142,15 @@ class Session:
         """Choose the threshold that is best on the validation rows; exact, however many points are shown."""
         self._check_open()
         logits, labels = self._validation_logits(), self._data.validation.labels
-        told = {}
+        used = {}
         if best := best_threshold(logits, labels):
             self._choose(best[0])
-            told = {"in_use": "the best threshold is set now, free of charge; set_threshold would only replace it"}
+            used = {"in_use": "the best threshold is set now, free of charge; set_threshold would only replace it"}
         shown = [point / (num_points + 1) for point in range(1, num_points + 1)]
         curve = f1_curve(logits, labels, [logit(threshold) for threshold in shown])
         points = [[round(threshold, 4), round(f1, 4)] for threshold, f1 in zip(shown, curve, strict=True)]
-        best_of_all = {"threshold": round(probability(self._threshold), 6), **_told(self.validation())}
-        return {
-            "best": best_of_all,
-            **told,
-            **self.state(),
-            "f1_by_threshold": points,
-        }
+        found = {"threshold": round(probability(self._threshold), 6), **_told(self.validation())}
+        return {"best": found, **used, **self.state(), "f1_by_threshold": points}
 
     def budget(self) -> dict[str, int]:
         """Say how many paid actions there are, were used and remain."""
@@ -232,6 +216,15 @@ class Session:
         self._pay(action)
         self._key = _ModelKey(configuration)
         return {"changed": True, **self.state()}
+
+    def _after_training(self) -> str:
+        """Say what can be done once the free epochs are used up: a model that is merely told so calls train again."""
+        if self.budget()["remaining"]:
+            return (
+                "train is refused until a paid action changes the configuration: call sweep_thresholds, then try "
+                "another paid action or submit_answer"
+            )
+        return "train is refused from now on, and no paid action is left: call sweep_thresholds, then submit_answer"
 
     def _pay(self, action: str) -> None:
         self._check_open()

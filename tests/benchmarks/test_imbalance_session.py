@@ -758,12 +758,16 @@ def test_any_game_follows_the_rules(tiny: Dataset) -> None:
 # What the results say, where a model had been misled
 
 
-def test_what_used_up_the_free_epochs_says_what_comes_next(rich: Session) -> None:
-    assert "next" not in rich.train(4, 0.001)
-    assert rich.train(6, 0.001)["next"].startswith("sweep_thresholds; train is refused from now on")
+def test_what_used_up_the_free_epochs_says_what_comes_next(session: Session) -> None:
+    assert "next" not in session.train(4, 0.001)
+    assert "until a paid action changes the configuration" in session.train(6, 0.001)["next"]
 
-    with pytest.raises(ToolError, match="0 of 10 free epochs are left for this configuration, and nothing was changed"):
-        rich.train(1, 0.001)
+    with pytest.raises(ToolError, match="0 of 10 free epochs are left for this configuration; nothing was changed"):
+        session.train(1, 0.001)
+    while session.budget()["remaining"]:
+        session.set_threshold(0.1 + 0.01 * session.budget()["remaining"])
+    with pytest.raises(ToolError, match="no paid action is left: call sweep_thresholds, then submit_answer"):
+        session.train(1, 0.001)
 
 
 def test_a_sweep_says_which_threshold_is_best_and_that_it_is_in_use(rich: Session) -> None:
