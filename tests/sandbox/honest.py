@@ -137,6 +137,12 @@ def _different(program: Program, bare: Deed, sandboxed: Deed) -> Iterator[str]:
             yield f"other content of {', '.join(others)}"
 
 
+def _heed_signals() -> None:
+    """Heed what is ignored below ``nohup`` or in the background of a shell, and would be in what is started there."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def run_bare(program: Program) -> Deed:
     """Run a program as a process like any other."""
     with tempfile.TemporaryDirectory(prefix="honest-") as name:
@@ -154,8 +160,7 @@ def run_bare(program: Program) -> Deed:
             capture_output=True,
             timeout=LIMITS.wall_s,
             check=False,
-            # Which is ignored below nohup, and would be in what is started.
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+            preexec_fn=_heed_signals,
         )
         told = (_normal(stream.decode("utf-8", "replace"), work, home) for stream in (ran.stdout, ran.stderr))
         return Deed(ran.returncode, *told, _files(work))
