@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +21,14 @@ from tests.conftest import slow
 SEEDS = range(42, 54)
 TASKS = {"3 %": Imbalance(minority_frac=0.03, tau=0.3), "20 %": Imbalance(minority_frac=0.2, tau=0.7, max_steps=4)}
 WEAK = {"naive", *(name for name in POLICIES if name.startswith("cheat_"))}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drawn_once() -> Iterator[None]:
+    """A draw takes longer than most of these games, and all of them play the same few."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmarks.imbalance.task.gaussian_blobs", functools.lru_cache(gaussian_blobs))
+        yield
 
 
 def played(policy: str, seed: int = 42, task: str = "3 %") -> Record:
