@@ -91,7 +91,7 @@ $(VENV)-compat/uv/.done:
 	$(VENV)-compat/uv/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
 	touch $@
 
-bench-capabilities: $(VENV)/.dev  ## the baseline on several CPU capabilities: all trials must end alike (12 minutes)
+bench-capabilities: $(VENV)/.dev  ## the baseline on several CPU capabilities: all trials must end alike (20 minutes or more)
 	$(BIN)/python -m tests.bench.capability --seed $(SEED) --runs $(RUNS)
 
 $(VENV)-inspect/.done:

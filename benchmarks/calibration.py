@@ -85,7 +85,7 @@ def play(
     workers = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, mp_context=workers) as pool, options.results.open("a") as results:
         results.write("\n" if options.results.stat().st_size else "")  # ends a line that was cut
-        how = (policies and dict(policies), getattr(options, "sandbox", "auto"))
+        how = (policies and dict(policies), options.sandbox)
         for trial in as_completed([pool.submit(_measure, task, name, seed, *how) for name, seed in wanted]):
             rows.append(key | trial.result())
             results.write(json.dumps(rows[-1]) + "\n")

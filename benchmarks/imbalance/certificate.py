@@ -26,7 +26,7 @@ SURE = 0.02
 PLAIN_GAP = 0.12
 """How far below tau the plain model must stay at first; where tau itself is low, two fifths of it."""
 PATIENCE = 20
-"""After how many refused draws no more is asked of the plain model: with some initial weights it does well anyway."""
+"""After how many refused draws the plain model need only miss tau: with some initial weights it does well anyway."""
 RARE = 0.2
 """Share of the minority above which the plain model cannot stay so far below."""
 EPOCHS, LR = 15, 0.001
@@ -48,7 +48,8 @@ def is_certified(data: Dataset, tau: float, seed: int, attempt: int = 0) -> bool
     gap = min(PLAIN_GAP, 0.4 * tau) * max(0.0, 1.0 - attempt / PATIENCE)
     if train.positives <= RARE * train.rows:
         plain = _trained(Examples.of(train.features, train.labels), CROSS_ENTROPY, train.rows, seed)
-        if _f1(_chosen(plain, data.validation)) > tau - gap:
+        chosen = _chosen(plain, data.validation)
+        if chosen and chosen[1] > tau - gap:
             return False
     resampler = Resampler(train.features, train.labels)
     balanced = resampler.oversample(Smote(resampler.majority, 5, seed % 2**32))
@@ -70,7 +71,3 @@ def _trained(examples: Examples, focal: Focal, original_rows: int, seed: int) ->
 
 def _chosen(learner: Learner, validation: Part) -> tuple[float, float] | None:
     return best_threshold(learner.logits(validation.features), validation.labels)
-
-
-def _f1(chosen: tuple[float, float] | None) -> float:
-    return chosen[1] if chosen else 0.0

@@ -1,6 +1,6 @@
 """Does another CPU move a trial over the line? The baseline on several CPU capabilities, each proved from inside.
 
-Run as `make bench-capabilities` (12 minutes or more). It plays `make bench` once for each of :data:`VARIANTS`: all
+Run as `make bench-capabilities` (20 minutes or more). It plays `make bench` once for each of :data:`VARIANTS`: all
 trials must end alike, and the smallest distance from the thresholds is shown on either side. What a variant sets counts
 in two places: in pytest and its workers, where data are drawn and the task imbalance computes, and inside the
 sandboxes, whose environment is built from nothing. For the latter this module is a plugin:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from benchmarks.imbalance import difficulty, synthetic
+from benchmarks.imbalance import certificate, difficulty, session, synthetic
 from benchmarks.imbalance.certificate import is_certified
 from benchmarks.imbalance.data import Dataset, _drawn, credit_card, gaussian_blobs
 from benchmarks.imbalance.difficulty import SYNTHETIC_TAUS, calibrated_tau, check_tau
@@ -367,6 +367,10 @@ def test_a_draw_is_refused_if_the_plan_misses_or_the_plain_model_comes_close() -
     assert is_certified(data, 0.7, 42)
     assert not is_certified(data, 0.97, 42)  # out of reach
     assert not is_certified(data, 0.5, 42)  # within reach of the plain model
+
+
+def test_a_certificate_trains_as_long_and_as_fast_as_a_session_may() -> None:
+    assert (certificate.EPOCHS, certificate.LR) == (session.AUTO_EPOCHS + session.FREE_EPOCHS, session.MAX_LR)
 
 
 def test_the_longer_it_takes_the_less_is_asked_of_the_plain_model() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.calibration import Row, play, portfolio_summary, variance_shares
+from benchmarks.calibration import Row, add_arguments, play, portfolio_summary, variance_shares
 from benchmarks.imbalance.task import Imbalance
 from pytest_rltask import PolicyView
 
@@ -68,7 +68,9 @@ def test_seeds_that_a_player_lacks_are_left_out_of_the_variance() -> None:
 
 
 def test_players_that_are_no_policies_of_the_task_play_under_their_names(tmp_path: Path) -> None:
-    options = argparse.Namespace(policies="quitter", seeds=2, seed=7, jobs=1, results=tmp_path / "results.jsonl")
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, ["quitter"])
+    options = parser.parse_args(["--seeds=2", "--seed=7", "--jobs=1", f"--results={tmp_path / 'results.jsonl'}"])
 
     rows = play(Imbalance(), options, {"quitter": give_up})
 
