@@ -1,4 +1,4 @@
-"""Options of the shipped benchmarks are registered here; the plugin's own are in pytest_rltask.options."""
+"""Options of the shipped benchmarks are registered here; the plugin's own are in pytest_rltask.suite.options."""
 
 import pytest
 

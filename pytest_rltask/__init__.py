@@ -11,33 +11,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_rltask.engines.local import play_policy
-    from pytest_rltask.record import Record
+    from pytest_rltask.run.record import Record
     from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, SandboxResult
     from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Task, TaskWarning
     from pytest_rltask.tools import DefinitionError, ToolCall, ToolError, ToolResult, call, tool
-    from pytest_rltask.trial import Trial
+    from pytest_rltask.trial.environment import Environment, Opening, ResetNeeded, Step
+    from pytest_rltask.trial.guard import TrialFault
+    from pytest_rltask.trial.play import Trial
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Band",
     "DefinitionError",
+    "Environment",
     "Episode",
     "Grade",
     "Limits",
+    "Opening",
     "Policy",
     "PolicyView",
     "Record",
+    "ResetNeeded",
     "Sandbox",
     "SandboxError",
     "SandboxLimits",
     "SandboxResult",
+    "Step",
     "Task",
     "TaskWarning",
     "ToolCall",
     "ToolError",
     "ToolResult",
     "Trial",
+    "TrialFault",
     "__version__",
     "call",
     "play_policy",
@@ -46,11 +53,13 @@ __all__ = [
 
 _HOMES = {
     "engines.local": ("play_policy",),
-    "record": ("Record",),
+    "run.record": ("Record",),
     "sandbox": ("Sandbox", "SandboxError", "SandboxLimits", "SandboxResult"),
     "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning"),
     "tools": ("DefinitionError", "ToolCall", "ToolError", "ToolResult", "call", "tool"),
-    "trial": ("Trial",),
+    "trial.environment": ("Environment", "Opening", "ResetNeeded", "Step"),
+    "trial.guard": ("TrialFault",),
+    "trial.play": ("Trial",),
 }
 
 

@@ -1,4 +1,4 @@
-"""The pytest plugin: hooks and nothing else. What they do stands in `session`, `gate` and `report`.
+"""The pytest plugin: hooks and nothing else. What they do stands in `suite` and `report`.
 
 None of these is loaded before an option or a marker asks for it: a suite without tasks pays for nothing.
 """
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rltask import clock  # noqa: F401 - before any test can freeze the one that it is set by
-from pytest_rltask.options import MARKER, OPTIONS, add_options
+from pytest_rltask.suite.options import MARKER, OPTIONS, add_options
 
 if TYPE_CHECKING:
     from pytest_rltask.report.summary import Summary
-    from pytest_rltask.session import Session
-    from pytest_rltask.trial import Trial
+    from pytest_rltask.suite.session import Session
+    from pytest_rltask.trial.play import Trial
 
 MARKER_HELP = (
     "rltask(*, task, runs=None, band=None, name=None): every run of `task` (a Task, or a function config -> Task) "
@@ -45,13 +45,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    state = _session(node.config)
-    state.checker = state.checker or node.gateway.id
+    directory = _session(node.config).directory
+    directory.checker = directory.checker or node.gateway.id
     node.workerinput |= {
-        "rltask": json.dumps(state.header),
-        "rltask_checker": state.checker,
+        "rltask": json.dumps(directory.header),
+        "rltask_checker": directory.checker,
         "rltask_dist": node.config.getoption("dist"),
-        "rltask_since": state.since,
+        "rltask_since": directory.since,
     }
 
 
@@ -211,7 +211,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     session.config.stash[SUMMARY] = summary
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        from pytest_rltask.gate import report_gate
+        from pytest_rltask.suite.gate import report_gate
 
         controller: Any = session.config.pluginmanager.get_plugin(CONTROLLER)
         report_gate(session, summary, errored_trials=controller.errored_trials)
@@ -239,7 +239,7 @@ def _shows_unicode(terminal: Any) -> bool:
 
 def _session(config: pytest.Config) -> Session:
     if SESSION not in config.stash:
-        from pytest_rltask.session import Session
+        from pytest_rltask.suite.session import Session
 
         config.stash[SESSION] = Session(config)
     return config.stash[SESSION]

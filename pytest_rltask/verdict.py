@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from pytest_rltask.proof import ProvenWord, interval, proven
-from pytest_rltask.record import CUT_OFF, Record
+from pytest_rltask.run.record import CUT_OFF, Record
 from pytest_rltask.task import Band
 
 __all__ = [

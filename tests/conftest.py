@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_rltask.runlog import Run, load_run
+from pytest_rltask.run.load import Run, load_run
 
 pytest_plugins = ["pytester"]
 

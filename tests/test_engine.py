@@ -10,7 +10,7 @@ import pytest
 
 from pytest_rltask.engines.local import LocalEngine
 from pytest_rltask.models import Reply, Request
-from pytest_rltask.record import Record
+from pytest_rltask.run.record import Record
 from tests.workbench import Bench, FakeModel, spec_of
 
 

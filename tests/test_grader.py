@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_rltask.grader import Grader, Graders
-from pytest_rltask.sources import read_source
+from pytest_rltask.graders.fingerprint import Grader, Graders
+from pytest_rltask.graders.sources import read_source
 from pytest_rltask.tools import DefinitionError
 
 TASK = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_rltask.options import OPTIONS
+from pytest_rltask.suite.options import OPTIONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_rltask.regrade import _alike
+from pytest_rltask.analysis.regrade import _alike
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from pytest_rltask.runlock import RunLock
-from pytest_rltask.runlog import RunLogError
+from pytest_rltask.run.files import RunLogError
+from pytest_rltask.run.lock import RunLock
 
 HOLDS = """
 import os, sys, time
 from pathlib import Path
-from pytest_rltask.runlock import RunLock
+from pytest_rltask.run.lock import RunLock
 
 lock = RunLock(Path(sys.argv[1]), sys.argv[2])
 child = os.fork() if "fork" in sys.argv else 0
@@ -33,7 +33,7 @@ sys.stdin.read()
 ASKS = """
 import sys
 from pathlib import Path
-from pytest_rltask.runlock import RunLock
+from pytest_rltask.run.lock import RunLock
 
 print(RunLock(Path(sys.argv[1]), "asks").is_alive(sys.argv[2]))
 """

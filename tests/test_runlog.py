@@ -18,17 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_rltask.live import LiveRun
-from pytest_rltask.record import SCHEMA_VERSION, Fault, Record, RequestLog, Usage
-from pytest_rltask.runlog import (
-    PlannedTrial,
-    RunLogError,
-    RunWriter,
-    choose_run_dir,
-    find_run_dir,
-    load_run,
-    transcript_path,
-)
+from pytest_rltask.run.files import RunLogError, choose_run_dir, find_run_dir
+from pytest_rltask.run.live import LiveRun
+from pytest_rltask.run.load import load_run
+from pytest_rltask.run.log import RunWriter
+from pytest_rltask.run.planned import PlannedTrial, transcript_path
+from pytest_rltask.run.record import SCHEMA_VERSION, Fault, Record, RequestLog, Usage
 
 ROOT = Path(__file__).parents[1]
 HEADER = {"schema": SCHEMA_VERSION, "id": "a", "command": "pytest"}
@@ -308,7 +303,7 @@ WRITE_FOR_EVER = """
 import sys
 from pathlib import Path
 from tests.test_runlog import HEADER, record_of
-from pytest_rltask.runlog import RunWriter
+from pytest_rltask.run.log import RunWriter
 writer = RunWriter(Path(sys.argv[1]), "main", HEADER)
 writer.plan([])
 number = 0
@@ -435,7 +430,7 @@ def test_a_run_directory_is_named_by_its_time_and_numbered_if_taken(tmp_path: Pa
 CREATE = """
 import json, sys
 from pathlib import Path
-from pytest_rltask.runlog import RunWriter
+from pytest_rltask.run.log import RunWriter
 header = json.loads(sys.argv[2])
 print("ready", flush=True)
 sys.stdin.readline()

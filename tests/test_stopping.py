@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_rltask.record import Fault, Outcome, Record, RequestLog, Usage
-from pytest_rltask.runlog import NotStarted, PlannedTrial, RunWriter, utc_now
-from pytest_rltask.stopping import LATER, Admission, Funds, Streak, locked
+from pytest_rltask.clock import utc_now
+from pytest_rltask.run.log import RunWriter
+from pytest_rltask.run.planned import NotStarted, PlannedTrial
+from pytest_rltask.run.record import Fault, Outcome, Record, RequestLog, Usage
+from pytest_rltask.suite.stopping import LATER, Admission, Funds, Streak, locked
 
 CLAUDE = "claude-haiku-4-5"
 

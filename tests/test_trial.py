@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_rltask import Grade, PolicyView, call
-from pytest_rltask.conversation import shown_history
 from pytest_rltask.models import Reply, Request
+from pytest_rltask.trial.conversation import shown_history
 from tests.request_validator import RequestValidator
 from tests.workbench import Bench, FakeModel, Hook, play_bench, plays
 
@@ -267,6 +267,6 @@ def test_any_conversation_is_judged_and_every_request_of_it_is_valid(said: list[
 
 
 def test_no_module_of_the_loop_imports_pytest():
-    code = "import sys, pytest_rltask.trial, pytest_rltask.models.claude; sys.exit('pytest' in sys.modules)"
+    code = "import sys, pytest_rltask.trial.play, pytest_rltask.models.claude; sys.exit('pytest' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

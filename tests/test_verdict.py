@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_rltask.proof import interval, proven
-from pytest_rltask.record import Fault, Record
+from pytest_rltask.run.record import Fault, Record
 from pytest_rltask.task import Band
 from pytest_rltask.verdict import CAUSES, GATES, Proof, cause_of, first_proof, is_tolerated, judge
 

@@ -11,8 +11,8 @@ from typing import Any
 from pytest_rltask import Episode, Grade, Limits, Policy, PolicyView, Task, call, tool
 from pytest_rltask.models import Model, Reply, Request, Start
 from pytest_rltask.models.policy import PolicyModel
-from pytest_rltask.record import Record
-from pytest_rltask.trial import TrialSpec, play
+from pytest_rltask.run.record import Record
+from pytest_rltask.trial.play import TrialSpec, play
 
 Hook = Callable[[], Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pytest_rltask.audit.plays import Play, Plays
-from pytest_rltask.record import Record
+from pytest_rltask.run.record import Record
 from pytest_rltask.task import Limits, Task
 
 __all__ = ["TRIALS", "Case", "Check", "Unsound"]

@@ -21,7 +21,7 @@ from pytest_rltask.audit.case import TRIALS, Case, Check, Unsound
 from pytest_rltask.audit.plays import Play
 from pytest_rltask.audit.variation import seeds_differ, tools_are_offered
 from pytest_rltask.audit.visible import is_stated, is_visible
-from pytest_rltask.record import Record
+from pytest_rltask.run.record import Record
 from pytest_rltask.task import Grade, Task, is_cheat
 
 __all__ = ["checks_of"]

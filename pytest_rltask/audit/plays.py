@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_rltask.audit.leftovers import Watch
-from pytest_rltask.loop import run
 from pytest_rltask.models import Model, Player, Start
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.models.replay import ReplayModel
-from pytest_rltask.record import Record, error_text
+from pytest_rltask.run.record import Record, error_text
 from pytest_rltask.task import Episode, Grade, Limits, PolicyView, Task
-from pytest_rltask.trial import TrialSpec, play, probe
+from pytest_rltask.trial.loop import run
+from pytest_rltask.trial.play import TrialSpec, play, probe
 
 __all__ = ["Play", "Plays"]
 

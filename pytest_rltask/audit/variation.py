@@ -13,9 +13,9 @@ import re
 from typing import Any
 
 from pytest_rltask.audit.case import Case, Unsound
+from pytest_rltask.audit.omissions import toolless
 from pytest_rltask.audit.plays import Play
-from pytest_rltask.omissions import toolless
-from pytest_rltask.record import Record
+from pytest_rltask.run.record import Record
 
 __all__ = ["seeds_differ", "tools_are_offered"]
 

@@ -18,13 +18,13 @@ from typing import Any, Literal
 
 from pytest_rltask.clock import monotonic_s
 from pytest_rltask.engines.apart import keep_apart
-from pytest_rltask.loop import SteadyLoop, run
 from pytest_rltask.models import Model
 from pytest_rltask.models.policy import PolicyModel
-from pytest_rltask.record import Fault, Record
-from pytest_rltask.runlog import NotStarted
+from pytest_rltask.run.planned import NotStarted
+from pytest_rltask.run.record import Fault, Record
 from pytest_rltask.task import Task
-from pytest_rltask.trial import TrialSpec, play, unplayed
+from pytest_rltask.trial.loop import SteadyLoop, run
+from pytest_rltask.trial.play import TrialSpec, play, unplayed
 
 __all__ = ["LocalEngine", "play_policy"]
 
@@ -314,13 +314,14 @@ class LocalEngine:
             await model.aclose()
 
 
-def play_policy(task: Task, policy: str, seed: int) -> Record:
+def play_policy(task: Task, policy: str, seed: int, *, sandbox: str = "auto") -> Record:
     """Let a scripted policy play one trial of a task, outside pytest, and return its record.
 
     Args:
         task: what to play.
         policy: name of one of the task's policies.
         seed: of the episode.
+        sandbox: what isolates the code that the task runs, as ``--sandbox`` names it.
 
     Raises:
         KeyError: the task ships no such policy.
@@ -334,6 +335,7 @@ def play_policy(task: Task, policy: str, seed: int) -> Record:
         run=0,
         seed=seed,
         limits=task.limits,
+        sandbox=sandbox,
     )
     if policy not in task.policies:
         raise KeyError(policy)

@@ -18,12 +18,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_rltask.clock import utc
-from pytest_rltask.models import ModelFault, Reply, Request, Start
 from pytest_rltask.models.api_limits import retry_after_s
 from pytest_rltask.models.limiter import Limiter, NoPlace, Place, backoff_s
 from pytest_rltask.models.message import TOKEN_COUNTS, Malformed, Message, parsed
+from pytest_rltask.models.model import ModelFault, Reply, Request, Start
 from pytest_rltask.models.too_long import says_too_long
-from pytest_rltask.record import FaultKind, Usage, error_text
+from pytest_rltask.run.record import FaultKind, Usage, error_text
 
 if TYPE_CHECKING:
     from anthropic import APIStatusError, AsyncAnthropic

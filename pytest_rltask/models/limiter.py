@@ -26,7 +26,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from pytest_rltask.models.api_limits import Quota, quotas, retry_after_s
-from pytest_rltask.record import Usage
+from pytest_rltask.run.record import Usage
 
 __all__ = ["Limiter", "NoPlace", "Place", "backoff_s"]
 

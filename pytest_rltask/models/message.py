@@ -17,7 +17,7 @@ Message = dict[str, Any]
 """An assistant message as the API sent it, its shape checked."""
 
 TOKEN_COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-"""Fields of a reply's usage, in the order of :class:`~pytest_rltask.record.Usage`."""
+"""Fields of a reply's usage, in the order of :class:`~pytest_rltask.run.record.Usage`."""
 NEVER_NULL = TOKEN_COUNTS[:2]
 
 STOP_REASONS: Mapping[str, Literal["some", "any", "none"]] = {

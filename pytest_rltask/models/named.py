@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pytest_rltask.models import Model
-from pytest_rltask.record import Record
-from pytest_rltask.runlog import RunLogError, load_run
+from pytest_rltask.models.model import Model
+from pytest_rltask.run.files import RunLogError
+from pytest_rltask.run.load import load_run
+from pytest_rltask.run.record import Record
 
 __all__ = ["ModelName", "is_paid", "load_replay", "make_model", "missing_key", "parse_model", "price_text"]
 
@@ -23,9 +24,9 @@ class ModelName:
 
     name: str
     """As the user wrote it."""
-    kind: Literal["claude", "policy", "replay"]
+    kind: Literal["claude", "policy", "replay", "human"]
     argument: str
-    """The API's name of the model, the policy's name, or the run directory."""
+    """The API's name of the model, the policy's name, or the run directory; empty for a person."""
 
     @property
     def label(self) -> str:
@@ -46,7 +47,9 @@ def parse_model(name: str) -> ModelName:
         return ModelName(name, "policy", argument)
     if kind == "replay" and argument:
         return ModelName(name, "replay", argument)
-    raise ValueError(f"unknown model {name!r}; write claude-..., policy:NAME or replay:RUN_DIR")
+    if name == "human":
+        return ModelName(name, "human", "")
+    raise ValueError(f"unknown model {name!r}; write claude-..., policy:NAME, replay:RUN_DIR or human")
 
 
 def is_paid(name: str) -> bool:
@@ -120,6 +123,10 @@ def make_model(name: ModelName) -> Model:
         from pytest_rltask.models.replay import ReplayModel
 
         return ReplayModel(load_replay(name.argument))
+    if name.kind == "human":
+        from pytest_rltask.models.human import HumanModel
+
+        return HumanModel()
     from pytest_rltask.models.claude import ClaudeModel
 
     model = ClaudeModel(name.argument)

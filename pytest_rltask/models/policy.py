@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from pytest_rltask.models import ModelFault, Reply, Request, Start, seeded_rng
-from pytest_rltask.record import error_text
+from pytest_rltask.models.model import ModelFault, Reply, Request, Start, seeded_rng
+from pytest_rltask.run.record import error_text
 from pytest_rltask.task import PolicyView, is_cheat
 from pytest_rltask.tools import ToolCall, ToolResult
 

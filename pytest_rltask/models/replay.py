@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pytest_rltask.models import ModelFault, Reply, Request, Start
-from pytest_rltask.record import Record, RequestLog
+from pytest_rltask.models.model import ModelFault, Reply, Request, Start
+from pytest_rltask.run.record import Record, RequestLog
 
 __all__ = ["ReplayModel"]
 

@@ -15,8 +15,8 @@ from typing import Any
 from _pytest._code.code import ReprFileLocation, TerminalRepr
 from _pytest._io import TerminalWriter
 
-from pytest_rltask.record import Record
-from pytest_rltask.runlog import split_trial_id
+from pytest_rltask.run.planned import split_trial_id
+from pytest_rltask.run.record import Record
 from pytest_rltask.verdict import CAUSES, cause_of
 
 __all__ = ["FaultGroup", "fold_key", "folded", "grouped"]

@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_rltask.isolation import warning
 from pytest_rltask.proof import RULE
-from pytest_rltask.record import SCHEMA_VERSION
 from pytest_rltask.report.html import html
+from pytest_rltask.report.isolation import warning
 from pytest_rltask.report.summary import Summary, summarise
 from pytest_rltask.report.table import COLUMNS, cells, gate_line
-from pytest_rltask.runlog import Run, load_run, transcript_path
+from pytest_rltask.run.load import Run, load_run
+from pytest_rltask.run.planned import transcript_path
+from pytest_rltask.run.record import SCHEMA_VERSION
 from pytest_rltask.verdict import Gate
 
 __all__ = ["markdown", "report_on", "write_reports"]

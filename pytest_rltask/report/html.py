@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
 
-from pytest_rltask.isolation import warning
 from pytest_rltask.report.html_charts import rate_bar, score_plot, share_bar
 from pytest_rltask.report.html_markup import Html, clip, element
 from pytest_rltask.report.html_trials import GLYPHS, LINE_CHARS, TrialView, conversations
+from pytest_rltask.report.isolation import warning
 from pytest_rltask.report.summary import Row, Summary
 from pytest_rltask.report.table import COLUMNS, cells, graders
-from pytest_rltask.runlog import PlannedTrial, Run
+from pytest_rltask.run.load import Run
+from pytest_rltask.run.planned import PlannedTrial
 from pytest_rltask.verdict import MOST_RUNS
 
 __all__ = ["html"]

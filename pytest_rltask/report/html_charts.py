@@ -6,9 +6,9 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 
-from pytest_rltask.record import Record
 from pytest_rltask.report.html_markup import Html, element, join
 from pytest_rltask.report.summary import Row
+from pytest_rltask.run.record import Record
 
 __all__ = ["rate_bar", "score_plot", "share_bar"]
 

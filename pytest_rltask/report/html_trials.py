@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
-from pytest_rltask.record import Record
 from pytest_rltask.report.html_markup import Html, clip, element, join
 from pytest_rltask.report.summary import Row
 from pytest_rltask.report.table import cost, duration_text, tokens_text
-from pytest_rltask.report.transcript import arguments_text, grades_before, lost_to_api, result_text
-from pytest_rltask.runlog import PlannedTrial, Run, split_trial_id, transcript_path
+from pytest_rltask.report.transcript import grades_before, lost_to_api
+from pytest_rltask.run.load import Run
+from pytest_rltask.run.messages import Part, said
+from pytest_rltask.run.planned import PlannedTrial, split_trial_id, transcript_path
+from pytest_rltask.run.record import Record
 
 __all__ = ["GLYPHS", "LINE_CHARS", "TrialView", "conversations"]
 
@@ -59,13 +60,13 @@ class TrialView:
     def square(self) -> Html:
         """Return the trial's square: a link that says outcome, score and reason."""
         record = self.record
-        said = [self.name, self.outcome, _score(record), _why(record)] if record else [self.name, self._why_no_record]
+        told = [self.name, self.outcome, _score(record), _why(record)] if record else [self.name, self._why_no_record]
         return element(
             "a",
             GLYPHS[self.outcome],
             href=f"#{self.anchor}",
             class_=f"mark {self.outcome}",
-            aria_label=clip(", ".join(part for part in said if part), LINE_CHARS),  # shown on hover and on focus
+            aria_label=clip(", ".join(part for part in told if part), LINE_CHARS),  # shown on hover and on focus
         )
 
     def entry(self) -> Html:
@@ -164,7 +165,7 @@ def conversations(run: Run) -> dict[str, Html] | None:
     length = 0
     for trial_id, record in run.records.items():
         parts = []
-        for part in _conversation(record):
+        for part in map(_said, said(record)):
             length += len(part)
             if length > INLINE_CHARS:
                 return None
@@ -173,37 +174,9 @@ def conversations(run: Run) -> dict[str, Html] | None:
     return shown
 
 
-def _conversation(record: Record) -> Iterator[Html]:
-    if record.system:
-        yield _said("system", "system", record.system)
-    turn = 0
-    for message in record.messages:
-        turn += message["role"] == "assistant"
-        for block in message["content"]:
-            yield _block(message["role"], turn, block)
-
-
-def _block(role: str, turn: int, block: dict[str, Any]) -> Html:
-    """Return a block of a message, titled as in the transcript."""
-    match block.get("type"):
-        case "text" if role == "assistant":
-            return _said("model", f"turn {turn} · model", block["text"])
-        case "text":
-            return _said("harness", "harness", block["text"])
-        case "thinking":
-            return _said("thinking", f"turn {turn} · thinking", block.get("thinking") or "(not shown by the API)")
-        case "tool_use":
-            return _said("call", f"turn {turn} · calls {block['name']}", arguments_text(block["input"]))
-        case "tool_result" if block.get("is_error"):
-            return _said("error", "error", result_text(block["content"]))
-        case "tool_result":
-            return _said("result", "result", result_text(block["content"]))
-        case other:
-            return _said("model", f"turn {turn} · {other}", arguments_text(block))
-
-
-def _said(kind: str, who: str, text: str) -> Html:
-    body = element("pre", clip(text.rstrip(), BLOCK_CHARS))
-    if kind == "thinking":
-        body = element("details", element("summary", f"{len(text):,} characters"), body)
-    return element("div", element("div", clip(who, LINE_CHARS), class_="who"), body, class_=f"said {kind}")
+def _said(part: Part) -> Html:
+    body = element("pre", clip(part.text.rstrip(), BLOCK_CHARS))
+    if part.kind == "thinking":
+        body = element("details", element("summary", f"{len(part.text):,} characters"), body)
+    who = element("div", clip(part.title, LINE_CHARS), class_="who")
+    return element("div", who, body, class_=f"said {part.kind}")

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from pytest_rltask.clock import monotonic_s
-from pytest_rltask.progress import Progress
-from pytest_rltask.runlog import RunLogError
+from pytest_rltask.report.progress import Progress
+from pytest_rltask.run.files import RunLogError
 
 __all__ = ["StatusLine", "is_wanted", "status_line"]
 

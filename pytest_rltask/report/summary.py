@@ -10,9 +10,11 @@ from typing import Any
 
 from pytest_rltask.models.named import is_paid
 from pytest_rltask.proof import RULE
-from pytest_rltask.record import Record, Usage
 from pytest_rltask.report.faults import FaultGroup, grouped
-from pytest_rltask.runlog import PlannedTrial, Run, begun, split_trial_id
+from pytest_rltask.run.amendments import begun
+from pytest_rltask.run.load import Run
+from pytest_rltask.run.planned import PlannedTrial, split_trial_id
+from pytest_rltask.run.record import Record, Usage
 from pytest_rltask.task import Band
 from pytest_rltask.verdict import Gate, Proof, Verdict, first_proof, is_tolerated, judge
 

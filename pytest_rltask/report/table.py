@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from pytest_rltask.record import dollars
 from pytest_rltask.report.summary import Row
+from pytest_rltask.run.record import dollars
 from pytest_rltask.task import Band
 from pytest_rltask.verdict import CAUSES
 

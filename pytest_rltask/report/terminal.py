@@ -8,11 +8,11 @@ import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pytest_rltask.isolation import warning
-from pytest_rltask.options import without
+from pytest_rltask.report.command_line import without
+from pytest_rltask.report.isolation import warning
 from pytest_rltask.report.summary import Row, Summary
 from pytest_rltask.report.table import COLUMNS, cells, remarks
-from pytest_rltask.runlog import transcript_path
+from pytest_rltask.run.planned import transcript_path
 
 __all__ = ["Line", "short_path", "summary_lines"]
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterator
-from typing import Any
 
-from pytest_rltask.record import Record
+from pytest_rltask.run.messages import said
+from pytest_rltask.run.record import Record
 
-__all__ = ["arguments_text", "grades_before", "lost_to_api", "render", "result_text"]
+__all__ = ["grades_before", "lost_to_api", "render"]
 
 
 def render(record: Record) -> str:
     """Return a finished trial as readable text."""
-    return "\n".join([*_head(record), *_conversation(record), *_foot(record), ""])
+    talk = (line for part in said(record) for line in _section(part.title, part.text))
+    return "\n".join([*_head(record), *talk, *_foot(record), ""])
 
 
 def _head(record: Record) -> Iterator[str]:
@@ -22,31 +22,6 @@ def _head(record: Record) -> Iterator[str]:
     yield f"task {record.task} · model {record.model} · run {record.run} · seed {record.seed} · {record.started}"
     for name, value in record.info.items():
         yield f"  {name}: {value}"
-    if record.system:
-        yield from _section("system", record.system)
-
-
-def _conversation(record: Record) -> Iterator[str]:
-    turn = 0
-    for message in record.messages:
-        if message["role"] == "assistant":
-            turn += 1
-        for block in message["content"]:
-            yield from _block(message["role"], turn, block)
-
-
-def _block(role: str, turn: int, block: dict[str, Any]) -> Iterator[str]:
-    match block.get("type"):
-        case "text":
-            yield from _section(f"turn {turn} · model" if role == "assistant" else "harness", block["text"])
-        case "thinking":
-            yield from _section(f"turn {turn} · thinking", block.get("thinking") or "(not shown by the API)")
-        case "tool_use":
-            yield from _section(f"turn {turn} · calls {block['name']}", arguments_text(block["input"]))
-        case "tool_result":
-            yield from _section("error" if block.get("is_error") else "result", result_text(block["content"]))
-        case other:
-            yield from _section(f"turn {turn} · {other}", json.dumps(block))
 
 
 def _foot(record: Record) -> Iterator[str]:
@@ -103,24 +78,3 @@ def _section(title: str, text: str) -> Iterator[str]:
     yield f"--- {title} " + "-" * max(3, 74 - len(title))
     if text:
         yield textwrap.dedent(text).rstrip()
-
-
-def arguments_text(arguments: Any) -> str:
-    """Show short arguments in a line each, and long ones, such as a program, as they are."""
-    if not isinstance(arguments, dict):
-        return json.dumps(arguments)
-    return "\n".join(_argument(name, value) for name, value in arguments.items())
-
-
-def _argument(name: str, value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return f"{name}: {text}" if "\n" not in text else f"{name}:\n{textwrap.indent(text.rstrip(), '    ')}"
-
-
-def result_text(content: Any) -> str:
-    """Show a JSON object's fields like arguments, so that program output keeps its lines."""
-    try:
-        data = json.loads(content)
-    except (TypeError, ValueError):
-        return str(content)
-    return arguments_text(data) if isinstance(data, dict) else str(content)

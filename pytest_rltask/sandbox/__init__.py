@@ -1,18 +1,21 @@
 """Runs the Python an agent wrote, as separate processes that are bounded in every resource and never outlive their run.
 
-Layers, from the outside in: :class:`Sandbox` owns a private directory and what happens in it; ``_process`` runs one
-command and keeps its output; ``_launcher`` is the program between us and the agent that sets the limits, watches them
-and kills the whole process tree; a backend (``_bwrap``, ``_landlock``, ``_docker``, chosen by ``_choice``) hides the
-rest of the machine; ``_confine`` is the program inside that gives up the last rights and becomes the agent's.
+By where code runs, from the outside in. This folder is our process: `sandbox` owns a private directory and what happens
+in it, `process` runs one command and keeps its output, `forkserver` keeps a preloaded interpreter, `choice` picks a
+backend. `backends` are our process too, and say how a command is hidden from the rest of the machine. `watcher` is the
+program between us and the agent, which sets the limits, watches them and kills the whole process tree. `inside` runs
+within the isolation. Others use what this module exports, and nothing else of the folder; it knows nothing of tasks
+and trials but ToolError.
 """
 
-from pytest_rltask.sandbox._choice import BACKENDS, differences, using_backend
-from pytest_rltask.sandbox._choice import resolve as resolve_backend
-from pytest_rltask.sandbox._result import SandboxError, SandboxLimits, SandboxResult, Status
-from pytest_rltask.sandbox._sandbox import Sandbox
+from pytest_rltask.sandbox.choice import BACKENDS, Choice, differences, using_backend
+from pytest_rltask.sandbox.choice import resolve as resolve_backend
+from pytest_rltask.sandbox.result import SandboxError, SandboxLimits, SandboxResult, Status
+from pytest_rltask.sandbox.sandbox import Sandbox
 
 __all__ = [
     "BACKENDS",
+    "Choice",
     "Sandbox",
     "SandboxError",
     "SandboxLimits",

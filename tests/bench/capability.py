@@ -29,8 +29,8 @@ import pytest
 
 from benchmarks.onnx_export.grader import PRINT_TOLERANCE
 from benchmarks.onnx_export.task import OnnxExport
-from pytest_rltask.record import Record
-from pytest_rltask.runlog import load_run
+from pytest_rltask.run.load import load_run
+from pytest_rltask.run.record import Record
 
 ROOT = Path(__file__).parents[2]
 PROOF = """
@@ -108,12 +108,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Add variables to the environment of the sandboxes of this process; workers of ``-n`` do the same."""
-    from pytest_rltask.sandbox import _sandbox
+    from pytest_rltask.sandbox import sandbox
 
     added = dict(given.split("=", 1) for given in config.getoption("inside"))
-    plain = _sandbox._environment
-    _sandbox._environment = lambda scratch: plain(scratch) | added
-    config.add_cleanup(lambda: setattr(_sandbox, "_environment", plain))
+    plain = sandbox._environment
+    sandbox._environment = lambda scratch: plain(scratch) | added
+    config.add_cleanup(lambda: setattr(sandbox, "_environment", plain))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -16,7 +16,7 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
-from pytest_rltask.runlog import load_run
+from pytest_rltask.run.load import load_run
 
 SUITE = """
 import asyncio, random

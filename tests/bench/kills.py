@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pytest_rltask.runlog import load_run
+from pytest_rltask.run.load import load_run
 from tests.messages_api import MessagesAPI, Reply, SeenRequest, reply, text, tool_use
 
 Victim = Literal["run", "controller", "worker"]

@@ -31,7 +31,7 @@ from anthropic import AsyncAnthropic
 from pytest_rltask import Episode, Grade, Limits, Task, tool
 from pytest_rltask.models.claude import REQUEST_TIMEOUT_S, ClaudeModel
 from pytest_rltask.tools import tools_of
-from pytest_rltask.trial import TrialSpec, play
+from pytest_rltask.trial.play import TrialSpec, play
 from tests.messages_api import MessagesAPI, echo_script
 
 MODEL = "claude-haiku-4-5-20251001"

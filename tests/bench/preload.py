@@ -10,7 +10,8 @@ import argparse
 import statistics
 import time
 
-from pytest_rltask.sandbox import Sandbox, SandboxLimits, _proc
+from pytest_rltask.sandbox import Sandbox, SandboxLimits
+from pytest_rltask.sandbox.watcher import proc
 
 SCRIPT = "import torch\nx = torch.randn(64, 64, requires_grad=True)\n(x @ x).sum().backward()\n"
 LIMITS = SandboxLimits(wall_s=120)
@@ -61,7 +62,7 @@ def held_by(sandbox: Sandbox) -> int:
     server = sandbox._server
     assert server is not None
     watcher = server._watcher.process.popen.pid
-    return sum(map(_proc.memory_of, [watcher, *_proc.descendants(watcher)]))
+    return sum(map(proc.memory_of, [watcher, *proc.descendants(watcher)]))
 
 
 if __name__ == "__main__":

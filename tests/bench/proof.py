@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import stats
 
-from pytest_rltask.options import parse_band
 from pytest_rltask.proof import Levels, levels, shape
 from pytest_rltask.report.table import aligned
+from pytest_rltask.suite.options import parse_band
 from pytest_rltask.task import Band
 
 RULE_1 = {

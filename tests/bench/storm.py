@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
 
-from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, _proc
-from pytest_rltask.sandbox._choice import resolve
+from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits
+from pytest_rltask.sandbox.choice import resolve
+from pytest_rltask.sandbox.watcher import proc
 
 MB = 2**20
 MODULE = "decimal"
@@ -78,7 +79,7 @@ def storm(*, calls: int, hostile: int, in_flight: int, backend: str, warm_up: in
     """Play the calls, a few of them in each sandbox and every other sandbox preloaded, and look what is left."""
     told, lock = Told(), threading.Lock()
     episodes = plan(calls, hostile)
-    others = {str(pid) for pid in _proc.descendants(os.getpid())}
+    others = {str(pid) for pid in proc.descendants(os.getpid())}
     with private_folder() as folder, ThreadPoolExecutor(in_flight) as pool:
         list(pool.map(lambda episode: play(episode, backend, Told(), lock), plan(warm_up, warm_up // 10)))
         before = state()
@@ -156,7 +157,7 @@ def private_folder() -> Iterator[str]:
 
 def left_in(folder: str) -> list[str]:
     """Return the processes below this one, or with the folder in their environment."""
-    found = [str(pid) for pid in _proc.descendants(os.getpid())]
+    found = [str(pid) for pid in proc.descendants(os.getpid())]
     for file in Path("/proc").glob("[0-9]*/environ"):
         try:
             if os.fsencode(folder) in file.read_bytes():

@@ -15,7 +15,7 @@ from benchmarks.imbalance.policies import POLICIES
 from benchmarks.imbalance.session import Session
 from benchmarks.imbalance.task import Imbalance
 from pytest_rltask import play_policy
-from pytest_rltask.record import Record
+from pytest_rltask.run.record import Record
 from tests.conftest import slow
 
 SEEDS = range(42, 54)

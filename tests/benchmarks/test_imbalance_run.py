@@ -17,8 +17,8 @@ import pytest
 from benchmarks.imbalance.options import imbalance
 from benchmarks.imbalance.task import Imbalance
 from pytest_rltask import play_policy
-from pytest_rltask.record import Record
-from pytest_rltask.runlog import load_run
+from pytest_rltask.run.load import load_run
+from pytest_rltask.run.record import Record
 from tests.benchmarks.fake_kaggle import FakeKaggle, creditcard_csv
 from tests.conftest import slow
 from tests.extras import hide_extras
@@ -33,7 +33,7 @@ IN_FLIGHT = """
 import asyncio, sys
 from benchmarks.imbalance.task import Imbalance
 from pytest_rltask.models.policy import PolicyModel
-from pytest_rltask.trial import TrialSpec, play
+from pytest_rltask.trial.play import TrialSpec, play
 
 task, model = Imbalance(), PolicyModel("solver")
 

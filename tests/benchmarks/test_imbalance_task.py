@@ -22,9 +22,9 @@ from benchmarks.imbalance.session import AUTO_EPOCHS, FREE_EPOCHS, MAX_LR
 from benchmarks.imbalance.task import Imbalance, ImbalanceEpisode
 from pytest_rltask import Policy, PolicyView, ToolCall, ToolError, ToolResult, call
 from pytest_rltask.models.policy import PolicyModel
-from pytest_rltask.record import Record
+from pytest_rltask.run.record import Record
 from pytest_rltask.tools import tools_of
-from pytest_rltask.trial import TrialSpec, play
+from pytest_rltask.trial.play import TrialSpec, play
 
 ROOT = Path(__file__).parents[2]
 SEED = 987_654_321

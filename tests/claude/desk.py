@@ -15,8 +15,8 @@ from pydantic import Field
 
 from pytest_rltask import Episode, Grade, Limits, Task, ToolError, tool
 from pytest_rltask.models import claude
-from pytest_rltask.record import Record
-from pytest_rltask.trial import TrialSpec, play
+from pytest_rltask.run.record import Record
+from pytest_rltask.trial.play import TrialSpec, play
 from tests.messages_api import MessagesAPI, Reply, Script, SeenRequest, reply, tool_use
 
 MODEL = "claude-haiku-4-5-20251001"

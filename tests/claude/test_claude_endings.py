@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_rltask import tool
-from pytest_rltask.record import Usage
+from pytest_rltask.run.record import Usage
 from tests.claude.desk import MODEL, DeskEpisode, TrialPlayer, submit
 from tests.messages_api import Gate, drip, hang, reply, slow, text, tool_use
 

@@ -15,7 +15,7 @@ from anthropic import AsyncAnthropic
 from pytest_rltask.engines.local import LocalEngine
 from pytest_rltask.models import Request
 from pytest_rltask.models.claude import MAX_ATTEMPTS, ClaudeModel
-from pytest_rltask.record import Fault
+from pytest_rltask.run.record import Fault
 from tests.claude.desk import (
     KEY,
     MODEL,

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pytest_rltask.models import limiter
-from pytest_rltask.record import Record
-from pytest_rltask.runlog import load_run
+from pytest_rltask.run.load import load_run
+from pytest_rltask.run.record import Record
 from tests.claude.desk import KEY, MODEL
 from tests.conftest import Suite
 from tests.messages_api import (

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pytest_rltask.models import limiter
 from pytest_rltask.models.limiter import MAX_PAUSE_S, Limiter, NoPlace
-from pytest_rltask.record import Usage
+from pytest_rltask.run.record import Usage
 from tests.claude import virtual_time
 
 USAGE = Usage(100, 20)

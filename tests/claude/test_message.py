@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_rltask.models.claude import MAX_ATTEMPTS
 from pytest_rltask.models.message import STOP_REASONS, Malformed, parsed
-from pytest_rltask.record import Usage
+from pytest_rltask.run.record import Usage
 from tests.claude.desk import TrialPlayer, message, submit
 from tests.messages_api import raw, reply, text, tool_use
 

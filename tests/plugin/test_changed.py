@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_rltask.runlog import load_run
+from pytest_rltask.run.load import load_run
 from tests.conftest import WAYS_IDS, Suite, workers_at_once
 from tests.plugin.test_max_cost import MODEL, Serve, every_third, serve  # noqa: F401
 from tests.plugin.test_resume import NOTED, headline, refused, rows

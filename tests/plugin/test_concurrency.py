@@ -122,7 +122,7 @@ def test_sequential_runs_are_one_at_a_time_whatever_the_concurrency(meet: Suite)
 
 def test_trials_compute_on_as_many_cores_as_there_are(meet: Suite, monkeypatch: pytest.MonkeyPatch):
     # Not by its dotted name: inner runs replace the module, but not the package's attribute.
-    monkeypatch.setattr(importlib.import_module("pytest_rltask.playing"), "usable_cores", lambda: 1)
+    monkeypatch.setattr(importlib.import_module("pytest_rltask.suite.playing"), "usable_cores", lambda: 1)
 
     meet.run("--runs", "6", "--concurrency", "6", model="policy:computes")
 

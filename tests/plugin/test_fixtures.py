@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_rltask.items import is_trial
-from pytest_rltask.runlog import PlannedTrial
-from pytest_rltask.setups import Setup, alone_lines, bring_together, setup_of
+from pytest_rltask.run.planned import PlannedTrial
+from pytest_rltask.suite.items import is_trial
+from pytest_rltask.suite.setups import Setup, alone_lines, bring_together, setup_of
 from tests.conftest import Suite, slow
 from tests.plugin.test_concurrency import MEET, TEST, most
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pytest_rltask.runlog import Run
+from pytest_rltask.run.load import Run
 from tests.conftest import Suite
 
 for plugin in ("asyncio", "cov", "html", "playwright", "randomly", "rerunfailures", "timeout"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_rltask.runlog import load_run
+from pytest_rltask.run.load import load_run
 from tests.conftest import Suite, slow
 from tests.interruption import SITUATIONS, Interrupted, started
 
@@ -90,7 +90,7 @@ def test_whoever_insists_is_heard(suite: Suite):
     suite.write(
         conftest="""
         import os, signal, threading, pytest
-        from pytest_rltask import interrupt
+        from pytest_rltask.suite import interrupt
         interrupt.ENDING_S = 0.0
 
         @pytest.fixture(scope="session", autouse=True)

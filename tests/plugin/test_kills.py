@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_rltask.runlog import load_run
+from pytest_rltask.run.load import load_run
 from tests.bench.kills import TURNS, Kill, Suite, Victim, play_round, script, undisturbed
 from tests.conftest import slow
 from tests.messages_api import Gate, MessagesAPI

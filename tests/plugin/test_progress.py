@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from pytest_rltask.progress import Progress
-from pytest_rltask.record import Fault, Outcome, Record, RequestLog, Usage
-from pytest_rltask.runlog import PlannedTrial, RunWriter
+from pytest_rltask.report.progress import Progress
+from pytest_rltask.run.log import RunWriter
+from pytest_rltask.run.planned import PlannedTrial
+from pytest_rltask.run.record import Fault, Outcome, Record, RequestLog, Usage
 from tests.conftest import WAYS, WAYS_IDS, Suite, slow
 from tests.screen import Terminal
 
@@ -201,7 +202,7 @@ def test_waits(trial):
 """
 NOBODY_WATCHES = """
 import os
-from pytest_rltask import progress
+from pytest_rltask.report import progress
 from pytest_rltask.report import statusline
 
 line = progress.Progress.line

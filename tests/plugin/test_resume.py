@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from pytest_rltask.record import SCHEMA_VERSION
-from pytest_rltask.runlog import load_run
+from pytest_rltask.run.load import load_run
+from pytest_rltask.run.record import SCHEMA_VERSION
 from tests.conftest import SUITE, WAYS, WAYS_IDS, Suite, workers_at_once
 from tests.plugin.test_sequential import Tries, tries  # noqa: F401
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_rltask.runlog import load_run
+from pytest_rltask.run.load import load_run
 from tests.conftest import Suite, workers_at_once
 
 

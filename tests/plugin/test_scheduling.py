@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadGroupScheduling, LoadScheduling, LoadScopeScheduling, WorkStealingScheduling
 
-from pytest_rltask.record import SCHEMA_VERSION, Record
-from pytest_rltask.runlog import PlannedTrial, RunWriter, utc_now
-from pytest_rltask.scheduling import SequentialScheduling
-from pytest_rltask.shares import SharesScheduling, deal_out
+from pytest_rltask.clock import utc_now
+from pytest_rltask.run.log import RunWriter
+from pytest_rltask.run.planned import PlannedTrial
+from pytest_rltask.run.record import SCHEMA_VERSION, Record
+from pytest_rltask.suite.scheduling import SequentialScheduling
+from pytest_rltask.suite.shares import SharesScheduling, deal_out
 
 TRIALS = [f"test_a.py::test_{task}[run-{run:02d}]" for task in "ab" for run in range(4)]
 ITEMS = [*TRIALS, *(f"test_b.py::test_plain[run-{number:02d}]" for number in range(3))]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_rltask.record import Record
+from pytest_rltask.run.record import Record
 from tests.conftest import WAYS, WAYS_IDS, Suite, slow, workers_at_once
 
 # An episode that takes any number and tells later runs which, and a task that can be made to misbehave by its name.

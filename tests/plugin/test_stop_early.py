@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from pytest_rltask.clock import utc_now
 from pytest_rltask.report.summary import summarise
 from pytest_rltask.report.table import gate_line
-from pytest_rltask.runlog import utc_now
 from tests.conftest import SUITE, WAYS, WAYS_IDS, Suite, workers_at_once
 
 # Policies whose trials wait, without computing, until as many of others have begun or ended as they ask for.

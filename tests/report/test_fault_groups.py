@@ -6,8 +6,8 @@ from dataclasses import InitVar, dataclass
 
 import pytest
 
-from pytest_rltask.record import Fault, Record
 from pytest_rltask.report.faults import folded, grouped
+from pytest_rltask.run.record import Fault, Record
 
 
 def raised(*lines: int, said: str = "no", kind: str = "ValueError", code_ran: bool | None = None) -> Fault:

@@ -12,14 +12,15 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from pytest_rltask.record import Fault, Outcome, Record, RequestLog, Usage
 from pytest_rltask.report.files import write_reports
 from pytest_rltask.report.html import html
 from pytest_rltask.report.html_charts import score_plot
 from pytest_rltask.report.html_markup import clip, element
 from pytest_rltask.report.summary import summarise
 from pytest_rltask.report.table import COLUMNS, cells
-from pytest_rltask.runlog import NotStarted, PlannedTrial, Run
+from pytest_rltask.run.load import Run
+from pytest_rltask.run.planned import NotStarted, PlannedTrial
+from pytest_rltask.run.record import Fault, Outcome, Record, RequestLog, Usage
 from pytest_rltask.verdict import Gate
 from tests.conftest import Suite
 

@@ -23,7 +23,7 @@ import pytest
 
 from pytest_rltask.report.files import write_reports
 from pytest_rltask.report.summary import summarise
-from pytest_rltask.runlog import Run
+from pytest_rltask.run.load import Run
 from tests.report.test_html import HOSTILE, mixed, plan, record
 
 __all__ = ["mixed"]

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from pytest_rltask.proof import proven
-from pytest_rltask.record import Fault, Outcome, Record, RequestLog, Usage
 from pytest_rltask.report.files import markdown
 from pytest_rltask.report.summary import Row, summarise
 from pytest_rltask.report.table import BAR_WIDTH, COLUMNS, bar, cells, gate_line, shown_interval, verdict_text
 from pytest_rltask.report.terminal import summary_lines
-from pytest_rltask.runlog import PlannedTrial, Run
+from pytest_rltask.run.load import Run
+from pytest_rltask.run.planned import PlannedTrial
+from pytest_rltask.run.record import Fault, Outcome, Record, RequestLog, Usage
 from pytest_rltask.task import Band
 
 

@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
 
-from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, _removal, resolve_backend
+from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, resolve_backend
+from pytest_rltask.sandbox.watcher import removal
 
 __all__ = ["DIFFERENCES", "Column", "Program", "check", "columns", "played"]
 
@@ -193,7 +194,7 @@ class Played:
             told = (_normal(stream, work, work.with_name("tmp")) for stream in (result.stdout, result.stderr))
             deed = Deed(result.exit_code, *told, _files(work), result.summary)
             for folder in (work, work.with_name("tmp")):
-                _removal.remove_since(folder, {})
+                removal.remove_since(folder, {})
             return deed
 
 
@@ -226,11 +227,12 @@ def _sources(program: Program) -> dict[str, str]:
 
 def _environment(home: Path) -> dict[str, str]:
     """Return what a sandbox gives its programs, as far as they can tell."""
-    from pytest_rltask.sandbox import _sandbox, _view
+    from pytest_rltask.sandbox import sandbox
+    from pytest_rltask.sandbox.backends import view
 
-    view = _view.view_of_python()
+    view = view.view_of_python()
     path = {"PYTHONPATH": os.pathsep.join(view.first)} if view.first else {}
-    return _sandbox._environment(home) | view.environment | path
+    return sandbox._environment(home) | view.environment | path
 
 
 def _files(work: Path) -> dict[str, bytes]:

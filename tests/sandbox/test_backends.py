@@ -30,7 +30,7 @@ from pytest_rltask.sandbox import (
     resolve_backend,
     using_backend,
 )
-from pytest_rltask.sandbox._backend import Backend, NoIsolation
+from pytest_rltask.sandbox.backends.backend import Backend, NoIsolation
 
 LIMITS = SandboxLimits(wall_s=60)
 IS_ROOT = os.geteuid() == 0

@@ -22,7 +22,9 @@ from textwrap import dedent
 
 import pytest
 
-from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, _choice, _docker, _view, resolve_backend
+from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, choice, resolve_backend
+from pytest_rltask.sandbox.backends import docker as docker_module
+from pytest_rltask.sandbox.backends import view as view_module
 from tests.sandbox import stand_in_docker
 from tests.sandbox.probes import processes_with
 
@@ -37,7 +39,7 @@ MODULE = "sqlite3"
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing that was found out about another docker is remembered, and nothing about this one afterwards."""
-    caches = (_choice.resolve, _choice._problem, _docker._image)
+    caches = (choice.resolve, choice._problem, docker_module._image)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -79,14 +81,14 @@ def run(sandbox: Sandbox, code: str, *args: str) -> str:
     return result.stdout
 
 
-def container(sandbox: Sandbox) -> _docker._Container:
+def container(sandbox: Sandbox) -> docker_module._Container:
     backend = sandbox._backend
-    assert isinstance(backend, _docker.Docker)
+    assert isinstance(backend, docker_module.Docker)
     assert backend._container is not None
     return backend._container
 
 
-def is_there(container: _docker._Container) -> bool:
+def is_there(container: docker_module._Container) -> bool:
     try:
         return container._runs()
     except OSError:
@@ -190,7 +192,7 @@ def test_it_reaches_neither_the_watcher_nor_the_network(sandbox: Sandbox) -> Non
                 except OSError as error: print(type(error).__name__)
             for path in ("/rltask", "/run/rltask", "/proc/1/fd", f"/proc/{os.getppid()}/fd"):
                 attempt(lambda: os.listdir(path))
-            for path in ("/proc/1/environ", "/proc/1/mem", "/rltask/pytest_rltask/sandbox/_container.py"):
+            for path in ("/proc/1/environ", "/proc/1/mem", "/rltask/pytest_rltask/sandbox/backends/container.py"):
                 attempt(lambda: open(path, "rb").read(1))
             attempt(lambda: os.kill(1, 9))
             attempt(lambda: os.kill(os.getppid(), 9))
@@ -221,13 +223,12 @@ def test_temporary_folders_can_be_written_to(sandbox: Sandbox) -> None:
 
 
 def test_what_is_mounted_below_the_packages_is_read_only_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    view = _view.View(readable=("/usr/lib", "/opt/env"), hidden=("/opt/env/lib/ours",), aliases=())
+    view = view_module.View(readable=("/usr/lib", "/opt/env"), hidden=("/opt/env/lib/ours",), aliases=())
     points = {"/", "/usr", "/usr/lib", "/usr/lib/a volume", "/opt/env/lib/ours/volume", "/opt/environment"}
-    monkeypatch.setattr(_docker, "_mount_points", lambda: points)
+    monkeypatch.setattr(docker_module, "_mount_points", lambda: points)
 
-    read_only = [
-        word for word in _docker._mounts(Path("/base"), view) if word.startswith("type=bind") and "/base" not in word
-    ]
+    of_base = docker_module._mounts(Path("/base"), view)
+    read_only = [word for word in of_base if word.startswith("type=bind") and "/base" not in word]
 
     assert [word.split(",")[1] for word in read_only] == [
         "source=/usr/lib",
@@ -242,7 +243,7 @@ def test_mount_points_are_read_whatever_their_names(tmp_path: Path) -> None:
         pytest.skip("only root can mount")
     folder = tmp_path / "a b\\c"
     folder.mkdir()
-    code = "from pytest_rltask.sandbox import _docker; import sys; print(sys.argv[1] in _docker._mount_points())"
+    code = "from pytest_rltask.sandbox.backends import docker; import sys; print(sys.argv[1] in docker._mount_points())"
     script = 'mount -t tmpfs none "$1" && exec "$0" -c "$2" "$1"'
     command = ["unshare", "--mount", "sh", "-c", script, sys.executable, str(folder), code]
 
@@ -307,7 +308,7 @@ def test_it_is_gone_when_pytest_is_killed(docker: None, tmp_path: Path) -> None:
         env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as process:
         assert process.stdout is not None
-        it = _docker._Container.__new__(_docker._Container)
+        it = docker_module._Container.__new__(docker_module._Container)
         it._name = process.stdout.readline().strip()
         assert is_there(it)
 
@@ -385,7 +386,7 @@ def test_it_is_gone_when_pytest_is_killed_though_a_child_of_it_lives(docker: Non
     ) as process:
         os.close(life)
         assert process.stdout is not None
-        it = _docker._Container.__new__(_docker._Container)
+        it = docker_module._Container.__new__(docker_module._Container)
         it._name = process.stdout.readline().strip()
 
         wait_for(lambda: not is_there(it))
@@ -393,13 +394,13 @@ def test_it_is_gone_when_pytest_is_killed_though_a_child_of_it_lives(docker: Non
 
 
 def test_a_start_that_failed_can_be_tried_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = _docker._docker
+    real = docker_module._docker
 
     def busy(*words: str, **more: float) -> str:
-        monkeypatch.setattr(_docker, "_docker", real)
+        monkeypatch.setattr(docker_module, "_docker", real)
         raise SandboxError("the daemon is busy")
 
-    monkeypatch.setattr(_docker, "_docker", busy)
+    monkeypatch.setattr(docker_module, "_docker", busy)
     with pytest.raises(SandboxError, match="the daemon is busy"):
         run(sandbox, "")
 
@@ -419,8 +420,8 @@ def test_an_interrupt_while_one_starts_leaves_none(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         put_docker(tmp_path / "bin", patch, stub)
         driver = """
-            from pytest_rltask.sandbox import _choice, Sandbox
-            _choice.resolve = str
+            from pytest_rltask.sandbox import choice, Sandbox
+            choice.resolve = str
             with Sandbox(backend="docker") as sandbox:
                 sandbox.write_file("script.py", "")
                 sandbox.run_python("script.py")
@@ -437,12 +438,13 @@ def test_an_interrupt_while_one_starts_leaves_none(tmp_path: Path) -> None:
 
 
 def test_the_image_is_named_by_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    view = _view.view_of_python()
-    first, second = _docker._content(view), _docker._content(view)
-    monkeypatch.setattr(_docker, "_WATCHER", _docker._WATCHER[1:])
+    view = view_module.view_of_python()
+    first, second = docker_module._content(view), docker_module._content(view)
+    programs = dict(list(docker_module._programs().items())[1:])
+    monkeypatch.setattr(docker_module, "_programs", lambda: programs)
 
     assert first == second
-    assert first != _docker._content(view)
+    assert first != docker_module._content(view)
     with tarfile.open(fileobj=io.BytesIO(first)) as tar:
         files = {entry.name: entry.mode for entry in tar if entry.isfile()}
         folders = {entry.mode for entry in tar if entry.isdir()}

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_rltask.sandbox import Sandbox, _removal
+from pytest_rltask.sandbox import Sandbox
+from pytest_rltask.sandbox.watcher import removal
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a watcher knows of one process group only")
 GONE_S = 30.0
@@ -68,12 +69,12 @@ def test_the_watcher_of_an_idle_interpreter_removes_it_too() -> None:
 def test_where_no_watcher_was_the_next_process_removes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with owner("waits") as (process, path):
-        _removal.remove_orphans(str(tmp_path), "rltask-")
+        removal.remove_orphans(str(tmp_path), "rltask-")
         assert path.exists(), "its owner lives"
 
         process.kill()
         process.wait()
-        _removal.remove_orphans(str(tmp_path), "other-")
+        removal.remove_orphans(str(tmp_path), "other-")
         assert path.exists()
         subprocess.run(
             [sys.executable, "-c", "from pytest_rltask.sandbox import Sandbox; Sandbox().close()"], check=True
@@ -86,8 +87,8 @@ def test_nobody_else_s_folder_is_removed(tmp_path: Path) -> None:
     (tmp_path / "rltask-not-ours").mkdir()
     (tmp_path / "rltask-link").symlink_to(tmp_path / "rltask-not-ours")
     with Sandbox() as sandbox:
-        _removal.remove_orphans(str(sandbox.path.parent.parent), "rltask-")
-        _removal.remove_orphans(str(tmp_path), "rltask-")
+        removal.remove_orphans(str(sandbox.path.parent.parent), "rltask-")
+        removal.remove_orphans(str(tmp_path), "rltask-")
 
         assert sandbox.path.exists()
     assert len(os.listdir(tmp_path)) == 2

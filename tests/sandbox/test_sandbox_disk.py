@@ -12,10 +12,11 @@ from textwrap import dedent
 
 import pytest
 
-from pytest_rltask.sandbox import Sandbox, SandboxLimits, SandboxResult, _disk
-from pytest_rltask.sandbox._descriptors import Held, held_by
-from pytest_rltask.sandbox._disk import FOLDERS, Disk, usage
-from pytest_rltask.sandbox._launcher import Limits
+from pytest_rltask.sandbox import Sandbox, SandboxLimits, SandboxResult
+from pytest_rltask.sandbox.watcher import disk
+from pytest_rltask.sandbox.watcher.descriptors import Held, held_by
+from pytest_rltask.sandbox.watcher.disk import FOLDERS, Disk, usage
+from pytest_rltask.sandbox.watcher.launcher import Limits
 from pytest_rltask.tools import ToolError
 
 MB = 2**20
@@ -166,7 +167,7 @@ def test_who_hides_it_may_change_and_so_may_how(
     looks: list[Held], told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk, seen = Disk(str(tmp_path), Limits(f"9,{MB},{MB},9,99,{8 * MB},99", bound_tasks=False)), iter(looks)
-    monkeypatch.setattr(_disk, "held_by", lambda places, folder: next(seen))
+    monkeypatch.setattr(disk, "held_by", lambda places, folder: next(seen))
 
     assert [disk.over() for _ in looks] == [None, None, told]
 
@@ -211,7 +212,7 @@ def test_a_process_that_took_over_from_another_meanwhile_is_looked_at(tmp_path: 
 def test_processes_are_listed_after_the_walk_over_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Since the agent decides how long that takes."""
     done: list[str] = []
-    monkeypatch.setattr(_disk, "usage", lambda *_, **__: done.append("walk") or (0, 0))
+    monkeypatch.setattr(disk, "usage", lambda *_, **__: done.append("walk") or (0, 0))
 
     def places() -> list[str]:
         done.append("list")

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, _removal, _workspace
+from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, workspace
+from pytest_rltask.sandbox.watcher import removal
 from pytest_rltask.tools import ToolError
 
 LIMIT = 1000
@@ -119,8 +120,8 @@ def late_links(sandbox: Sandbox, outside: Path, monkeypatch: pytest.MonkeyPatch)
     """Links to the outside that were a folder and a file when the sandbox looked, before it opens them."""
     (sandbox.path / "folder-link").symlink_to(outside)
     (sandbox.path / "file-link").symlink_to(outside / "precious.txt")
-    seen, really = {"folder-link": "folder", "file-link": "file"}, _workspace._kind
-    monkeypatch.setattr(_workspace, "_kind", lambda name, folder: seen.get(name) or really(name, folder))
+    seen, really = {"folder-link": "folder", "file-link": "file"}, workspace._kind
+    monkeypatch.setattr(workspace, "_kind", lambda name, folder: seen.get(name) or really(name, folder))
 
 
 @pytest.mark.usefixtures("late_links")
@@ -268,4 +269,4 @@ def test_what_cannot_be_removed_is_a_warning_and_not_an_error(monkeypatch: pytes
         with pytest.warns(RuntimeWarning, match="could not be removed: .*immortal"):
             sandbox.close()
 
-    assert _removal.remove_tree(sandbox.path.parent) == []
+    assert removal.remove_tree(sandbox.path.parent) == []

@@ -12,8 +12,9 @@ from textwrap import dedent
 
 import pytest
 
-from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, SandboxResult, _proc
-from pytest_rltask.sandbox._choice import resolve
+from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, SandboxResult
+from pytest_rltask.sandbox.choice import resolve
+from pytest_rltask.sandbox.watcher import proc
 from tests.sandbox import test_sandbox_run as of_cold_runs
 from tests.sandbox.test_sandbox_run import DAEMON, PROMPT_S, Run, has_ended, is_alive, wait_for
 
@@ -335,8 +336,8 @@ def test_closing_while_modules_are_imported_is_prompt() -> None:
         sandbox.write_file("script.py", "")
         assert sandbox._server is not None
         watcher = sandbox._server._watcher.process.popen.pid
-        wait_for(lambda: any(True for _ in _proc.descendants(watcher)))
-        interpreters = list(_proc.descendants(watcher))
+        wait_for(lambda: any(True for _ in proc.descendants(watcher)))
+        interpreters = list(proc.descendants(watcher))
 
         sandbox.close()
 
@@ -420,7 +421,7 @@ def test_where_warnings_are_errors_a_run_is_not_lost_to_one(caplog: pytest.LogCa
 
 def test_a_module_that_starts_threads_is_not_preloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "pytest_rltask.sandbox._sandbox._environment",
+        "pytest_rltask.sandbox.sandbox._environment",
         lambda scratch: {"PATH": "/usr/bin", "PYTHONPATH": str(tmp_path)},
     )
     (tmp_path / "busy.py").write_text("import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()")
@@ -437,7 +438,7 @@ def test_an_interpreter_that_died_unused_is_replaced(bare_sandbox: Sandbox) -> N
     assert bare_sandbox._server is not None
     watcher = bare_sandbox._server._watcher.process.popen
 
-    _proc.kill(interpreter)
+    proc.kill(interpreter)
     watcher.wait(PROMPT_S)
 
     assert bare_sandbox.run_python("script.py").stdout.endswith("False\n")

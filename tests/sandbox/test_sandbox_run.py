@@ -17,8 +17,8 @@ from textwrap import dedent
 
 import pytest
 
-from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, SandboxResult, _process
-from pytest_rltask.sandbox._backend import NoIsolation
+from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, SandboxResult, process
+from pytest_rltask.sandbox.backends.backend import NoIsolation
 from pytest_rltask.tools import ToolError
 
 MB = 2**20
@@ -565,7 +565,7 @@ def test_a_watcher_that_dies_is_our_fault_and_takes_the_script_along(bare_sandbo
 
 @linux_only
 def test_a_watcher_that_was_suspended_does_not_extend_the_time(bare_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_process, "_GRACE_S", 0.5)
+    monkeypatch.setattr(process, "_GRACE_S", 0.5)
 
     result = bare_run(DAEMON + "print(os.getpid())\nos.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(60)", wall_s=2)
 

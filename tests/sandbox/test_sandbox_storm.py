@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pytest_rltask.sandbox import SandboxError
-from pytest_rltask.sandbox._choice import resolve
+from pytest_rltask.sandbox.choice import resolve
 from tests.bench.storm import MB, storm
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_rltask.sandbox import _seatbelt, _seccomp
+from pytest_rltask.sandbox.backends import seatbelt, seccomp
 
-ALL: tuple[_seccomp.Gap, ...] = ("sockets", "processes", "signals", "events", "metadata", "truncate")
+ALL: tuple[seccomp.Gap, ...] = ("sockets", "processes", "signals", "events", "metadata", "truncate")
 ALLOWED, KILLED = 0x7FFF_0000, 0x8000_0000
 ARCH = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 CALLS = {
@@ -25,7 +25,7 @@ FDCWD, ADDRESS = -100 & 0xFFFF_FFFF, 0x7FFF_1234_0000_0000
 """The folder that a relative path starts from, and an address whose low half is zero."""
 
 
-def verdict(program: list[_seccomp.Instruction], arch: int, number: int, *arguments: int) -> int:
+def verdict(program: list[seccomp.Instruction], arch: int, number: int, *arguments: int) -> int:
     """Return what the filter says of a call."""
     data = {0: number, 4: arch} | {16 + 8 * place: value & 0xFFFF_FFFF for place, value in enumerate(arguments)}
     data |= {20 + 8 * place: value >> 32 & 0xFFFF_FFFF for place, value in enumerate(arguments)}
@@ -68,7 +68,7 @@ def verdict(program: list[_seccomp.Instruction], arch: int, number: int, *argume
         ("kill", (77, 9), ("processes",), None),
         ("kill", (77, 9), ALL, errno.EPERM),
         ("kill", (-77, 9), ALL, errno.EPERM),
-        ("kill", (_seccomp.PARENT, 9), ALL, errno.EPERM),
+        ("kill", (seccomp.PARENT, 9), ALL, errno.EPERM),
         ("kill", (-1, 9), ALL, errno.EPERM),
         ("kill", (78, 9), ALL, None),
         ("chmod", (3,), (), None),
@@ -96,9 +96,9 @@ def verdict(program: list[_seccomp.Instruction], arch: int, number: int, *argume
     ],
 )
 def test_the_filter(
-    machine: str, call: str, arguments: tuple[int, ...], gaps: tuple[_seccomp.Gap, ...], expected: int | None
+    machine: str, call: str, arguments: tuple[int, ...], gaps: tuple[seccomp.Gap, ...], expected: int | None
 ) -> None:
-    program = _seccomp.program(machine, gaps, protected=[77, _seccomp.PARENT])
+    program = seccomp.program(machine, gaps, protected=[77, seccomp.PARENT])
 
     said = verdict(program, ARCH[machine], CALLS[machine][call], *arguments)
 
@@ -127,17 +127,17 @@ FORBIDDEN = {
 @pytest.mark.parametrize("call", FORBIDDEN)
 def test_calls_that_something_else_refuses_here_too_are_refused_by_the_filter(call: str) -> None:
     for machine, number in zip(("x86_64", "aarch64"), FORBIDDEN[call], strict=True):
-        assert verdict(_seccomp.program(machine, ()), ARCH[machine], number) & 0xFFFF_0000 == 0x0005_0000
+        assert verdict(seccomp.program(machine, ()), ARCH[machine], number) & 0xFFFF_0000 == 0x0005_0000
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_calls_of_another_architecture_kill(machine: str) -> None:
-    assert verdict(_seccomp.program(machine, ()), 0x4000_0003, 0) == KILLED
+    assert verdict(seccomp.program(machine, ()), 0x4000_0003, 0) == KILLED
 
 
 def test_the_profile_for_macos_names_the_folders(tmp_path: Path) -> None:
     """It has never been run; this much can be said of it anywhere."""
-    profile = _seatbelt.profile(tmp_path)
+    profile = seatbelt.profile(tmp_path)
 
     assert profile.startswith("(version 1)\n(deny default)\n")
     assert f'(subpath "{os.path.realpath(tmp_path / "work")}")' in profile

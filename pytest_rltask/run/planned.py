@@ -1,0 +1,88 @@
+"""What a run sets out to play: the trials of its plan, what their ids say, and why one was not started after all."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_rltask.clock import utc_now
+from pytest_rltask.run.record import Fault, Record
+
+__all__ = ["NotStarted", "PlannedTrial", "split_trial_id", "transcript_path"]
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial that the run set out to play."""
+
+    trial_id: str
+    test: str
+    """Node id of the test function, without the part that names model and run."""
+    task: str
+    task_digest: str
+    model: str
+    run: int
+    seed: int
+    band: tuple[float, float]
+    limits: dict[str, Any] = field(default_factory=dict)
+    """Limits of the trial by name; empty if an earlier version planned it."""
+    grader: str = ""
+    """Digest of what grades it, see `graders.fingerprint`; empty if an earlier version planned it."""
+    sandbox: str = ""
+    """What isolates the code that it runs, ``auto`` until that is settled; empty if its task runs none."""
+    alone: str = ""
+    """Why no other trial of its process is in flight beside it; empty if others may be."""
+
+    def lost(self) -> Record:
+        """Return the record of this trial if the process that played it died, whatever of."""
+        said = "the process that played the trial died: killed, out of memory, or a crash of native code"
+        return Record(
+            trial_id=self.trial_id,
+            task=self.task,
+            task_digest=self.task_digest,
+            model=self.model,
+            run=self.run,
+            seed=self.seed,
+            label="process fault",
+            reason=said,
+            fault=Fault("process", said),
+            grader=self.grader,
+            started=utc_now(),
+        )
+
+
+@dataclass(frozen=True)
+class NotStarted:
+    """Why the run did not start a planned trial, of its own accord."""
+
+    why: Literal["proven", "cost", "faulty"]
+    """Its verdict was proven (``--stop-early``), the money would not have lasted (``--max-cost``), or one fault ended
+    those before it."""
+    reason: str
+    """One sentence."""
+    rule: int = 1
+    """Version of the rule by which something was proven."""
+
+
+def split_trial_id(trial_id: str) -> tuple[str, str]:
+    """Split an item's node id into the test's and what stands in its brackets.
+
+    Example:
+        >>> split_trial_id("suite[1]/test_sum.py::test_sum[run-00-a]")
+        ('suite[1]/test_sum.py::test_sum', 'run-00-a')
+    """
+    path, separator, name = trial_id.partition("::")
+    function, _, inside = name.partition("[")
+    return f"{path}{separator}{function}", inside.removesuffix("]")
+
+
+def transcript_path(run_dir: Path, task: str, trial_id: str) -> Path:
+    """Return where the readable form of a trial is written: ``transcripts/<task>-<run>.txt``."""
+    name = f"{task}-{split_trial_id(trial_id)[1]}"
+    # A name that no shell asks to quote; a model's colon aside, what had to change gets a digest to stay unique.
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
+    if safe != name.replace(":", "_") or len(safe) > 100:
+        safe = f"{safe[:90]}-{hashlib.sha256(trial_id.encode(errors='replace')).hexdigest()[:8]}"
+    return run_dir / "transcripts" / f"{safe}.txt"

@@ -1,0 +1,23 @@
+"""The command line that runs a command below ``inside/confine``, the program inside the isolation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_rltask.sandbox.backends.backend import Wish
+from pytest_rltask.sandbox.backends.seccomp import PARENT, Instruction
+from pytest_rltask.sandbox.backends.view import interpreter
+from pytest_rltask.sandbox.inside import source
+
+
+def confined(command: Sequence[str], *, wish: Wish, seccomp: Sequence[Instruction], **rest: Any) -> list[str]:
+    """Return the command line; for the arguments see :func:`confine.main`."""
+    arguments = {
+        "keep_fds": wish.keep_fds,
+        "ready_fd": wish.ready_fd,
+        "seccomp": list(seccomp),
+        "parent": PARENT,
+    } | rest
+    program = f"{source('confine')}\nimport sys\nmain(sys.argv[1:], **{arguments!r})\n"
+    return [interpreter(), "-I", "-S", "-c", program, *command]

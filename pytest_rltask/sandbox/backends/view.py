@@ -1,0 +1,154 @@
+"""What an agent may read: the system's programs and libraries, this interpreter and its packages. Never our sources.
+
+Folders are listed one by one, since whatever is not listed cannot be read: of ``/usr`` not ``/usr/src``, where images
+keep their project, of ``/etc`` hardly anything, of a prefix only where an interpreter keeps its own (a project may be
+its own virtual environment), of the import path what holds packages (``imports``). What lies inside all the same, such
+as an installed pytest-rltask or an installed suite, is hidden again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import site
+import stat
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from pytest_rltask.sandbox.backends.imports import (
+    is_inside,
+    is_inside_any,
+    options_of_pytest,
+    packages,
+    projects_of,
+    user_site,
+)
+
+_SYSTEM = (
+    *("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64"),
+    *("/usr/libexec", "/usr/include", "/usr/share", "/usr/local/bin", "/usr/local/lib", "/usr/local/lib64"),
+    *("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives", "/etc/fonts"),
+    *("/etc/mime.types", "/etc/debian_version", "/etc/lsb-release"),  # mimetypes and pip stop where these are closed
+)
+_OF_PREFIX = ("bin", "lib", "lib32", "lib64", "include", "share", "pyvenv.cfg")
+_HIDDEN: ContextVar[tuple[str, ...]] = ContextVar("rltask_hidden", default=())
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+@dataclass(frozen=True)
+class View:
+    """Real paths that exist; none lies inside another of its own tuple."""
+
+    readable: tuple[str, ...]
+    """Files, and folders with all they hold."""
+    hidden: tuple[str, ...]
+    """Folders inside readable ones that may not be read."""
+    aliases: tuple[tuple[str, str], ...]
+    """Other paths, outside of these, by which they are known, each with the real one: a link leads there."""
+    first: tuple[str, ...] = ()
+    """What the agent's PYTHONPATH must name."""
+    pytest_options: str = ""
+    """What the agent's pytest must be told, since it finds plugins installed that it may not read."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """What this interpreter imports from and the agent's does not, each with the reason."""
+
+    @functools.cached_property
+    def environment(self) -> dict[str, str]:
+        """Variables by which the agent's interpreter imports from the same folders as ours, but for PYTHONPATH."""
+        folder = os.path.realpath(user_site()) if user_site() else ""
+        base = site.getuserbase() if folder and self.shows(folder) else ""
+        users = {"PYTHONUSERBASE": base} if base else {"PYTHONNOUSERSITE": "1"}  # else a folder of the agent's own home
+        return users | ({"PYTEST_ADDOPTS": self.pytest_options} if self.pytest_options else {})
+
+    def shows(self, path: str) -> bool:
+        """Whether a real path may be read."""
+        return is_inside_any(path, self.readable) and not is_inside_any(path, self.hidden)
+
+    @functools.cached_property
+    def is_public(self) -> bool:
+        """Whether any user of the machine may read it, so that a user of their own is no hindrance."""
+        return all(is_public(path) for path in self.readable)
+
+
+def interpreter() -> str:
+    """Return the path of this interpreter by which it can be found inside: without what it was called through."""
+    return os.path.abspath(sys.executable)
+
+
+@contextlib.contextmanager
+def hiding(files: Iterable[str]) -> Iterator[None]:
+    """Hide the projects that source files belong to from the agents whose sandboxes are made in this context."""
+    token = _HIDDEN.set(tuple(sorted({os.path.realpath(folder) for file in files for folder in projects_of(file)})))
+    try:
+        yield
+    finally:
+        _HIDDEN.reset(token)
+
+
+def view_of_python() -> View:
+    """Return what the interpreter of this process needs to run, with its packages, without the suite's sources."""
+    try:
+        cwd = os.getcwd()
+    except FileNotFoundError:  # somebody has removed it
+        cwd = os.sep
+    return _view(_HIDDEN.get(), cwd)
+
+
+@functools.lru_cache(maxsize=32)
+def _view(hidden: tuple[str, ...], cwd: str) -> View:
+    # Links may lead to our package as a whole, or to each of its files.
+    ours = {os.path.realpath(_PACKAGE), os.path.dirname(os.path.realpath(os.path.join(_PACKAGE, "__init__.py")))}
+    sources = {*ours, *hidden, os.path.realpath(cwd)}
+    own = {os.path.realpath(path) for path in sysconfig.get_paths().values()}
+    found = packages(sources, own)
+    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
+    wanted = {*_SYSTEM, *_links(sys.executable), *found.folders, *found.linked}
+    wanted |= {os.path.join(prefix, name) for prefix in prefixes for name in _OF_PREFIX}
+    real = {path: os.path.realpath(path) for path in map(os.path.abspath, wanted) if os.path.exists(path)}
+    readable = _outermost(real.values())
+    aliases = [alias for alias in real.items() if not is_inside_any(alias[0], readable)]
+    needed = own | {*found.folders}
+    inside = _outermost(
+        # A project may hold its own environment: that is listed by itself.
+        path
+        for path in sources
+        if is_inside_any(path, readable) and not any(is_inside(other, path) for other in needed)
+    )
+    pytest_options = options_of_pytest(readable, inside)
+    return View(readable, inside, tuple(sorted(aliases)), found.first, pytest_options, found.left_out)
+
+
+def is_public(path: str) -> bool:
+    """Return whether any user of the machine may reach and read a path."""
+    mode = os.stat(path).st_mode
+    wanted = 0o005 if stat.S_ISDIR(mode) else 0o004
+    return mode & wanted == wanted and all(os.stat(parent).st_mode & 0o001 for parent in parents(path))
+
+
+def parents(path: str) -> Iterator[str]:
+    """Yield the folders above an absolute path, the root first."""
+    parts = path.strip("/").split("/")
+    for depth in range(len(parts)):
+        yield "/" + "/".join(parts[:depth])
+
+
+def _outermost(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the paths that lie in none of the others."""
+    kept: list[str] = []
+    for path in sorted(set(paths)):
+        if not kept or not any(is_inside(path, other) for other in kept):
+            kept.append(path)
+    return tuple(kept)
+
+
+def _links(path: str) -> Iterator[str]:
+    """Yield a path, and what it points to, link by link."""
+    for _ in range(40):  # as far as the kernel follows them
+        yield path
+        if not os.path.islink(path):
+            return
+        path = os.path.join(os.path.dirname(path), os.readlink(path))

@@ -1,0 +1,138 @@
+"""From what became of an item to the outcome of its trial: the test decides, and what it says is put on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_rltask.run.amendments import amend
+from pytest_rltask.run.load import Run
+from pytest_rltask.run.log import RunWriter
+from pytest_rltask.run.planned import NotStarted
+from pytest_rltask.run.record import Outcome, Record
+from pytest_rltask.suite.items import is_trial, warn_if_toolless
+from pytest_rltask.suite.wording import assertion_text, explained_amendment, oneline, properties
+
+__all__ = ["Judge", "lose"]
+
+RECORD_KEY = pytest.StashKey[Record]()
+IN_TEST_KEY = pytest.StashKey[bool]()
+NOT_STARTED_KEY = pytest.StashKey[NotStarted]()
+MISSED_KEY = pytest.StashKey[bool]()
+
+
+class Judge:
+    """Judges the trials of a process, item by item.
+
+    Args:
+        writer: returns where this process writes; None as long as it has planned no trial.
+    """
+
+    def __init__(self, writer: Callable[[], RunWriter | None]) -> None:
+        self._the_writer = writer
+        self._toolless: set[str] = set()  # tasks that a warning was given of
+
+    @property
+    def _writer(self) -> RunWriter:
+        writer = self._the_writer()
+        assert writer is not None, "what is judged was planned"
+        return writer
+
+    def note_record(self, item: pytest.Item, record: Record) -> None:
+        """Take in the record of an item's trial, and show where it can be read."""
+        item.stash[RECORD_KEY] = record
+        if record.task not in self._toolless and warn_if_toolless(item, record):
+            self._toolless.add(record.task)
+        item.add_report_section("setup", "trial", f"{oneline(record)}\ntranscript: {self._write_transcript(record)}")
+
+    def note_not_started(self, item: pytest.Item, because: NotStarted) -> None:
+        """Take in why an item's trial was not started."""
+        item.stash[NOT_STARTED_KEY] = because
+
+    def enter_test(self, item: pytest.Item) -> None:
+        """Note that the item's test function runs."""
+        item.stash[IN_TEST_KEY] = True
+
+    def leave_test(self, item: pytest.Item) -> None:
+        """Note that it has ended."""
+        item.stash[IN_TEST_KEY] = False
+
+    def settle(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport) -> None:
+        """Turn what became of an item into the outcome of its trial, and a miss into a report of its own."""
+        record = item.stash.get(RECORD_KEY, None)
+        if record is None:
+            if report.skipped and is_trial(item) and self._the_writer() is not None:
+                because = item.stash.get(NOT_STARTED_KEY, None)
+                self._writer.skip(item.nodeid, because)
+                if because:
+                    report.longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: {because.reason}")
+        elif record.fault is not None:
+            from pytest_rltask.report.faults import fold_key
+
+            if report.failed and call.when == "setup":
+                vars(report)["rltask_errored"] = True
+                vars(report)["rltask_fault"] = fold_key(record)
+        elif item.stash.get(IN_TEST_KEY, False):
+            # A subtest: its failure stays pytest's own, and its trial has missed.
+            item.stash[MISSED_KEY] = item.stash.get(MISSED_KEY, False) or _missed(call)
+        elif call.when == "call":
+            self._judge(item, call, report, record)
+
+    def _judge(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport, record: Record) -> None:
+        """Let the test decide: it held, an assertion failed, or it ended otherwise and nobody has judged the trial."""
+        held = call.excinfo is None and not item.stash.get(MISSED_KEY, False)
+        missed = _missed(call) or (call.excinfo is None and not held)
+        if record.outcome == "cheated":
+            missed = missed or held  # no assertion can turn cheating into a pass
+        elif held or missed:
+            self._amend(record, "passed" if held else "failed", assertion_text(call))
+        else:
+            how = call.excinfo.typename if call.excinfo else ""
+            self._amend(record, "errored", f"the test did not judge the trial: {how}: {assertion_text(call)}")
+        ours = properties(record)
+        names = {name for name, _ in ours}
+        item.user_properties[:] = [one for one in item.user_properties if one[0] not in names] + ours  # a rerun's again
+        if missed:
+            report.outcome = "skipped"
+            report.wasxfail = record.reason or assertion_text(call)
+            report.longrepr = (str(item.path), item.location[1] or 0, report.wasxfail)
+        if missed or report.passed:
+            # One plain string: whatever else crosses to the controller may not be serialisable.
+            vars(report)["rltask_outcome"] = str(record.outcome)
+
+    def _amend(self, record: Record, outcome: Outcome, said: str) -> None:
+        """Let the test's assertion overrule the grader, and say so on disk."""
+        if record.outcome == outcome:
+            return
+        why = explained_amendment(record, outcome, said)
+        amend(record, outcome, why)
+        self._writer.amend(record.trial_id, outcome, why)
+        self._write_transcript(record)
+
+    def _write_transcript(self, record: Record) -> Path:
+        from pytest_rltask.report.transcript import render
+
+        try:
+            return self._writer.write_transcript(record, render(record))
+        except OSError as error:  # the record is on disk, and that is what counts
+            return Path(f"(not written: {error.strerror})")
+
+
+def _missed(call: pytest.CallInfo[Any]) -> bool:
+    return call.excinfo is not None and call.excinfo.errisinstance(AssertionError)
+
+
+def lose(trial_id: str, run: Run, writer: RunWriter) -> bool:
+    """Put on disk that the process which played a trial died, for the last time; say whether it is a trial at all."""
+    planned = next((trial for trial in run.plan if trial.trial_id == trial_id), None)
+    if planned is None:
+        return False
+    record = run.records.get(trial_id)
+    if record is not None and record.graded:
+        writer.amend(trial_id, "errored", "the test did not judge the trial: its process died")
+    else:
+        writer.append(planned.lost())
+    return True

@@ -1,0 +1,346 @@
+"""The options of the plugin: one table of names, defaults and parsers, for the command line and the ini file.
+
+Precedence: command line, then the marker ``rltask`` (``runs``, ``band``), then ini setting ``rltask_*``, then the
+task's own value or the default. A value that cannot be used is a usage error that says what can.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:  # loaded with the first task, not with pytest
+    from pytest_rltask.task import Band
+    from pytest_rltask.verdict import Gate
+
+__all__ = ["MARKER", "OPTIONS", "Option", "Options", "add_options", "parse_band", "parse_runs"]
+
+DEFAULT_MODEL = "claude-haiku-4-5-20251001"
+MARKER = "rltask"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting, on the command line and in the ini file."""
+
+    flag: str
+    metavar: str
+    default: Any
+    example: str
+    """A value to write, shown where a given one does not fit."""
+    help: str
+    parse: Callable[[str], Any]
+    repeatable: bool = False
+    is_switch: bool = False
+    """Whether it takes no value: on where it is given, and ``true`` or ``false`` in the ini file."""
+    has_ini: bool = True
+    """Whether it is a setting of the ini file as well."""
+
+    @property
+    def name(self) -> str:
+        """Name within :class:`Options`."""
+        return self.flag.lstrip("-").replace("-", "_")
+
+    @property
+    def dest(self) -> str:
+        """Name of the parsed command line's attribute and of the ini setting."""
+        return f"rltask_{self.name}"
+
+
+def parse_runs(text: str) -> int:
+    """Parse a number of runs."""
+    return _whole(text, at_least=1)
+
+
+def parse_band(text: str) -> Band:
+    """Parse ``LOW,HIGH`` in percent.
+
+    A HIGH of at most 1 is refused: whoever writes ``0.1,0.4`` means shares, and would get a band below 1 %.
+
+    Example:
+        >>> str(parse_band("10,40"))
+        '10-40 %'
+    """
+    from pytest_rltask.task import Band
+
+    expected = "a band LOW,HIGH in percent with LOW below HIGH"
+    try:
+        low, high = (float(part) for part in text.split(","))
+        if high <= 1:
+            raise ValueError
+        return Band(low / 100, high / 100)
+    except ValueError:
+        raise ValueError(expected) from None
+
+
+def _whole(text: str, *, at_least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = at_least - 1
+    if value < at_least:
+        raise ValueError(f"a whole number of at least {at_least}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise ValueError("a positive number of seconds")
+    return value
+
+
+def _dollars(text: str) -> float:
+    try:
+        value = float(text.removeprefix("$"))
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise ValueError("a positive number of US dollars")
+    return value
+
+
+def _gate(text: str) -> str:
+    from pytest_rltask.verdict import GATES
+
+    if text not in GATES:
+        raise ValueError(f"one of {', '.join(GATES)}")
+    return text
+
+
+def _sandbox(text: str) -> str:
+    from pytest_rltask.sandbox import BACKENDS
+
+    if text not in BACKENDS:
+        raise ValueError(f"one of {', '.join(BACKENDS)}")
+    return text
+
+
+def _way(text: str) -> str:
+    from pytest_rltask.analysis.changed import WAYS
+
+    if text not in WAYS:
+        raise ValueError(f"one of {', '.join(WAYS)}")
+    return text
+
+
+OPTIONS = (
+    Option("--runs", "N", 10, "10", "trials of each task and model", parse_runs),
+    Option(
+        "--model",
+        "NAME",
+        DEFAULT_MODEL,
+        "policy:baseline",
+        "who plays: claude-..., policy:NAME (a scripted policy the task ships), replay:RUN_DIR or human (you); "
+        "may be repeated",
+        str,
+        repeatable=True,
+    ),
+    Option("--seed", "N", 42, "42", "seed of run 0; run i uses seed + i", lambda text: _whole(text, at_least=0)),
+    Option("--conv-steps", "N", None, "10", "turns a trial may take (10 unless the task says otherwise)", parse_runs),
+    Option("--trial-timeout", "S", None, "900", "seconds a trial may take (900 unless the task says so)", _seconds),
+    Option(
+        "--concurrency",
+        "N",
+        None,
+        "10",
+        "trials in flight at once, in each worker of -n (10 for models of an API, one for each core for others)",
+        parse_runs,
+    ),
+    Option(
+        "--sequential",
+        "",
+        False,
+        "true",
+        "play the runs of a task one after the other, in one worker of -n, and tell each what earlier ones tried",
+        bool,
+        is_switch=True,
+    ),
+    Option("--band", "LOW,HIGH", None, "10,40", "pass rates, in percent, that the gate accepts (10,40)", parse_band),
+    Option(
+        "--gate",
+        "RULE",
+        "point",
+        "point",
+        "point: the observed rate lies in the band; proven: it is not proven outside; strict: it is proven inside",
+        _gate,
+    ),
+    Option(
+        "--stop-early",
+        "",
+        False,
+        "true",
+        "start no more trials of a task and model once its verdict is proven; those in flight are waited for",
+        bool,
+        is_switch=True,
+    ),
+    Option(
+        "--max-cost",
+        "USD",
+        None,
+        "5",
+        "start no trial that might take the run's cost past so many US dollars, errored trials and what a resumed run "
+        "cost before included; the gate then judges the trials that were started",
+        _dollars,
+    ),
+    Option(
+        "--plan",
+        "",
+        False,
+        "true",
+        "play nothing: show how many trials would be played, and what they may cost by the runs in --log-dir",
+        bool,
+        is_switch=True,
+        has_ini=False,
+    ),
+    Option(
+        "--sandbox",
+        "NAME",
+        "auto",
+        "auto",
+        "what isolates agents' code: bwrap, landlock, auto (the first of these that works), docker, "
+        "none (it runs with your rights)",
+        _sandbox,
+    ),
+    Option("--log-dir", "DIR", "logs", "logs", "where run directories are created", str),
+    Option(
+        "--resume",
+        "DIR",
+        None,
+        "last",
+        "go on with the run in DIR, or the last one of --log-dir: play what is missing or errored, keep the rest",
+        str,
+    ),
+    Option(
+        "--changed",
+        "WAY",
+        None,
+        "regrade",
+        "with --resume, where what grades recorded trials has changed: regrade (from their scores, or by a replay of "
+        "their calls, without a model), rerun (play them again) or reuse (count them as they are; reports say so)",
+        _way,
+        has_ini=False,
+    ),
+    Option(
+        "--audit",
+        "",
+        False,
+        "true",
+        "check that each task is sound, by the policies that it ships; no model, no key, no run directory",
+        bool,
+        is_switch=True,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of a run. None: left to the task."""
+
+    runs: int
+    model: tuple[str, ...]
+    seed: int
+    conv_steps: int | None
+    trial_timeout: float | None
+    concurrency: int | None
+    sequential: bool
+    band: Band | None
+    gate: Gate
+    stop_early: bool
+    max_cost: float | None
+    plan: bool
+    sandbox: str
+    log_dir: str
+    resume: str | None
+    changed: str | None
+    audit: bool
+    given: frozenset[str]
+    """Names of the settings that the command line gave, and so override the marker."""
+
+    @classmethod
+    def read(cls, config: pytest.Config) -> Options:
+        """Read the command line and the ini file.
+
+        Raises:
+            pytest.UsageError: a value cannot be used.
+        """
+        values: dict[str, Any] = {}
+        given = set()
+        for option in OPTIONS:
+            typed = config.getoption(option.dest)
+            if typed is not None:
+                given.add(option.name)
+            if typed is not None:
+                values[option.name] = _parsed(option, typed, option.flag)
+            elif option.has_ini and (written := _written(option, config)):
+                values[option.name] = _parsed(option, written, f"ini setting {option.dest}:")
+            else:
+                values[option.name] = (option.default,) if option.repeatable else option.default
+        if values["changed"] and values["resume"] is None:
+            raise pytest.UsageError(
+                f"--changed {values['changed']} goes with --resume, whose recorded trials it is about; "
+                f"write --resume=last --changed={values['changed']}"
+            )
+        return cls(**values, given=frozenset(given))
+
+    def command_line(self) -> list[tuple[str, ...]]:
+        """Return the words of each option that reproduces these settings, whatever an ini file says."""
+        words: list[tuple[str, ...]] = []
+        for option in OPTIONS:
+            value = getattr(self, option.name)
+            if value is None or option.name in ("log_dir", "resume", "changed", "plan"):
+                continue
+            if option.is_switch:
+                if value:
+                    words.append((option.flag,))
+                continue
+            if option.name == "band":
+                value = f"{value.low * 100:g},{value.high * 100:g}"
+            ones = value if option.repeatable else [value]
+            words += [(option.flag, f"{one:g}" if isinstance(one, float) else str(one)) for one in ones]
+        return words
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every option and its ini setting."""
+    group = parser.getgroup("rltask", "RL tasks for language models (pytest-rltask)")
+    for option in OPTIONS:
+        if option.is_switch:
+            default, value = "", {"action": "store_true"}
+        else:
+            default = f"; default {option.default}" if option.default is not None else ""
+            value = {"action": "append" if option.repeatable else "store", "metavar": option.metavar}
+        group.addoption(option.flag, dest=option.dest, default=None, help=f"{option.help}{default}", **value)
+        if not option.has_ini:
+            continue
+        kind: Any = "bool" if option.is_switch else "args" if option.repeatable else "string"
+        parser.addini(option.dest, f"{option.flag}: {option.help}", type=kind, default=None)
+    parser.addini("rltask_sandbox_allow_none", "allow --sandbox none although CI is set", type="bool", default=False)
+
+
+def _written(option: Option, config: pytest.Config) -> Any:
+    """Return what the ini file says; None if nothing."""
+    try:
+        return config.getini(option.dest)
+    except (ValueError, TypeError, pytest.UsageError) as error:  # which of them depends on pytest's version
+        if not option.is_switch:
+            raise
+        said = f"ini setting {option.dest}: {error}; write {option.dest} = {option.example}"
+        raise pytest.UsageError(said) from None
+
+
+def _parsed(option: Option, raw: Any, where: str) -> Any:
+    if option.repeatable:
+        return tuple(dict.fromkeys(raw))
+    try:
+        return option.parse(raw)
+    except ValueError as error:
+        write = f"{option.dest} = " if where.startswith("ini") else f"{option.flag} "
+        raise pytest.UsageError(f"{where} {shlex.quote(raw)} is not {error}; write {write}{option.example}") from None

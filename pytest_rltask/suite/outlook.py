@@ -1,0 +1,163 @@
+"""What ``--plan`` shows: the trials that would be played, and what they may cost. Nothing is played or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_rltask.analysis.changed import WAYS, plan_table
+from pytest_rltask.graders.fingerprint import Grader
+from pytest_rltask.models.named import is_paid, price_text
+from pytest_rltask.report.table import aligned, tokens_text
+from pytest_rltask.run.earlier import EarlierRuns, Experience
+from pytest_rltask.run.planned import PlannedTrial, split_trial_id
+from pytest_rltask.run.record import dollars
+from pytest_rltask.suite.options import Options
+from pytest_rltask.suite.resume import Resumption
+
+__all__ = ["Group", "groups", "plan_lines"]
+
+COLUMNS = ("task", "model", "trials", "tokens a trial", "cost a trial", "cost")
+TEXT_COLUMNS = {"task", "model"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials of one task by one model that are to be played."""
+
+    name: str
+    model: str
+    trials: int
+    known: Experience | None
+    """What such trials took in earlier runs; None: there were none."""
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether they cost anything."""
+        return is_paid(self.model)
+
+    @property
+    def cost(self) -> float | None:
+        """What they will cost, by the mean of earlier ones; None: unknown."""
+        if not self.is_paid:
+            return 0.0
+        return self.trials * _mean(self.known.costs) if self.known else None
+
+
+def groups(trials: Iterable[PlannedTrial], earlier: EarlierRuns) -> list[Group]:
+    """Return the trials that are to be played by test and model, in their order."""
+    found: dict[tuple[str, str], list[PlannedTrial]] = {}
+    for trial in trials:
+        found.setdefault((trial.test, trial.model), []).append(trial)
+    return [
+        Group(_name(own[0]), model, len(own), earlier.of(own[0]) if is_paid(model) else None)
+        for (_, model), own in found.items()
+    ]
+
+
+def plan_lines(
+    planned: list[PlannedTrial],
+    options: Options,
+    log_dir: Path,
+    resumed: Resumption | None,
+    graders: Mapping[str, Grader],
+) -> Iterator[str]:
+    """Yield the lines of the plan.
+
+    Args:
+        planned: the trials of the selected items.
+        options: the settings of the run.
+        log_dir: where earlier runs are looked for.
+        resumed: the run that is gone on with; None: it is a new one.
+        graders: what grades the trials, by digest.
+    """
+    changed = resumed.changed(planned, graders, options.changed) if resumed else []
+    for one in changed:
+        yield f"what grades task {one.today.task} by {one.today.model} changed: {one.words}"
+        yield from aligned(list(plan_table(one, options.changed)), {"trial", "recorded", *WAYS})
+        yield ""
+    reused = resumed.reused(planned) if resumed else {}
+    undecided = {record.trial_id for one in changed for record in one.records} & reused.keys()
+    if options.changed == "rerun":
+        reused = {trial_id: record for trial_id, record in reused.items() if trial_id not in undecided}
+    plan = groups((trial for trial in planned if trial.trial_id not in reused), EarlierRuns(log_dir))
+    yield from aligned([COLUMNS, *map(_cells, plan)], TEXT_COLUMNS)
+    paid_for = [group for group in plan if group.is_paid]
+    for group in paid_for:
+        yield f"{group.name} by {group.model}: {_basis(group, options.log_dir)}"
+    for model in dict.fromkeys(group.model for group in paid_for):
+        price = price_text(model)
+        yield f"{model} costs {price}" if price else f"the price of {model} is not known"
+    kept = f", {len(reused)} more are reused" if reused else ""
+    if undecided and options.changed is None:
+        left = len(reused) - len(undecided)
+        kept = (f", {left} more are reused" if left else "") + f", {len(undecided)} await --changed={'|'.join(WAYS)}"
+    elif undecided and options.changed == "regrade":
+        left = len(reused) - len(undecided)
+        kept = (f", {left} more are reused" if left else "") + f", {len(undecided)} are graded anew without a model"
+    yield f"{_trials(sum(group.trials for group in plan))} to be played{kept}; cost: {_expected(plan)}"
+    if options.max_cost is not None:
+        paid = sum(record.cost_usd or 0.0 for record in resumed.run.paid) if resumed else 0.0
+        yield f"--max-cost {options.max_cost:g}: {_limited(plan, options.max_cost - paid, paid)}"
+
+
+def _name(trial: PlannedTrial) -> str:
+    inside = split_trial_id(trial.test)[1]
+    return f"{trial.task}[{inside}]" if inside else trial.task
+
+
+def _cells(group: Group) -> tuple[str, ...]:
+    row = (group.name, group.model, str(group.trials))
+    if not group.is_paid:
+        return (*row, "-", "-", "-")
+    if group.known is None or group.cost is None:
+        return (*row, "unknown", "unknown", "unknown")
+    tokens, costs = group.known.tokens, group.known.costs
+    return (
+        *row,
+        f"{tokens_text(round(_mean(tokens)))} ({tokens_text(min(tokens))}-{tokens_text(max(tokens))})",
+        f"{dollars(_mean(costs))} ({dollars(min(costs))}-{dollars(max(costs))})",
+        dollars(group.cost),
+    )
+
+
+def _basis(group: Group, log_dir: str) -> str:
+    if group.known is None:
+        return f"no earlier trial in {log_dir}"
+    which = "" if group.known.is_same_task else ", of the task as it was then or with other parameters"
+    return f"mean and range of {_trials(len(group.known.costs))} in {log_dir}{which}"
+
+
+def _expected(plan: list[Group]) -> str:
+    """Say what all of it will cost, as far as that is known."""
+    costs = [group.cost for group in plan]
+    known = sum(cost for cost in costs if cost is not None)
+    if None in costs:
+        return f"{dollars(known)} expected and more" if known else "unknown"
+    return f"{dollars(known)} expected" if known else "none"
+
+
+def _limited(plan: list[Group], left: float, paid: float) -> str:
+    """Say where the money would end."""
+    before = f"{dollars(paid)} was paid before; " if paid else ""
+    started = 0
+    for group in plan:
+        if group.cost is None:
+            return f"{before}cannot be told, as the cost of {group.name} by {group.model} is unknown"
+        each = group.cost / group.trials
+        lasts = group.trials if group.cost <= left else int(left / each + 1e-9) if left > 0 else 0
+        started, left = started + lasts, left - lasts * each
+    count = sum(group.trials for group in plan)
+    if started < count:
+        return f"{before}would end the run after about {started} of {_trials(count)}"
+    return f"{before}enough at the mean cost"
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'s' * (count != 1)}"
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers)

@@ -1,0 +1,276 @@
+"""What one pytest process knows of a run: its settings, its items' trials, the engine and the run directory.
+
+The plugin's hooks are thin; what they do stands here. One object of this class lives in ``config.stash``, in the
+controller of pytest-xdist as in each worker. Workers play and write; the controller reads what they wrote.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_rltask.graders.fingerprint import Graders
+from pytest_rltask.run.load import load_run
+from pytest_rltask.run.planned import NotStarted
+from pytest_rltask.run.record import Record
+from pytest_rltask.suite.command import reproduction
+from pytest_rltask.suite.directory import Directory
+from pytest_rltask.suite.interrupt import Interrupts
+from pytest_rltask.suite.isolation import check_allowed, sandbox_line, settled
+from pytest_rltask.suite.items import TrialItems, TrialParam, plugin_files
+from pytest_rltask.suite.judging import Judge, lose
+from pytest_rltask.suite.options import Options
+from pytest_rltask.suite.person import at_terminal
+from pytest_rltask.suite.plan import Plan, make_plan
+from pytest_rltask.suite.playing import Playing
+from pytest_rltask.suite.setups import alone_lines
+from pytest_rltask.suite.wording import explained
+from pytest_rltask.tools import DefinitionError
+
+if TYPE_CHECKING:
+    from pytest_rltask.audit.plays import Plays
+    from pytest_rltask.report.statusline import StatusLine
+    from pytest_rltask.report.summary import Summary
+    from pytest_rltask.report.terminal import Line
+    from pytest_rltask.trial.play import Trial
+
+__all__ = ["Session"]
+
+
+class Session:
+    """One pytest process of a run: the parts that its hooks call, put together.
+
+    Args:
+        config: pytest's configuration.
+
+    Raises:
+        pytest.UsageError: an option cannot be used.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.options = Options.read(config)
+        check_allowed(config, self.options.sandbox)
+        self.items = self._make_items()
+        self.broken = False
+        """Whether a task is written wrongly, so that nothing is played."""
+        self._graders = Graders(config.rootpath, plugin_files(config))
+        self.directory = Directory(config, self.options, self._graders, lambda: self._plays_nothing)
+        """What this process knows of the run directory, and does there."""
+        self.judge = Judge(lambda: self.directory.writer)
+        """Turns what becomes of items into outcomes of trials."""
+        self._interrupts = Interrupts(config, self.directory.since)
+        self._plan: Plan | None = None
+        self._playing: Playing | None = None
+        self._status: StatusLine | None = None
+        self._headline_shown = False  # each worker of pytest-xdist gives occasion to
+        self._is_dealt = True
+        """Whether each process knows which trials it will be given."""
+        self._plays: Plays | None = None
+        """What the audit has played in this process."""
+        self._audited_in = ""
+        """What isolates what it plays, if that needs it."""
+
+    def _make_items(self) -> TrialItems:
+        if not self.options.audit:
+            return TrialItems(self.config, self.options)
+        from pytest_rltask.suite.audit_items import AuditItems
+
+        return AuditItems(self.config, self.options)
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this process is a worker of pytest-xdist."""
+        return hasattr(self.config, "workerinput")
+
+    @property
+    def _plays_nothing(self) -> bool:
+        config = self.config.option
+        return self.broken or config.collectonly or config.setupplan or self.options.plan
+
+    def plan(self, items: list[pytest.Item]) -> None:
+        """Write down what is going to be played, before the first trial.
+
+        Raises:
+            pytest.UsageError: it cannot be played.
+        """
+        wants_graders = self.options.plan or not self._plays_nothing
+        try:
+            self._plan = plan = make_plan(items, self.options, self._graders if wants_graders else None)
+        except DefinitionError as error:
+            raise pytest.UsageError(str(error)) from None
+        if self._plays_nothing:
+            return
+        if self.options.audit:
+            from pytest_rltask.suite.audit_items import runs_agents_code
+
+            self._audited_in = settled(self.options.sandbox) if runs_agents_code(items) else ""
+        if plan.entries:
+            self._begin(plan.isolated_by(lambda: settled(self.options.sandbox)))
+
+    def _begin(self, plan: Plan) -> None:
+        directory = self.directory
+        with directory.refusing():
+            writer = directory.begin(plan)
+            self._playing = Playing(
+                self.options,
+                plan,
+                directory.plan,
+                lambda: directory.recorded(plan),
+                finished=directory.keep,
+                writer=writer,
+                worker=directory.worker,
+                since=directory.since,
+                log_dir=directory.log_dir,
+                is_alive=directory.hold(writer.path).is_alive,
+            )
+            directory.is_checked = True
+            self._interrupts.install(writer.path)
+
+    def headline(self, collected: Iterable[str], worker: str = "") -> str:
+        """Return, the first time, the lines that reproduce the run; empty if there are no trials.
+
+        Args:
+            collected: node ids of the items.
+            worker: of pytest-xdist that collected them; what is resumed is known once it has been compared.
+        """
+        directory = self.directory
+        resumption, is_checker = directory.resumption, worker == directory.checker
+        if resumption and self.options.changed and is_checker:
+            resumption.read_again()  # the worker has decided what becomes of the recorded trials
+        going_on = resumption.headline(collected) if resumption else ""
+        if going_on and worker and is_checker and not self._plays_nothing:
+            directory.is_checked = True
+        from pytest_rltask.report.statusline import status_line
+
+        run_dir = directory.path
+        if run_dir is None or self._headline_shown:
+            return sandbox_line(self.config, [self._audited_in])
+        self._headline_shown = True
+        if not self._plays_nothing:
+            directory.hold(run_dir)
+            self._interrupts.install(run_dir)
+            self._status = status_line(self.config, run_dir, since=directory.since)
+        isolated_by = sandbox_line(self.config, (trial.sandbox for trial in directory.plan))
+        alone = [f"rltask: {line}" for line in self._alone_lines()]
+        command = str(directory.header["command"])
+        lines = [f"rltask: {command}", f"rltask: records in {run_dir}", isolated_by, *alone, going_on]
+        return "\n".join(line for line in lines if line)
+
+    def audit(self, item: pytest.Function) -> bool | None:
+        """Run an item of ``--audit``; return None, and do nothing, for any other."""
+        if not self.options.audit:
+            return None
+        from pytest_rltask.audit.plays import Plays
+        from pytest_rltask.suite.audit_items import run_check
+
+        self._plays = self._plays or Plays(self.options.sandbox)
+        return run_check(item, self._plays)
+
+    def play(self, item: pytest.Item, param: object) -> Trial | None:
+        """Wait for an item's trial, which is on disk then, and return it; an errored one errors the item.
+
+        Returns:
+            None for an item of ``--audit``, which plays its trials once the test is called.
+        """
+        from pytest_rltask.trial.play import Trial
+
+        if self.options.audit and param is not None:
+            return None
+        if not isinstance(param, TrialParam):
+            pytest.fail("the fixture trial needs a task: @pytest.mark.rltask(task=MyTask())", pytrace=False)
+        assert self._playing is not None, "items were planned"
+        with self._waiting(param):
+            record = self._playing.record(item)
+            if param.model.kind == "human" and isinstance(record, Record):
+                from pytest_rltask.models.human import show_end
+
+                show_end(record)
+        if isinstance(record, NotStarted):
+            self.judge.note_not_started(item, record)
+            pytest.skip(record.reason)
+        self.judge.note_record(item, record)
+        if record.fault is not None:
+            if record.fault.fatal:
+                item.session.shouldstop = f"no trial can be played by {record.model}: {record.fault.message}"
+            pytest.fail(explained(record.fault), pytrace=False)
+        return Trial(param.task, record)
+
+    def _waiting(self, param: TrialParam) -> contextlib.AbstractContextManager[None]:
+        """Return what to do while a trial is waited for: show how far the run is, or give a person the terminal."""
+        if param.model.kind == "human":
+            return at_terminal(self.config)
+        return self._status.shown() if self._status else contextlib.nullcontext()
+
+    def scheduler(self, log: Any, own: Any) -> Any:
+        """Return what gives workers of pytest-xdist their items, in place of or around its own."""
+        if self.options.sequential:
+            from pytest_rltask.suite.scheduling import make_scheduler
+
+            return make_scheduler(self.config, log, lambda: self.directory.path) or own
+        from pytest_rltask.suite.shares import deal_out
+
+        scheduler = deal_out(self.config, log, own, self.directory.join)
+        self._is_dealt = scheduler is not own
+        return scheduler
+
+    def lose(self, nodeid: str, report: pytest.TestReport) -> None:
+        """Put on disk that the worker of pytest-xdist which played a trial died, for the last time."""
+        writer = self.directory.join()
+        if writer is not None and lose(nodeid, load_run(writer.path), writer):
+            vars(report)["rltask_errored"] = True
+
+    def summarise(self) -> Summary | None:
+        """Summarise what is on disk and write the report files; None if no trial was planned."""
+        from pytest_rltask.report.files import report_on
+
+        return report_on(self.directory.path, self.options.gate, stop_early=self.options.stop_early)
+
+    def summary_lines(self, summary: Summary, width: int, *, unicode: bool, interrupted: bool) -> Iterator[Line]:
+        """Return the lines of the terminal's summary."""
+        from pytest_rltask.report.terminal import summary_lines
+
+        run_dir = self.directory.path
+        assert run_dir is not None, "a summary is of a run directory"
+        return summary_lines(
+            summary,
+            run_dir=run_dir,
+            command=reproduction(self.config, self.options),
+            width=width,
+            unicode=unicode,
+            interrupted=interrupted,
+            notes=self._alone_lines(),
+        )
+
+    def _alone_lines(self) -> Iterator[str]:
+        if not self.options.sequential:
+            yield from alone_lines(self.directory.plan, is_dealt=self._is_dealt)
+
+    def plan_lines(self) -> Iterator[str]:
+        """Return what ``--plan`` shows."""
+        from pytest_rltask.suite.outlook import plan_lines
+
+        args = map(str, self.config.invocation_params.args)
+        trials = self._plan.trials if self._plan else []
+        directory = self.directory
+        yield from plan_lines(trials, self.options, directory.log_dir, directory.resumption, self._graders.by_digest)
+        yield f"next: {shlex.join(['pytest', *(word for word in args if word != '--plan')])}"
+
+    def close(self, session: pytest.Session, exitstatus: int) -> int:
+        """Give back the engine, the terminal and what the audit holds; return the exit status as it is then."""
+        is_whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if self._playing is not None:
+            try:
+                with self._status.shown() if self._status else contextlib.nullcontext():
+                    self._playing.close(finish=is_whole and not (session.shouldfail or session.shouldstop))
+            except KeyboardInterrupt:
+                exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED
+        if self._status is not None:
+            self._status.stop()
+        if self._plays is not None:
+            self._plays.close()
+        return exitstatus

@@ -1,0 +1,98 @@
+"""The turn loop: a model and an episode alternate until the model stops, the episode is done or a limit fires."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from pytest_rltask.models import Model, ModelFault, Player, Reply, Request, Start
+from pytest_rltask.run.record import RequestLog
+from pytest_rltask.task import Policy
+from pytest_rltask.trial.guard import charged, timed
+from pytest_rltask.trial.turns import Turns
+
+__all__ = ["Conversation"]
+
+REPLY_GRACE_S = 60.0
+"""Seconds past the trial's time limit that a reply under way has to arrive; at most as long as the limit itself."""
+
+
+class Conversation:
+    """A model at an episode.
+
+    Args:
+        turns: the episode's side.
+        policies: the scripted policies that the task ships.
+    """
+
+    def __init__(self, turns: Turns, policies: Mapping[str, Policy]) -> None:
+        self.record = turns.record
+        self._turns = turns
+        self._policies = policies
+
+    async def hold(self, model: Model) -> None:
+        """Hold the conversation; the record tells why it ended.
+
+        Raises:
+            TrialFault: something other than the model failed.
+        """
+        turns = self._turns
+        start = Start(
+            task=self.record.task,
+            seed=self.record.seed,
+            prompt=turns.prompt,
+            tools=tuple(turns.tools),
+            policies=self._policies,
+            history=turns.history,
+            run=turns.worker.run,
+        )
+        with charged():
+            player = model.player(start)
+        while await turns.answer(await self._ask(player)) is None:
+            pass
+
+    async def _ask(self, player: Player) -> Reply:
+        record = self.record
+        # A reply under way at the deadline may arrive, and the limit then fires: only an API that stays silent is
+        # at fault. Time lost to faults and limits of the API is not the model's.
+        limits = self._turns.limits
+        deadline = self._turns.deadline + min(limits.wall_s, REPLY_GRACE_S)
+        request = Request(
+            record.system,
+            record.tools,
+            record.messages,
+            limits.reply_tokens,
+            deadline,
+            extends=bool(record.requests),
+        )
+        try:
+            with timed(record, "model"), charged():
+                reply = await self._paid_for(player, request)
+        except asyncio.CancelledError:
+            record.requests += [_log(estimate()) for estimate in request.under_way]
+            raise
+        self._turns.lost_s += reply.lost_s
+        record.requests.append(_log(reply))
+        return reply
+
+    async def _paid_for(self, player: Player, request: Request) -> Reply:
+        """Return a reply; if there is none, log what was billed all the same."""
+        try:
+            return await player.reply(request)
+        except ModelFault as fault:
+            self.record.requests += [_log(fault.billed)] if fault.billed else []
+            raise
+
+
+def _log(reply: Reply) -> RequestLog:
+    return RequestLog(
+        request_id=reply.request_id,
+        model=reply.model,
+        stop_reason=reply.stop_reason,
+        usage=reply.usage,
+        cost_usd=reply.cost_usd,
+        latency_s=round(reply.latency_s, 4),
+        lost_s=round(reply.lost_s, 4),
+        faults=reply.faults,
+        empty=not reply.content,
+    )

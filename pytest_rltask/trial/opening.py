@@ -1,0 +1,144 @@
+"""From what is to be played to an open episode, which is closed again whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+from pytest_rltask.clock import monotonic_s, utc_now
+from pytest_rltask.run.record import Fault, Record
+from pytest_rltask.sandbox import Choice, differences
+from pytest_rltask.task import Episode, Limits, Task
+from pytest_rltask.trial.grading import plain
+from pytest_rltask.trial.guard import TrialFault, Worker, blamed, bounded, timed
+from pytest_rltask.trial.turns import Turns
+
+__all__ = ["TrialSpec", "completed", "mark_errored", "new_record", "opened", "sources_of", "turns_of"]
+
+_PACKAGE = __name__.partition(".")[0]
+_DIFFERENT = "Your code runs in a sandbox, which differs from an ordinary machine:"
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """What is to be played: one run of a task by a model."""
+
+    trial_id: str
+    task: Task
+    task_name: str
+    model: str
+    run: int
+    seed: int
+    limits: Limits
+    history: tuple[str, ...] = ()
+    """What earlier runs of the task tried, oldest first (``--sequential``)."""
+    sandbox: str = "auto"
+    """What isolates the code that the task runs (``--sandbox``)."""
+    grader: str = ""
+    """Digest of what grades it."""
+
+
+def new_record(spec: TrialSpec) -> Record:
+    """Return the record of a trial that begins now."""
+    return Record(
+        trial_id=spec.trial_id,
+        task=spec.task_name,
+        task_digest=spec.task.digest(),
+        model=spec.model,
+        run=spec.run,
+        seed=spec.seed,
+        grader=spec.grader,
+        started=utc_now(),
+    )
+
+
+def mark_errored(record: Record, fault: Fault) -> None:
+    """Have a trial end as errored."""
+    record.outcome, record.fault = "errored", fault
+    record.label, record.reason = f"{fault.kind} fault", fault.message
+
+
+def completed(record: Record, choice: Choice, begin_s: float) -> Record:
+    """Return a record with what is known of a trial once it has ended: what isolated its code, and how long it took."""
+    seconds = {phase: round(taken_s, 4) for phase, taken_s in record.seconds.items()}
+    fault = record.fault
+    if fault is not None and fault.kind == "sandbox":
+        fault = replace(fault, code_ran=choice.code_ran)
+    total = {"total": round(monotonic_s() - begin_s, 4)}
+    return replace(record, sandbox=choice.used, fault=fault, seconds=seconds | total)
+
+
+def sources_of(task: Task) -> list[str]:
+    """Return the files that define a task, as far as they are not ours."""
+    names = {kind.__module__ for kind in type(task).__mro__ if kind.__module__.partition(".")[0] != _PACKAGE}
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in names)
+    return [file for file in files if file]
+
+
+@contextlib.asynccontextmanager
+async def opened(spec: TrialSpec, record: Record, worker: Worker) -> AsyncIterator[Episode]:
+    """Open the trial's episode and close it whatever happens, a cancelled trial included."""
+    with timed(record, "open"), blamed("opening the episode"):
+        episode = await _open(spec, worker)
+        if not isinstance(episode, Episode):
+            raise TypeError(f"{type(spec.task).__name__}.open() returned {episode!r}; it must return an Episode")
+    try:
+        with blamed("opening the episode"):
+            record.info = plain(episode.info)
+        yield episode
+    except BaseException:
+        with contextlib.suppress(TrialFault):  # what ended the trial is told, not what its clean-up met thereafter
+            await _close(episode, worker, spec.limits)
+        raise
+    await _close(episode, worker, spec.limits)
+
+
+async def _close(episode: Episode, worker: Worker, limits: Limits) -> None:
+    closer = Worker() if worker.busy else worker  # an interrupted tool still holds the trial's own thread
+    with blamed("closing the episode"):
+        # Shielded: a cancelled trial must not leave processes and files behind.
+        await bounded(asyncio.shield(closer.run(episode.close)), "closing the episode", within_s=limits.tool_s)
+    if closer is not worker:
+        closer.end()
+
+
+async def _open(spec: TrialSpec, worker: Worker) -> Episode:
+    async with worker.slot():
+        return await _open_now(spec, worker)
+
+
+async def _open_now(spec: TrialSpec, worker: Worker) -> Episode:
+    opening = asyncio.ensure_future(worker.run(lambda: spec.task.open(spec.seed)))
+    try:
+        return await bounded(asyncio.shield(opening), "opening the episode", within_s=spec.limits.tool_s)
+    except asyncio.CancelledError:
+        episode = await opening  # what is half open cannot be closed yet
+        await worker.run(episode.close)
+        raise
+    except TrialFault:
+        opening.add_done_callback(_close_late)
+        raise
+
+
+def _close_late(opening: asyncio.Future[Episode]) -> None:
+    """Close an episode that nobody waits for any more, once it is open."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
+
+
+def turns_of(spec: TrialSpec, record: Record, episode: Episode, worker: Worker) -> Turns:
+    """Return the episode's side of a trial's conversation, whose first message is written into the record."""
+    with blamed("asking what the sandbox refuses"):
+        missed = differences(spec.sandbox) if spec.task.needs_sandbox else ()
+    surroundings = "\n".join([_DIFFERENT, *(f"- {sentence}" for sentence in missed)]) if missed else ""
+    return Turns(
+        record,
+        episode,
+        worker,
+        limits=spec.limits,
+        history=spec.history,
+        surroundings=surroundings,
+    )
