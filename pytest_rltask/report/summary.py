@@ -71,7 +71,7 @@ class Row:
     faults: dict[str, int] = field(default_factory=dict)
     """Why trials errored, counted by message, most frequent first."""
     reused: int = 0
-    """Counted trials whose grade is by another grader than today's, at the user's word (``--changed=reuse``)."""
+    """Judged trials whose grade is by another grader than today's, at the user's word (``--changed=reuse``)."""
     reused_despite: list[str] = field(default_factory=list)
     """What had changed since they were graded."""
     regraded: int = 0
@@ -142,7 +142,6 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
     first = planned[0]
     recorded = [(trial, run.records[trial.trial_id]) for trial in planned if trial.trial_id in run.records]
     records = [record for trial, record in recorded if _is_of_the_plan(record, trial)]
-    reused = [record.reused for record in records if record.reused]
     ids = {trial.trial_id for trial in planned}
     paid = [record for record in run.paid if record.trial_id in ids]
     not_started = [run.not_started[trial_id] for trial_id in ids if trial_id in run.not_started]
@@ -150,6 +149,7 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
     count = Counter(record.outcome for record in records)
     judged = [record for record in records if record.outcome != "errored"]
     missed = [record for record in judged if record.outcome != "passed"]
+    reused = [record.reused for record in judged if record.reused]  # of trials that no assertion judged, none counts
     unjudged = [record for record in records if record.outcome == "errored" and not is_tolerated(record)]
     errored = grouped(record for record in records if record.outcome == "errored")
     lost = [trial_id for trial_id in ids if trial_id not in run.records and trial_id not in run.not_started]
