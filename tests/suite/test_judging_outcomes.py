@@ -229,6 +229,15 @@ def test_a_trial_that_is_not_started_is_skipped_with_its_reason_where_it_stands(
     assert '"why": "cost"' in (trials.path / "trials.main.jsonl").read_text()
 
 
+def test_the_first_line_of_a_file_is_its_line_one(pytester: pytest.Pytester, trials: Court):
+    mark = "__import__('pytest').mark.rltask(task=__import__('tasks').Sum())"
+    path = pytester.makepyfile(test_first=f"@{mark}\ndef test_first(trial): pass")
+    (trials.item,), _ = pytester.inline_genitems(path, "--model", "policy:null", "--runs", "1")
+    trials.judge.note_not_started(trials.item, NotStarted("cost", "no money"))
+
+    assert trials.settle(skips, "setup").longrepr == (str(path), 1, "Skipped: no money")
+
+
 def test_a_trial_that_a_mark_skips_is_told_on_disk_and_shown_as_pytest_shows_it(trials: Court):
     report = trials.settle(skips, "setup")
 

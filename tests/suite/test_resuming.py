@@ -1,0 +1,523 @@
+"""What becomes of recorded trials once more are planned: which count, which are played, and what forbids a mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pytest_rltask.analysis.changed import Changed
+from pytest_rltask.run.files import RunLogError
+from pytest_rltask.run.load import Run
+from pytest_rltask.run.log import RunWriter
+from pytest_rltask.run.planned import PlannedTrial
+from pytest_rltask.run.record import Fault, Record, Step
+from pytest_rltask.suite.resume import (
+    Opened,
+    Resumption,
+    changes,
+    find_run,
+    outlook,
+    resumption,
+    seen_otherwise,
+    united,
+)
+
+SINCE = "2026-11-28T12:00:00+00:00"
+TOOLS = [{"name": "run"}, {"name": "look"}]
+
+
+def planned(run: int, *, seed: int | None = None, model: str = "fake", test: str = "t.py::test_sum", **own: Any):
+    trial_id = own.pop("trial_id", f"{test}[run-{run:02d}]")
+    fields = {"limits": {"turns": 10, "wall_s": 60.0}, **own}
+    return PlannedTrial(
+        trial_id, test, "sum", "d", model, run, 42 + run if seed is None else seed, (0.1, 0.4), **fields
+    )
+
+
+def played(trial: PlannedTrial, *, graded: bool = True, **fields: Any) -> Record:
+    known: dict[str, Any] = {"prompt_digest": "p", "tools_digest": "t", "tools": TOOLS, "started": "2026-11-28T10"}
+    if graded:
+        known |= {"outcome": "failed", "score": 0.0}
+    else:
+        known |= {"outcome": "errored", "fault": Fault("api", "down")}
+    own = (trial.trial_id, trial.task, "d", trial.model, trial.run, trial.seed)
+    return Record(*own, **{**known, **fields})
+
+
+def recorded(*trials: PlannedTrial, records: list[Record] | None = None) -> Run:
+    kept = [played(trial) for trial in trials] if records is None else records
+    return Run(Path("run"), {}, list(trials), {record.trial_id: record for record in kept})
+
+
+def the_same(trial: PlannedTrial, seed: int) -> Record:
+    """Open an episode that is what it was."""
+    return played(replace(trial, seed=seed))
+
+
+def never(trial: PlannedTrial, seed: int) -> Record:
+    raise AssertionError("there is nothing to compare")
+
+
+# ---- what differs ----
+
+
+def test_the_same_trials_and_more_of_them_are_no_change():
+    old = [planned(run) for run in range(3)]
+
+    assert list(changes(recorded(*old), [planned(run) for run in range(5)], the_same)) == []
+    assert list(changes(recorded(*old), old[:1], the_same)) == []
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [[], [planned(0, test="t.py::test_other")], [planned(0, model="other", trial_id="t.py::test_sum[other-run-00]")]],
+)
+def test_what_is_planned_of_others_is_no_matter(plan: list[PlannedTrial]):
+    assert list(changes(recorded(planned(0)), plan, never)) == []
+
+
+def test_trials_without_a_grade_are_compared_with_nothing():
+    old = planned(0)
+
+    assert list(changes(recorded(old, records=[]), [planned(0, seed=7)], never)) == []
+    assert list(changes(recorded(old, records=[played(old, graded=False)]), [planned(0, seed=7)], never)) == []
+
+
+def test_other_seeds_are_told_once_with_their_number():
+    old = [planned(run) for run in range(3)]
+
+    told = list(changes(recorded(*old), [planned(run, seed=100 + run) for run in range(3)], the_same))
+
+    assert told == ["test_sum[run-00] was played with seed 42, now 100 (and 2 more)"]
+
+
+def test_a_run_that_is_left_out_now_is_compared_by_the_distance_of_its_seed():
+    old = planned(5)
+
+    assert list(changes(recorded(old), [planned(0)], the_same)) == []
+    assert list(changes(recorded(old), [planned(0, seed=50)], the_same)) == [
+        "test_sum[run-05] was played with seed 47, now 55"
+    ]
+
+
+def test_a_limit_that_changed_is_told_and_one_that_nobody_planned_is_not():
+    old = planned(0)
+
+    assert list(changes(recorded(old), [planned(0, limits={"turns": 12, "wall_s": 60.0})], the_same)) == [
+        "limit turns of task sum was 10, is 12"
+    ]
+    assert list(changes(recorded(old), [planned(0, limits={})], the_same)) == []
+    assert list(changes(recorded(planned(0, limits={})), [old], the_same)) == []
+
+
+def test_each_kind_of_change_is_told():
+    old = planned(0)
+    now = planned(0, seed=7, limits={"turns": 12, "wall_s": 5.0})
+
+    assert list(changes(recorded(old), [now], the_same)) == [
+        "test_sum[run-00] was played with seed 42, now 7",
+        "limit turns of task sum was 10, is 12",
+        "limit wall_s of task sum was 60.0, is 5.0",
+    ]
+
+
+def test_another_model_under_the_same_name_is_told():
+    old = planned(0)
+    now = planned(0, model="other")
+
+    assert list(changes(recorded(old), [now], the_same)) == ["test_sum[run-00] was played by fake, now other"]
+
+
+def test_a_model_that_is_one_of_several_now_is_asked_for_again():
+    now = planned(0, trial_id="t.py::test_sum[fake-run-00]")
+
+    assert list(changes(recorded(planned(0)), [now], the_same)) == [
+        "test_sum[run-00] is now test_sum[fake-run-00]: give the same --model options as before"
+    ]
+
+
+def test_an_id_without_a_file_is_told_whole():
+    old = replace(planned(0), trial_id="sum")
+
+    assert list(changes(recorded(old), [replace(old, seed=7)], the_same)) == ["sum was played with seed 42, now 7"]
+
+
+# ---- what a model would see ----
+
+
+def opened(**fields: Any) -> Callable[[PlannedTrial, int], Record]:
+    return lambda trial, seed: played(replace(trial, seed=seed), **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"prompt_digest": "q"}, ["the prompt of task sum changed (seed 42)"]),
+        ({"tools_digest": "u", "tools": TOOLS[::-1]}, ["the tools of task sum changed (their order)"]),
+        (
+            {"tools_digest": "u", "tools": [{"name": "look", "description": "Look."}, {"name": "new"}]},
+            ["the tools of task sum changed (no more run, new new, other look)"],
+        ),
+        (
+            {"prompt_digest": "q", "tools_digest": "u", "tools": [TOOLS[0]]},
+            ["the prompt of task sum changed (seed 42)", "the tools of task sum changed (no more look)"],
+        ),
+    ],
+)
+def test_what_a_model_would_see_otherwise_is_told(fields: dict[str, Any], told: list[str]):
+    found = list(changes(recorded(planned(0)), [planned(0)], opened(**fields)))
+
+    assert found == told
+    assert all(isinstance(phrase, Opened) and phrase.trial == planned(0) for phrase in found)
+
+
+def test_a_task_that_cannot_be_opened_cannot_be_compared():
+    broken = opened(fault=Fault("task", "open:\n KeyError"), prompt_digest="q")
+
+    found = list(changes(recorded(planned(0)), [planned(0)], broken))
+
+    assert found == ["task sum cannot be compared, task fault: open: KeyError"]
+    assert not isinstance(found[0], Opened)
+
+
+def test_one_episode_of_each_test_and_model_is_opened_that_of_its_first_trial():
+    asked: list[tuple[str, int]] = []
+
+    def probe(trial: PlannedTrial, seed: int) -> Record:
+        asked.append((trial.trial_id, seed))
+        return the_same(trial, seed)
+
+    trials = [planned(run, model=model) for model in ("fake", "other") for run in (1, 2)]
+    trials = [replace(trial, trial_id=f"{trial.model}-{trial.run}") for trial in trials]
+    assert list(changes(recorded(*trials), trials, probe)) == []
+
+    assert asked == [("fake-1", 43), ("other-1", 43)]
+
+
+def test_what_the_user_let_count_is_not_asked_again():
+    old = planned(0, grader="new")
+    step = Step("reuse", SINCE, "new", "the prompt changed")
+
+    kept = recorded(old, records=[played(old, history=[step])])
+    assert list(changes(kept, [old], never)) == []
+    other = recorded(old, records=[played(old, history=[replace(step, grader="old")])])
+    assert list(changes(other, [old], opened(prompt_digest="q"))) != []
+
+
+def test_of_what_is_seen_otherwise_the_graded_trials_of_its_test_are_named_once():
+    trials = [planned(0), planned(1), planned(2), planned(0, test="t.py::test_other")]
+    run = recorded(*trials, records=[played(trials[0]), played(trials[1], graded=False), played(trials[3])])
+    phrases = [Opened("the prompt changed", planned(0)), Opened("the tools changed", planned(0))]
+
+    known: set[tuple[str, str]] = set()
+    (one,) = seen_otherwise(run, phrases, known)
+
+    assert [record.trial_id for record in one.records] == [trials[0].trial_id]
+    assert (one.words, one.thresholds, one.today) == ("the prompt changed", None, planned(0))
+    assert known == {("t.py::test_sum", "fake")}
+    assert list(seen_otherwise(run, phrases, known)) == []
+
+
+# ---- plans ----
+
+
+def test_old_and_new_trials_make_one_plan_with_the_runs_of_each_test_in_order():
+    old = [planned(1), planned(0, test="t.py::test_a"), planned(3)]
+    new = [planned(2, grader="g"), planned(0, grader="g"), planned(0, test="t.py::test_b", grader="h")]
+
+    whole = united(old, new)
+
+    assert [(trial.test[6:], trial.run, trial.grader) for trial in whole] == [
+        ("test_sum", 0, "g"),
+        ("test_sum", 1, "g"),
+        ("test_sum", 2, "g"),
+        ("test_sum", 3, "g"),
+        ("test_a", 0, ""),
+        ("test_b", 0, "h"),
+    ]
+
+
+def test_a_trial_that_is_planned_anew_takes_the_place_of_the_old_one():
+    (only,) = united([planned(0)], [planned(0, seed=7)])
+
+    assert only.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("reused", "errored", "missing", "said"),
+    [
+        (0, 0, 0, "0 trials reused, none to be played"),
+        (1, 0, 0, "1 trial reused, none to be played"),
+        (2, 0, 1, "2 trials reused, 1 missing to be played"),
+        (0, 1, 0, "0 trials reused, 1 errored one to be played"),
+        (0, 2, 0, "0 trials reused, 2 errored ones to be played"),
+        (3, 1, 2, "3 trials reused, 1 errored one and 2 missing to be played"),
+    ],
+)
+def test_what_becomes_of_trials_is_said_in_numbers(reused: int, errored: int, missing: int, said: str):
+    trials = [planned(run) for run in range(reused + errored + missing)]
+    records = [played(trial, graded=trial.run < reused) for trial in trials[: reused + errored]]
+
+    assert outlook(recorded(*trials, records=records), [trial.trial_id for trial in trials]) == said
+
+
+# ---- which run ----
+
+
+def made(path: Path, **header: Any) -> Path:
+    RunWriter(path, "main", {"id": path.name, "schema": 1, "command": "pytest", **header})
+    return path
+
+
+def test_the_last_run_is_the_one_created_last_and_of_one_moment_that_of_the_higher_number(tmp_path: Path):
+    one = made(tmp_path / "logs" / "run_9", created="2026-11-28T10:00:00")
+    two = made(tmp_path / "logs" / "run_1", created="2026-11-28T11:00:00")
+    made(tmp_path / "logs" / "run_5", created="2026-11-28T09:00:00")
+    made(tmp_path / "logs" / "other", created="2026-11-28T23:00:00")
+    assert find_run("last", tmp_path / "logs", tmp_path) == two
+
+    for number in ("2", "10", "9"):
+        made(tmp_path / "logs" / f"run_1_{number}", created="2026-11-28T11:00:00")
+    assert find_run("last", tmp_path / "logs", tmp_path) == tmp_path / "logs" / "run_1_10"
+    assert find_run("logs/run_9", tmp_path / "logs", tmp_path) == one
+
+
+def test_what_is_no_run_is_passed_over_and_one_of_a_later_version_is_not(tmp_path: Path):
+    one = made(tmp_path / "run_1", created="2026-11-28T10:00:00")
+    (tmp_path / "run_2").mkdir()
+    assert find_run("last", tmp_path, tmp_path) == one
+
+    later = made(tmp_path / "run_0", schema=99, created="2025")
+    assert find_run("last", tmp_path, tmp_path) == later
+
+
+def test_without_any_run_there_is_no_last(tmp_path: Path):
+    with pytest.raises(RunLogError, match="holds no run directory"):
+        find_run("last", tmp_path, tmp_path)
+
+
+def test_nothing_is_held_that_is_no_run(tmp_path: Path):
+    held: list[Path] = []
+
+    with pytest.raises(pytest.UsageError, match=r"--resume nowhere: .* is not a directory; write --resume DIR"):
+        resumption("nowhere", "logs", tmp_path, since=SINCE, hold=held.append)
+    assert held == []
+    path = made(tmp_path / "logs" / "run_1")
+    assert resumption("last", "logs", tmp_path, since=SINCE, hold=held.append).run.path == path
+    assert held == [path]
+
+
+@pytest.mark.parametrize("lacks", [{"id": None}, {"command": None}])
+def test_a_header_that_lacks_what_a_run_has_is_none(tmp_path: Path, lacks: dict[str, Any]):
+    path = made(tmp_path / "run_1", **lacks)
+
+    with pytest.raises(RunLogError, match=r"its run.json has no id or command"):
+        Resumption(path, since=SINCE)
+
+
+# ---- going on ----
+
+
+class Going:
+    """A run on disk with three trials: graded, errored, missing."""
+
+    def __init__(self, path: Path, **header: Any) -> None:
+        self.trials = [planned(run) for run in range(3)]
+        header = {"id": "a", "schema": 1, "command": "pytest", **header}
+        self.writer = RunWriter(path, "main", header)
+        self.writer.plan(self.trials)
+        self.writer.append(played(self.trials[0]))
+        self.writer.append(played(self.trials[1], graded=False))
+        self.path = path
+
+    @property
+    def resumed(self) -> Resumption:
+        return Resumption(self.path, since=SINCE)
+
+    def refusal(self, *, trials: list[PlannedTrial], way: str | None = None, **given: Any) -> str:
+        """Say why trials cannot be played as part of it, where episodes are what they were."""
+        plan: Any = SimpleNamespace(trials=trials, entries={})
+        options = {"changed": [], "sequential": False, "sandbox": "none", **given}
+        said = self.resumed.refusal(plan, options.pop("changed"), way=way, **options)
+        return said.replace(self.resumed.shown, "RUN")
+
+
+@pytest.fixture
+def going(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Going:
+    monkeypatch.setattr("pytest_rltask.suite.resume.probed", lambda entry, seed, sandbox: entry)
+    return Going(tmp_path / "run")
+
+
+def test_trials_with_a_grade_are_reused_and_the_others_played(going: Going):
+    assert list(going.resumed.reused(going.trials)) == [going.trials[0].trial_id]
+    assert going.resumed.reused(going.trials[1:]) == {}
+    assert going.resumed.header["path"] == str(going.path)
+
+
+def test_what_became_of_the_planned_trials_among_the_collected_is_said(going: Going):
+    ids = [trial.trial_id for trial in going.trials]
+
+    said = going.resumed.headline([*ids, ids[0], "t.py::test_plain"])
+
+    assert said.endswith(": 1 trial reused, 1 errored one and 1 missing to be played")
+    assert said.startswith("rltask: resuming ")
+    assert going.resumed.headline(["t.py::test_plain"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("how", "at", "fault", "is_lost"),
+    [
+        ("replay", SINCE, True, True),
+        ("replay", f"{SINCE}9", True, True),
+        ("replay", "2026-11-28T11", True, False),  # of an earlier invocation: it is played again
+        ("threshold", SINCE, True, False),
+        ("replay", SINCE, False, False),
+    ],
+)
+def test_what_could_not_be_graded_anew_just_now_is_not_played(
+    tmp_path: Path, how: Any, at: str, fault: bool, is_lost: bool
+):
+    going = Going(tmp_path / "run")
+    steps = [Step("threshold", "2026-11-28T11", "g", ""), Step(how, at, "g", "f changed")]
+    trial = going.trials[2]
+    record = played(trial, graded=False, history=steps)
+    going.writer.append(record if fault else replace(record, fault=None))
+
+    assert (trial.trial_id in going.resumed.reused(going.trials)) is is_lost
+    said = going.resumed.headline([trial.trial_id])
+    assert said.endswith(", 1 could not be graded anew") is is_lost
+    assert ("0 trials reused, none to be played" in said) is is_lost
+
+
+def test_a_run_that_was_killed_before_its_plan_has_no_trials(tmp_path: Path):
+    path = made(tmp_path / "run")
+
+    assert Resumption(path, since=SINCE).headline(["t.py::test_sum[run-00]"]) == ""
+
+
+SAME = played(planned(0))
+
+
+def refused(going: Going, seen: Record = SAME, **given: Any) -> str:
+    """Say why the same trials cannot be played, where an episode is seen as given."""
+    plan: Any = SimpleNamespace(trials=going.trials, entries=dict.fromkeys([t.trial_id for t in going.trials], seen))
+    options = {"changed": [], "way": None, "sequential": False, "sandbox": "none", **given}
+    said = going.resumed.refusal(plan, options.pop("changed"), **options)
+    return said.replace(going.resumed.shown, "RUN")
+
+
+def grader_changed(going: Going) -> list[Changed]:
+    return [Changed(going.trials[0], [played(going.trials[0])], "f changed", None)]
+
+
+REUSE = "reuse (count them as they are, which every report will say)"
+RERUN = "rerun (play them again)"
+REGRADE = "regrade (grade the recorded trials anew, without a model)"
+
+
+def test_where_nothing_changed_nothing_is_refused(going: Going):
+    assert refused(going) == ""
+    assert refused(going, way="reuse") == ""
+
+
+def test_a_changed_grader_asks_for_one_of_three_ways(going: Going):
+    changed = grader_changed(going)
+
+    assert refused(going, changed=changed) == (
+        "--resume RUN: what grades task sum changed: f changed; write "
+        f"--resume=RUN --changed={REGRADE}, --resume=RUN --changed={RERUN}, --resume=RUN --changed={REUSE}; "
+        "--plan lists what each does"
+    )
+    for way in ("regrade", "rerun", "reuse"):
+        assert refused(going, changed=changed, way=way) == ""
+    assert len(changed) == 1
+
+
+def test_a_changed_prompt_cannot_be_graded_anew(going: Going):
+    seen = replace(SAME, prompt_digest="q")
+    ways = f"write --resume=RUN --changed={RERUN}, --resume=RUN --changed={REUSE}; --plan lists what each does"
+    why = "the prompt of task sum changed (seed 42); no recorded call answers what a model would see now"
+
+    assert refused(going, seen) == f"--resume RUN: {why}; {ways}"
+    assert refused(going, seen, way="regrade") == f"--resume RUN --changed=regrade: {why}; {ways}"
+
+
+@pytest.mark.parametrize("way", ["rerun", "reuse"])
+def test_of_a_changed_prompt_the_trials_are_added_to_what_the_user_decides(going: Going, way: str):
+    seen, changed = replace(SAME, prompt_digest="q", tools_digest="u"), list[Changed]()
+
+    assert refused(going, seen, way=way, changed=changed) == ""
+
+    assert [one.words for one in changed] == ["the prompt of task sum changed (seed 42)"]
+    assert [record.trial_id for record in changed[0].records] == [going.trials[0].trial_id]
+
+
+def test_where_the_grader_changed_too_its_trials_are_not_added_twice(going: Going):
+    changed = grader_changed(going)
+
+    assert refused(going, replace(SAME, prompt_digest="q"), way="rerun", changed=changed) == ""
+    assert [one.words for one in changed] == ["f changed"]
+
+
+def test_another_limit_is_refused_whatever_way_is_chosen(going: Going):
+    going.trials = [replace(trial, limits={"turns": 12}) for trial in going.trials]
+
+    for way in (None, "rerun", "reuse"):
+        assert refused(going, way=way) == (
+            "--resume RUN: limit turns of task sum was 10, is 12; undo that, or play a new run without --resume"
+        )
+    said = refused(going, changed=grader_changed(going))
+    assert said.startswith("--resume RUN: limit turns of task sum was 10, is 12; what grades task sum changed: f ch")
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        (False, True, "not given, and is now"),
+        (True, False, "given, and is no more"),
+        (True, True, ""),
+        (None, True, ""),
+    ],
+)
+def test_trials_that_are_told_of_others_and_those_that_are_not_do_not_mix(
+    tmp_path: Path, was: bool | None, now: bool, said: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pytest_rltask.suite.resume.probed", lambda entry, seed, sandbox: entry)
+    going = Going(tmp_path / "run", **({} if was is None else {"sequential": was}))
+
+    told = refused(going, sequential=now)
+
+    assert told == (
+        f"--resume RUN: --sequential was {said}; undo that, or play a new run without --resume" if said else ""
+    )
+
+
+def test_where_no_trial_has_a_grade_sequential_may_change(tmp_path: Path):
+    writer = RunWriter(tmp_path / "run", "main", {"id": "a", "schema": 1, "command": "pytest", "sequential": True})
+    writer.plan([planned(0)])
+    writer.append(played(planned(0), graded=False))
+    plan: Any = SimpleNamespace(trials=[planned(0)], entries={})
+
+    resumed = Resumption(tmp_path / "run", since=SINCE)
+    assert resumed.refusal(plan, [], way=None, sequential=False, sandbox="none") == ""
+
+
+@pytest.mark.parametrize(
+    ("way", "counts", "history"), [("rerun", False, []), ("reuse", True, ["reuse"]), (None, True, [])]
+)
+def test_what_the_user_chose_is_done_to_the_recorded_trials(
+    going: Going, way: str | None, counts: bool, history: list[str]
+):
+    resumed, trial = going.resumed, going.trials[0]
+    plan: Any = SimpleNamespace(trials=going.trials, entries={})
+
+    resumed.decide(way, grader_changed(going), plan, going.writer, "none")
+
+    assert (trial.trial_id in resumed.reused(going.trials)) is counts
+    if counts:
+        assert [step.how for step in resumed.run.records[trial.trial_id].history] == history
