@@ -1,0 +1,433 @@
+"""One request to Claude in virtual time: which faults are tried again, after how long, how often, and what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import anthropic
+import httpx2
+import pytest
+
+from pytest_rltask.models import ModelFault, Reply, Request
+from pytest_rltask.models import limiter as limiter_module
+from pytest_rltask.models.claude import ClaudeModel
+from pytest_rltask.run.record import Usage
+from tests.claude import virtual_time
+
+MODEL = "claude-haiku-4-5-20251001"
+KEY = "sk-ant-a-secret-key"
+PRICE = 1e-6
+"""US dollars for each token of input."""
+
+
+@pytest.fixture(autouse=True)
+def _no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limiter_module._JITTER, "uniform", lambda low, high: high)
+
+
+def message(text: str = "Hm.", *, tokens: int = 100, **fields: Any) -> dict[str, Any]:
+    """Make a reply of the API."""
+    usage = {"input_tokens": tokens, "output_tokens": 0}
+    content = [{"type": "text", "text": text}]
+    known = {"type": "message", "role": "assistant", "model": MODEL, "content": content, "usage": usage}
+    return {**known, "stop_reason": "end_turn", **fields}
+
+
+def status(code: int, said: str = "said", *, kind: str | None = None, **headers: str) -> anthropic.APIStatusError:
+    """Make a fault that the API tells by a status."""
+    headers = {name.replace("_", "-"): value for name, value in headers.items()} | {"request-id": f"req-{code}"}
+    response = httpx2.Response(code, headers=headers, request=httpx2.Request("POST", "https://api.test"))
+    details = {"details": {"error_code": kind}} if kind else {}
+    body = {"type": "error", "error": {"type": "api_error", "message": said, **details}}
+    return anthropic.APIStatusError(said, response=response, body=body)
+
+
+class Api:
+    """Answers requests in their order, each after some seconds; the last answer again and again."""
+
+    def __init__(self, *answers: Any, takes_s: float = 0.0) -> None:
+        self.answers: Sequence[Any] = answers
+        self.takes_s = takes_s
+        self.asked_at: list[float] = []
+        self.sent: list[dict[str, Any]] = []
+        self.messages = SimpleNamespace(with_raw_response=SimpleNamespace(create=self._create))
+        self.api_key, self.auth_token = KEY, None
+
+    async def _create(self, **arguments: Any) -> Any:
+        number = len(self.asked_at)
+        self.asked_at.append(asyncio.get_running_loop().time())
+        self.sent.append(arguments)
+        await asyncio.sleep(self.takes_s)
+        answer = self.answers[min(number, len(self.answers) - 1)]
+        if isinstance(answer, BaseException):
+            raise answer
+        body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        return SimpleNamespace(http_response=SimpleNamespace(content=body), request_id=f"req-{number}", headers={})
+
+
+def request(deadline: float = 10_000.0, *, extends: bool = False, **fields: Any) -> Request:
+    known: dict[str, Any] = {"system": "", "tools": [], "messages": [{"role": "user", "content": "Hm?"}]}
+    return Request(**{**known, **fields}, max_tokens=77, deadline=deadline, extends=extends)
+
+
+def asks(api: Api, *requests: Request, name: str = MODEL) -> list[Reply | ModelFault]:
+    """Send requests one after the other, and return what came of each."""
+
+    async def asked() -> list[Reply | ModelFault]:
+        model, came = ClaudeModel(name, client=api), list[Reply | ModelFault]()  # type: ignore[arg-type]
+        for one in requests or (request(),):
+            try:
+                came.append(await model.reply(one))
+            except ModelFault as fault:
+                came.append(fault)
+        return came
+
+    return virtual_time.run(asked())
+
+
+def replied(api: Api, *requests: Request) -> Reply:
+    *_, reply = asks(api, *requests)
+    assert isinstance(reply, Reply), reply
+    return reply
+
+
+def failed(api: Api, *requests: Request) -> ModelFault:
+    *_, fault = asks(api, *requests)
+    assert isinstance(fault, ModelFault)
+    return fault
+
+
+# ---- how often, and when ----
+
+
+def test_a_fault_is_tried_eight_times_each_after_twice_the_time():
+    api = Api(status(500))
+
+    fault = failed(api)
+
+    assert api.asked_at == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 61.5]
+    assert str(fault) == "HTTP 500: said (8 attempts)"
+    assert (fault.kind, fault.fatal, fault.request_id, fault.billed) == ("api", False, "req-500", None)
+
+
+def test_the_eighth_attempt_may_succeed_and_what_was_lost_is_told():
+    reply = replied(Api(*[status(500)] * 7, message(), takes_s=1.0))
+
+    assert reply.latency_s == 61.5 + 8
+    assert reply.lost_s == 61.5 + 7
+    assert reply.faults == ("HTTP 500: said",) * 7
+
+
+def test_refusals_count_as_no_attempts_and_are_waited_for_as_long_as_they_ask():
+    api = Api(*[status(429, retry_after="40")] * 12, message())
+
+    assert replied(api).lost_s == 12 * 40
+    assert api.asked_at == [40 * number for number in range(13)]
+
+
+def test_a_fault_that_asks_for_more_than_the_usual_wait_is_given_it():
+    assert replied(Api(status(500, retry_after="7"), message())).lost_s == 7
+    assert replied(Api(status(500, retry_after="0.1"), message())).lost_s == 0.5
+
+
+@pytest.mark.parametrize("code", [408, 409, 500, 501, 503, 599])
+def test_what_may_pass_is_tried_again(code: int):
+    assert replied(Api(status(code), message())).faults == (f"HTTP {code}: said",)
+
+
+@pytest.mark.parametrize("code", [400, 405, 410, 422, 451])
+def test_what_is_refused_for_what_it_is_is_tried_once(code: int):
+    api = Api(status(code), message())
+
+    assert (str(failed(api)), len(api.asked_at)) == (f"HTTP {code}: said", 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "says", "attempts"), [(500, "false", 1), (400, "true", 2), (500, "maybe", 2), (400, "", 1)]
+)
+def test_the_api_may_say_whether_to_try_again(code: int, says: str, attempts: int):
+    api = Api(status(code, x_should_retry=says), message())
+
+    asks(api)
+
+    assert len(api.asked_at) == attempts
+
+
+@pytest.mark.parametrize("error", [anthropic.APIConnectionError(request=httpx2.Request("POST", "https://api.test"))])
+def test_a_lost_connection_is_tried_again(error: Exception):
+    assert replied(Api(error, message())).faults == ("connection failed (NoneType)",)
+
+
+# ---- the end of the time ----
+
+
+@pytest.mark.parametrize(("left_s", "attempts"), [(0.4, 1), (0.5, 1), (0.6, 2), (1.5, 2), (1.6, 3)])
+def test_no_attempt_is_begun_for_which_there_is_no_time(left_s: float, attempts: int):
+    api = Api(status(500))
+
+    fault = failed(api, request(left_s))
+
+    assert len(api.asked_at) == attempts
+    assert str(fault) == "HTTP 500: said; no time is left in the trial for another attempt (--trial-timeout)"
+
+
+@pytest.mark.parametrize("code", [500, 529])
+def test_a_wait_that_the_trial_has_no_time_for_is_told(code: int):
+    api = Api(status(code, retry_after="3600"), takes_s=1.0)
+
+    assert str(failed(api, request(101))) == (
+        f"HTTP {code}: said; it asks to wait 3,600 s, and the trial has 100 s left (--trial-timeout)"
+    )
+    assert len(api.asked_at) == 1
+
+
+def test_an_attempt_without_an_answer_ends_after_ten_minutes_and_at_the_deadline():
+    api = Api(message(), takes_s=1e6)
+
+    fault = failed(api, request(1000))
+
+    assert api.asked_at == [0, 600.5]
+    assert str(fault).startswith("no reply in time; no time is left")
+    assert {sent["timeout"] for sent in api.sent} == {600}
+
+
+def test_who_gets_no_place_in_time_is_told_the_last_fault_too():
+    async def asked() -> tuple[str, str]:
+        model, api = ClaudeModel(MODEL, client=Api(status(429, retry_after="50"))), "api"  # type: ignore[arg-type]
+        refused = asyncio.create_task(model.reply(request(1000)))
+        await asyncio.sleep(1)
+        with pytest.raises(ModelFault) as late:
+            await model.reply(request(20))
+        refused.cancel()
+        return str(late.value), api
+
+    said, _ = virtual_time.run(asked())
+
+    assert said == "requests wait for another 49 s, and the trial has 19 s left (--trial-timeout)"
+
+
+# ---- whose fault ----
+
+
+@pytest.mark.parametrize("code", [401, 402, 403, 404])
+def test_what_no_request_could_escape_ends_all_without_asking_again(code: int):
+    api = Api(status(code), message())
+
+    first, second = asks(api, request(), request())
+
+    assert isinstance(first, ModelFault)
+    assert isinstance(second, ModelFault)
+    assert (first.fatal, second.fatal, str(second), len(api.asked_at)) == (True, True, str(first), 1)
+
+
+def test_a_spend_limit_is_fatal_though_it_comes_as_a_refusal():
+    fault = failed(Api(status(429, kind="spend_limit_reached", retry_after="1")))
+
+    assert (fault.fatal, str(fault)) == (True, "HTTP 429, spend_limit_reached: said")
+
+
+def test_a_passing_fault_ends_no_other_request():
+    api = Api(*[status(500)] * 8, message())
+
+    first, second = asks(api, request(), request())
+
+    assert isinstance(first, ModelFault)
+    assert isinstance(second, Reply)
+
+
+@pytest.mark.parametrize(
+    ("code", "extends", "kind", "begins"),
+    [
+        (422, True, "harness", "the API takes the conversation no further: HTTP 422"),
+        (400, True, "harness", "the API takes the conversation no further: HTTP 400"),
+        (499, True, "harness", "the API takes the conversation no further: HTTP 499"),
+        (422, False, "api", "HTTP 422"),
+        (401, True, "api", "HTTP 401"),
+        (408, True, "api", "HTTP 408"),
+        (409, True, "api", "HTTP 409"),
+        (500, True, "api", "HTTP 500"),
+        (399, True, "api", "HTTP 399"),
+    ],
+)
+def test_a_conversation_that_is_refused_for_what_it_became_is_not_the_apis_fault(
+    code: int, extends: bool, kind: str, begins: str
+):
+    fault = failed(Api(status(code)), request(100, extends=extends))
+
+    assert (fault.kind, str(fault)[: len(begins)]) == (kind, begins)
+
+
+TOO_LONG = "prompt is too long: 250000 tokens > 200000 maximum"
+
+
+def test_a_conversation_that_became_too_long_ends_and_one_that_began_so_is_the_tasks():
+    reply = replied(Api(status(400, TOO_LONG)), request(extends=True))
+    fault = failed(Api(status(400, TOO_LONG)), request())
+
+    assert (reply.stop_reason, reply.content, reply.model) == ("model_context_window_exceeded", [], MODEL)
+    assert (reply.request_id, reply.faults, reply.cost_usd) == ("req-400", (f"HTTP 400: {TOO_LONG}",), 0)
+    assert (fault.kind, str(fault)) == (
+        "task",
+        f"the task's prompt and tools are too long for the model, or for its server: HTTP 400: {TOO_LONG}",
+    )
+
+
+# ---- what is kept ----
+
+
+@pytest.mark.parametrize(("count", "kept"), [(19, 19), (20, 20), (21, 20), (30, 20)])
+def test_of_many_faults_twenty_lines_are_kept(count: int, kept: int):
+    reply = replied(Api(*[status(529, retry_after="1")] * count, message()))
+
+    assert len(reply.faults) == kept
+    last = "HTTP 529: said" if count <= 20 else f"... and {count - 19} more"
+    assert reply.faults[-1] == last
+    assert set(reply.faults[:-1]) == {"HTTP 529: said"}
+
+
+def test_what_is_of_no_use_is_paid_and_told_and_tried_again():
+    spoilt = message(tokens=300, stop_reason="unheard of")
+
+    reply = replied(Api(spoilt, b"<html>", message(tokens=100)))
+
+    assert reply.usage == Usage(input_tokens=400)
+    assert reply.cost_usd == pytest.approx(400 * PRICE)
+    assert [fault[:40] for fault in reply.faults] == [
+        "a reply with the stop reason 'unheard of",
+        "a reply that is not JSON",
+    ]
+
+
+def test_where_all_is_of_no_use_what_it_cost_is_told():
+    fault = failed(Api(message(tokens=50, stop_reason="unheard of")))
+
+    assert fault.billed is not None
+    assert (fault.billed.usage, fault.billed.cost_usd) == (Usage(input_tokens=8 * 50), pytest.approx(400 * PRICE))
+    assert len(fault.billed.faults) == 8
+    assert fault.billed.content == []
+
+
+def test_one_price_that_is_unknown_makes_the_sum_unknown():
+    reply = replied(Api(message(stop_reason="unheard of", model="claude-unknown"), message()))
+
+    assert (reply.cost_usd, reply.usage) == (None, Usage(input_tokens=200))
+
+
+def test_tokens_of_each_kind_are_counted_and_nulls_are_none():
+    usage = {"input_tokens": 1, "output_tokens": 2, "cache_read_input_tokens": 3, "cache_creation_input_tokens": None}
+
+    assert replied(Api(message(usage=usage))).usage == Usage(1, 2, 3, 0)
+
+
+def test_a_key_is_struck_out_and_a_long_fault_is_cut():
+    assert replied(Api(status(500, f"{KEY} is bad"), message())).faults == ("HTTP 500: *** is bad",)
+    (fault,) = replied(Api(status(500, "x" * 1000), message())).faults
+    assert len(fault) == 400
+
+
+# ---- what is sent ----
+
+
+def test_what_there_is_not_is_not_sent():
+    api = Api(message())
+    tools = [{"name": "run"}]
+
+    asks(api, request(), request(system="Be brief.", tools=tools))
+
+    assert [sorted(sent) for sent in api.sent] == [
+        ["cache_control", "max_tokens", "messages", "model", "timeout"],
+        ["cache_control", "max_tokens", "messages", "model", "system", "timeout", "tools"],
+    ]
+    assert (api.sent[1]["system"], api.sent[1]["tools"], api.sent[1]["max_tokens"]) == ("Be brief.", tools, 77)
+
+
+def content_of(*blocks: dict[str, Any]) -> list[dict[str, Any]]:
+    return replied(Api(message(content=list(blocks)))).content
+
+
+def nested(levels: int) -> Any:
+    value: Any = "end"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def depth_of(value: Any) -> tuple[int, Any]:
+    levels = 0
+    while isinstance(value, list):
+        (value,), levels = value, levels + 1
+    return levels, value
+
+
+def test_a_blank_text_is_not_sent_back():
+    text = {"type": "text", "text": " x "}
+
+    assert content_of({"type": "text", "text": " \n"}, text, {"type": "thinking", "thinking": ""}) == [
+        text,
+        {"type": "thinking", "thinking": ""},
+    ]
+
+
+@pytest.mark.parametrize(("levels", "kept", "end"), [(61, 61, "end"), (62, 62, "end"), (63, 62, "(nested too deeply)")])
+def test_what_nests_deeper_than_the_sdk_can_send_is_left_out(levels: int, kept: int, end: str):
+    (block,) = content_of({"type": "other", "input": {"a": nested(levels)}})
+
+    assert depth_of(block["input"]["a"]) == (kept, end)
+
+
+def test_what_no_request_can_carry_is_mended_and_all_else_is_verbatim():
+    (block,) = content_of(
+        {"type": "other", "a": "\ud800x", "\udfff": 1, "b": [1e999, 1.5, None, True, "grün \U0001f600"]}
+    )
+
+    assert block == {"type": "other", "a": "\ufffdx", "\ufffd": 1, "b": ["inf", 1.5, None, True, "grün \U0001f600"]}
+
+
+# ---- cancelled ----
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_a_request_that_is_cancelled_leaves_an_estimate_and_one_that_ended_leaves_none(is_cancelled: bool):
+    one = request(10, messages=[{"role": "user", "content": "x" * 101}], system="é")
+
+    async def asked() -> None:
+        model = ClaudeModel(MODEL, client=Api(message(), takes_s=5.0))  # type: ignore[arg-type]
+        asking = asyncio.create_task(model.reply(one))
+        await asyncio.sleep(1)
+        if is_cancelled:
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+        else:
+            await asking
+
+    virtual_time.run(asked())
+
+    estimates = [estimate() for estimate in one.under_way]
+    assert len(estimates) == is_cancelled
+    for estimate in estimates:
+        sent = '["é", [], [{"role": "user", "content": "' + "x" * 101 + '"}]]'
+        assert estimate.usage == Usage(input_tokens=-(-len(sent) // 4))
+        assert estimate.cost_usd == pytest.approx(estimate.usage.input_tokens * PRICE)
+        assert (estimate.content, estimate.stop_reason) == ([], "unanswered")
+
+
+@pytest.mark.parametrize("answer", [status(500), status(422), b"{"])
+def test_a_request_that_failed_leaves_no_estimate(answer: Any):
+    one = request(0.1)
+
+    failed(Api(answer), one)
+
+    assert one.under_way == []
+
+
+def test_a_mistake_of_ours_is_passed_on():
+    api = Api(KeyError("ours"))
+
+    with pytest.raises(KeyError, match="ours"):
+        asks(api)
+    assert len(api.asked_at) == 1
