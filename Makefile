@@ -20,6 +20,11 @@ SEED ?= 282
 INSPECT_AI := inspect-ai==0.3.285 anthropic==2.12.0
 # What makes the environments of `make compat`.
 UV := uv==0.13.9
+# What makes the mutants of `make mutants`, in an environment of its own.
+COSMIC_RAY := cosmic-ray==8.7.0
+# Of each module in `make mutants`; which ones, the seed decides.
+MUTANTS ?= 25
+MUTANTS_SEED ?= 1
 # A folder for results in JUnit XML, which CI reads.
 REPORTS ?=
 # The checks of the audit whose cheats the suite plays as well, without preloading the torch that none of them imports.
@@ -31,7 +36,7 @@ HOW = $(if $(AGAIN),--last-failed --last-failed-no-failures=none,-n 2 --dist wor
 # The tests start hundreds of interpreters, each of which would compile the plugin anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test test-slow lint honest compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof)
+.PHONY: bench test test-slow lint honest compat mutants clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -55,6 +60,9 @@ honest: $(VENV)/.dev  ## what honest programs do in each sandbox and outside, as
 
 compat: $(VENV)-compat/uv/.done  ## the plugin's own tests on each declared Python, with the lowest versions, and beside plugins of others
 	$(PYTHON) -m tests.compat --folder $(VENV)-compat --constraints '$(CONSTRAINTS)' --reports '$(REPORTS)'
+
+mutants: $(VENV)/.dev $(VENV)-mutants/.done  ## change an operator here and there: is there a test that notices? (30 minutes or more)
+	$(VENV)-mutants/bin/python -m tests.bench.mutants --python $(BIN)/python --each $(MUTANTS) --seed $(MUTANTS_SEED)
 
 bench-startup: $(VENV)/.dev  ## what the plugin costs a suite without tasks
 	$(BIN)/python -m tests.bench.startup
@@ -99,6 +107,11 @@ $(VENV)-inspect/.done:
 	$(VENV)-inspect/bin/python -m pip install --quiet --disable-pip-version-check $(INSPECT_AI)
 	touch $@
 
+$(VENV)-mutants/.done:
+	$(PYTHON) -m venv $(VENV)-mutants
+	$(VENV)-mutants/bin/python -m pip install --quiet --disable-pip-version-check $(COSMIC_RAY)
+	touch $@
+
 bench-proof: $(VENV)/.dev  ## what the rule of proof risks, for several bands, and what it costs in runs (4 minutes)
 	$(BIN)/python -m tests.bench.proof
 
@@ -120,4 +133,4 @@ $(VENV)/.dev: $(VENV)/.benchmarks tests/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-inspect $(VENV)-compat build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-inspect $(VENV)-compat $(VENV)-mutants build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,71 @@
+"""Which modules ``mutants`` changes, the tests that are to notice, and the changes that nobody could notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module, and the quick test files that cover it."""
+
+    path: str
+    tests: tuple[str, ...]
+    """Patterns of files, the quickest first: a mutant is played until one test notices it."""
+
+
+TRIAL = ("tests/trial/test_[!e]*.py", "tests/test_trial*.py", "tests/trial/test_e*.py")
+RUN = ("tests/run/test_[!r]*.py", "tests/test_runlog*.py")
+PLUGIN = "tests/plugin/test_"
+
+MODULES = (
+    Module("pytest_rltask/verdict.py", ("tests/test_verdict*.py",)),
+    Module("pytest_rltask/proof.py", ("tests/test_proof*.py",)),
+    Module("pytest_rltask/trial/play.py", TRIAL),
+    Module("pytest_rltask/trial/opening.py", TRIAL),
+    Module("pytest_rltask/trial/grading.py", TRIAL),
+    Module("pytest_rltask/trial/turns.py", TRIAL),
+    Module("pytest_rltask/trial/conversation.py", TRIAL),
+    Module("pytest_rltask/suite/stopping.py", ("tests/test_stopping*.py",)),
+    Module("pytest_rltask/suite/resume.py", ("tests/suite/test_resum*.py", f"{PLUGIN}resume*.py")),
+    Module(
+        "pytest_rltask/suite/judging.py",
+        ("tests/suite/test_judg*.py", f"{PLUGIN}omissions*.py", f"{PLUGIN}outcomes*.py"),
+    ),
+    Module(
+        "pytest_rltask/suite/items.py",
+        ("tests/suite/test_item*.py", f"{PLUGIN}usage_errors*.py", f"{PLUGIN}bands*.py"),
+    ),
+    Module("pytest_rltask/suite/plan.py", ("tests/suite/test_plan*.py", f"{PLUGIN}usage_errors*.py")),
+    Module("pytest_rltask/run/log.py", RUN),
+    Module("pytest_rltask/run/load.py", RUN),
+    Module("pytest_rltask/run/amendments.py", RUN),
+    Module("pytest_rltask/models/limiter.py", ("tests/claude/test_limiter*.py",)),
+    Module(
+        "pytest_rltask/models/claude.py",
+        tuple(f"tests/claude/test_claude_{part}*.py" for part in ("attempts", "endings", "conversation", "faults")),
+    ),
+)
+
+EQUAL: dict[str, dict[tuple[str, str], str]] = {
+    "pytest_rltask/verdict.py": {
+        (
+            "for runs in range(judged + 1, MOST_RUNS + 1):",
+            "for runs in range(judged + 0, MOST_RUNS + 1):",
+        ): "it is asked only where the runs so far do not prove the word",
+    },
+    "pytest_rltask/suite/stopping.py": {
+        (
+            "lasts = self.spent + self.reserved + needed <= limit if is_known else not self.is_testing",
+            "lasts = self.spent + self.reserved + needed < limit if is_known else not self.is_testing",
+        ): "the limit is a billionth above what was given, so that no sum of prices is equal to it",
+    },
+    "pytest_rltask/models/limiter.py": {
+        (
+            "left = quota.remaining - later * self._costs.get(quota.name, 0.0)",
+            f"left = quota.remaining - later * self._costs.get(quota.name, {cost})",
+        ): "before any answer one request is in flight, so that none was sent later; after one, costs of all are known"
+        for cost in (1.0, -1.0)
+    },
+}
+"""By module, the line as it is and as it becomes: why nobody could notice."""
