@@ -1,4 +1,4 @@
-"""That what `make mutants` is told of is there: modules, their tests, and the lines of mutants that nobody can notice."""
+"""That what `make mutants` is told of is there: modules, their tests, and the lines of what nobody can notice."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Run as `make mutants`. ``mutating`` makes the mutants: one operator, constant, condition, loop or return value differs.
 Of each module of ``mutants_table`` a seeded sample is taken, and each mutant is played against the tests of its module,
-up to the first red one; a mutant that hangs is noticed too. All that happens in copies of the tree. A mutant that changes
-nothing anybody could see stands in the table with the reason, and is not counted.
+up to the first red one; a mutant that hangs is noticed too. All that happens in copies of the tree. A mutant that
+changes nothing anybody could see stands in the table with the reason, and is not counted.
 """
 
 from __future__ import annotations
