@@ -20,7 +20,7 @@ PLUGIN = "tests/plugin/test_"
 
 MODULES = (
     Module("pytest_rltask/verdict.py", ("tests/test_verdict*.py",)),
-    Module("pytest_rltask/proof.py", ("tests/test_proof*.py",)),
+    Module("pytest_rltask/proof.py", ("tests/test_proof_*.py", "tests/test_proof*.py")),
     Module("pytest_rltask/trial/play.py", TRIAL),
     Module("pytest_rltask/trial/opening.py", TRIAL),
     Module("pytest_rltask/trial/grading.py", TRIAL),
