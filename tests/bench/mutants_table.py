@@ -16,7 +16,6 @@ class Module:
 
 TRIAL = ("tests/trial/test_[!e]*.py", "tests/test_trial*.py", "tests/trial/test_e*.py")
 RUN = ("tests/run/test_[!r]*.py", "tests/test_runlog*.py")
-PLUGIN = "tests/plugin/test_"
 
 MODULES = (
     Module("pytest_rltask/verdict.py", ("tests/test_verdict*.py",)),
@@ -27,16 +26,10 @@ MODULES = (
     Module("pytest_rltask/trial/turns.py", TRIAL),
     Module("pytest_rltask/trial/conversation.py", TRIAL),
     Module("pytest_rltask/suite/stopping.py", ("tests/test_stopping*.py",)),
-    Module("pytest_rltask/suite/resume.py", ("tests/suite/test_resum*.py", f"{PLUGIN}resume*.py")),
-    Module(
-        "pytest_rltask/suite/judging.py",
-        ("tests/suite/test_judg*.py", f"{PLUGIN}omissions*.py", f"{PLUGIN}outcomes*.py"),
-    ),
-    Module(
-        "pytest_rltask/suite/items.py",
-        ("tests/suite/test_item*.py", f"{PLUGIN}usage_errors*.py", f"{PLUGIN}bands*.py"),
-    ),
-    Module("pytest_rltask/suite/plan.py", ("tests/suite/test_plan*.py", f"{PLUGIN}usage_errors*.py")),
+    Module("pytest_rltask/suite/resume.py", ("tests/suite/test_resum*.py",)),
+    Module("pytest_rltask/suite/judging.py", ("tests/suite/test_judg*.py",)),
+    Module("pytest_rltask/suite/items.py", ("tests/suite/test_item*.py",)),
+    Module("pytest_rltask/suite/plan.py", ("tests/suite/test_plan*.py",)),
     Module("pytest_rltask/run/log.py", RUN),
     Module("pytest_rltask/run/load.py", RUN),
     Module("pytest_rltask/run/amendments.py", RUN),

@@ -521,3 +521,14 @@ def test_what_the_user_chose_is_done_to_the_recorded_trials(
     assert (trial.trial_id in resumed.reused(going.trials)) is counts
     if counts:
         assert [step.how for step in resumed.run.records[trial.trial_id].history] == history
+
+
+def test_recorded_trials_whose_grader_changed_are_found_by_test(going: Going):
+    today: Any = SimpleNamespace()
+    now = [replace(trial, grader="new") for trial in going.trials]
+
+    (one,) = going.resumed.changed(now, {"new": today}, None)
+
+    assert [record.trial_id for record in one.records] == [going.trials[0].trial_id]
+    assert one.words == "an earlier version did not record what graded it"
+    assert going.resumed.changed(going.trials, {}, None) == []
