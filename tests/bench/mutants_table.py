@@ -53,6 +53,12 @@ EQUAL: dict[str, dict[tuple[str, str], str]] = {
             "lasts = self.spent + self.reserved + needed < limit if is_known else not self.is_testing",
         ): "the limit is a billionth above what was given, so that no sum of prices is equal to it",
     },
+    "pytest_rltask/suite/plan.py": {
+        (
+            "for place, (_, source) in zip(sorted(place for _, place in own), sorted(own), strict=True):",
+            "for place, (_, source) in zip(sorted(place for _, place in own), sorted(own), strict=False):",
+        ): "both are made of one list",
+    },
     "pytest_rltask/models/limiter.py": {
         (
             "left = quota.remaining - later * self._costs.get(quota.name, 0.0)",

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from pytest_rltask.graders.fingerprint import Graders
+from pytest_rltask.suite.items import plugin_files
 from pytest_rltask.suite.options import Options
 from pytest_rltask.suite.plan import Plan, make_plan
 from tests.conftest import SUITE
@@ -43,7 +45,8 @@ def make(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Make:
         before: Callable[[pytest.Item], None] = lambda item: None,
     ) -> tuple[Plan, list[pytest.Item]]:
         given = [word for model in models for word in ("--model", model)]
-        items, _ = pytester.inline_genitems(pytester.makepyfile(test_two=TWO), *given, "--runs", "2", *arguments)
+        given += ["--runs", "2"] if models else []
+        items, _ = pytester.inline_genitems(pytester.makepyfile(test_two=TWO), *given, *arguments)
         items = order(items)
         monkeypatch.setattr(pytest.mark, "_config", items[0].config)  # else marks are those of the outer pytest
         for item in items:
@@ -189,3 +192,52 @@ def test_without_pytest_timeout_no_mark_of_it_is_made(make: Make):
     _, items = make()
 
     assert timeouts(items) == {}
+
+
+# ---- what grades, and markers without effect ----
+
+
+def test_what_grades_a_trial_is_told_by_a_digest_that_the_runs_of_its_test_share(make: Make):
+    _, items = make()
+
+    graders = Graders(items[0].config.rootpath, plugin_files(items[0].config))
+    plan = make_plan(items, Options.read(items[0].config), graders)
+
+    digests = {trial.test: trial.grader for trial in plan.trials}
+    assert all(trial.grader == digests[trial.test] for trial in plan.trials)
+    assert all(len(digest) >= 8 for digest in digests.values())
+    assert digests["test_two.py::test_sum"] != digests["test_two.py::test_boxed[3]"]
+
+
+def test_what_an_audit_plays_is_no_trial_of_the_plan(make: Make):
+    plan, items = make("--audit", models=())
+
+    assert plan.trials == []
+    assert any(item.get_closest_marker("rltask") for item in items)
+
+
+def marked_late(pytester: pytest.Pytester, source: str) -> str:
+    """Mark an item once it is collected, and return what is said of it."""
+    items, _ = pytester.inline_genitems(pytester.makepyfile(test_late=source), "--model", "policy:null")
+    items[0].add_marker(pytest.mark.rltask())
+    with pytest.raises(pytest.UsageError) as error:
+        make_plan(items, Options.read(items[0].config), None)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def test_a(): pass",
+        "class TestA:\n    def test_a(self): pass",
+        "import pytest\n@pytest.mark.parametrize('a', [1])\ndef test_a(a): pass",
+    ],
+)
+def test_a_marker_after_collection_is_too_late(pytester: pytest.Pytester, source: str):
+    assert "got the marker rltask after it was collected, when it is too late" in marked_late(pytester, source)
+
+
+def test_a_marker_on_a_method_of_a_test_case_has_no_effect(pytester: pytest.Pytester):
+    said = marked_late(pytester, "import unittest\nclass TestA(unittest.TestCase):\n    def test_a(self): pass")
+
+    assert "pytest gives methods of a unittest.TestCase no fixtures; write a function, `def test_a(trial):`" in said
