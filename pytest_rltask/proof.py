@@ -176,7 +176,7 @@ def _tail(k: int, n: int, p: float, q: float) -> float:
     """Sum the chances of k, k - 1, ... successes, which fall, until they no longer count."""
     log_choose = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
     term = total = math.exp(log_choose + k * math.log(p) + (n - k) * math.log(q))
-    while k > 0 and term > total * 1e-17:
+    while term > total * 1e-17:  # past k = 0 it is 0
         term *= k * q / ((n - k + 1) * p)
         total += term
         k -= 1

@@ -40,12 +40,40 @@ MODULES = (
     ),
 )
 
+TIE = "no tail is equal to a level to the last bit"
+
 EQUAL: dict[str, dict[tuple[str, str], str]] = {
     "pytest_rltask/verdict.py": {
         (
             "for runs in range(judged + 1, MOST_RUNS + 1):",
             "for runs in range(judged + 0, MOST_RUNS + 1):",
         ): "it is asked only where the runs so far do not prove the word",
+    },
+    "pytest_rltask/proof.py": {
+        **{
+            (line, line.replace(" < level", " <= level")): TIE
+            for line in (
+                "if at_least(passed, runs, band.high) < level.too_easy * factor:",
+                "if at_most(passed, runs, band.low) < level.too_hard * factor:",
+                "above = band.low == 0 or at_least(passed, runs, band.low) < level.in_band * factor",
+                "below = band.high == 1 or at_most(passed, runs, band.high) < level.in_band * factor",
+            )
+        },
+        **{
+            (line, line.replace(" < _between", " <= _between")): TIE
+            for line in (
+                "return at_least(passed, runs, rate) < _between(rate, band, level.in_band, level.too_easy) * factor",
+                "return at_most(passed, runs, rate) < _between(rate, band, level.too_hard, level.in_band) * factor",
+            )
+        },
+        (
+            "while end and moved[end - 1] <= negligible:",
+            "while end and moved[end - 2] <= negligible:",
+        ): "one chance more is kept that is negligible",
+        (
+            "while lead < end and moved[lead] <= negligible:",
+            "while lead <= end and moved[lead] <= negligible:",
+        ): "only where no chance is left, and then it does not matter where they would begin",
     },
     "pytest_rltask/suite/stopping.py": {
         (

@@ -185,10 +185,12 @@ def test_what_a_run_says_of_a_grader(path: Path):
     writer = RunWriter(path, "main", {"id": "a", "schema": 1})
     writer.note_grader("abc1", {"code": "one"})
     writer.note_grader("abc1", {"code": "two"})
+    writer.note_grader("abd1", {"code": "another"})
     (path / "graders" / "abc2.json").write_text("[]")
     (path / "graders" / "abc3.json").write_text("{")
 
     assert load_grader(path, "abc1") == {"code": "one"}  # whichever process came first
+    assert load_grader(path, "abd1") == {"code": "another"}
     assert [load_grader(path, digest) for digest in ("abc2", "abc3", "abc4", "", "../run")] == [None] * 5
 
 
