@@ -157,9 +157,20 @@ def test_the_api_may_say_whether_to_try_again(code: int, says: str, attempts: in
     assert len(api.asked_at) == attempts
 
 
-@pytest.mark.parametrize("error", [anthropic.APIConnectionError(request=httpx2.Request("POST", "https://api.test"))])
-def test_a_lost_connection_is_tried_again(error: Exception):
-    assert replied(Api(error, message())).faults == ("connection failed (NoneType)",)
+ASKED = httpx2.Request("POST", "https://api.test")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (anthropic.APIConnectionError(request=ASKED), "connection failed (NoneType)"),
+        (anthropic.APITimeoutError(request=ASKED), "no reply in time"),
+        (anthropic.AnthropicError("odd"), "AnthropicError: odd"),
+        (httpx2.ReadError("broken off"), "ReadError: broken off"),
+    ],
+)
+def test_what_goes_wrong_on_the_way_is_tried_again(error: Exception, said: str):
+    assert replied(Api(error, message())).faults == (said,)
 
 
 # ---- the end of the time ----
@@ -309,6 +320,18 @@ def test_where_all_is_of_no_use_what_it_cost_is_told():
     assert (fault.billed.usage, fault.billed.cost_usd) == (Usage(input_tokens=8 * 50), pytest.approx(400 * PRICE))
     assert len(fault.billed.faults) == 8
     assert fault.billed.content == []
+
+
+@pytest.mark.parametrize("tokens", [(50,), (50, 7), (50, 7, 3)])
+def test_a_request_that_is_given_up_is_told_by_its_last_answer_and_cost_what_all_did(tokens: tuple[int, ...]):
+    spoilt = [message(tokens=count, stop_reason="unheard of", model=f"claude-{count}") for count in tokens]
+
+    billed = failed(Api(*spoilt, status(422))).billed
+
+    assert billed is not None
+    assert (billed.usage, billed.model) == (Usage(input_tokens=sum(tokens)), f"claude-{tokens[-1]}")
+    assert billed.request_id == f"req-{len(tokens) - 1}"
+    assert billed.faults[-1] == "HTTP 422: said"
 
 
 def test_one_price_that_is_unknown_makes_the_sum_unknown():
