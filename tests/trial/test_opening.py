@@ -77,11 +77,11 @@ def test_an_episode_whose_tool_does_not_return_is_closed_by_another_thread_and_n
     before, may, closed_in = trial_threads(), threading.Event(), list[int]()
     hooks = {"work": lambda: may.wait(30), "close": lambda: closed_in.append(threading.get_ident())}
 
-    record = play_bench(Bench(hooks), tool_s=0.05)
+    record = play_bench(Bench(hooks), tool_s=0.5)
 
     assert "tool work did not return" in record.reason
+    until(lambda: bool(closed_in) and len(trial_threads() - before) == 1)
     (stuck,) = trial_threads() - before
-    assert closed_in
     assert closed_in != [stuck.ident]
     may.set()
     until(lambda: trial_threads() <= before)
