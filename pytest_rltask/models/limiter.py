@@ -90,7 +90,7 @@ class _Bucket:
     def has_at(self, cost: float) -> float:
         """Return the time from which it holds what a request costs, and the reserve."""
         needed = min(cost + RESERVE * self.quota.limit, self.quota.limit)
-        return self.at if self.left >= needed else self.at + (needed - self.left) / self.quota.per_s
+        return self.at + max(0.0, needed - self.left) / self.quota.per_s
 
 
 class Limiter:

@@ -136,6 +136,13 @@ def test_how_many_calls_are_left_is_told_and_those_beyond_are_refused():
     assert (record.stop, record.limit, record.tool_calls) == ("limit", "tool_calls", 2)
 
 
+def test_whose_calls_are_spent_may_still_speak():
+    record = play_bench(Bench(NUDGED), FakeModel([uses("work"), says(), Reply([], "refusal")]), tool_calls=1)
+
+    assert (record.stop, record.limit, record.turns, record.tool_calls) == ("refusal", None, 3, 1)
+    assert said(record) == ["Go on."]
+
+
 def test_calls_are_not_spoken_of_where_any_number_is_free():
     assert said_with_results(play_bench(Bench({"remind": lambda: "Hurry."}))) == ["Hurry."]
 
