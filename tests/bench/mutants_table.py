@@ -40,6 +40,7 @@ MODULES = (
     ),
 )
 
+BILLIONTH = "the limit is a billionth above what was given, so that no sum of prices is equal to it"
 TIE = "no tail is equal to a level to the last bit"
 
 EQUAL: dict[str, dict[tuple[str, str], str]] = {
@@ -79,7 +80,11 @@ EQUAL: dict[str, dict[tuple[str, str], str]] = {
         (
             "lasts = self.spent + self.reserved + needed <= limit if is_known else not self.is_testing",
             "lasts = self.spent + self.reserved + needed < limit if is_known else not self.is_testing",
-        ): "the limit is a billionth above what was given, so that no sum of prices is equal to it",
+        ): BILLIONTH,
+        (
+            "if self.spent >= self.limit or self.spent + needed > limit:",
+            "if self.spent >= self.limit or self.spent + needed >= limit:",
+        ): BILLIONTH,
     },
     "pytest_rltask/suite/plan.py": {
         (
