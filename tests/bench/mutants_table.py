@@ -72,6 +72,14 @@ EQUAL: dict[str, dict[tuple[str, str], str]] = {
             "while end and moved[end - 2] <= negligible:",
         ): "one chance more is kept that is negligible",
         (
+            "while end and moved[end - 1] <= negligible:",
+            "while not end and moved[end - 1] <= negligible:",
+        ): "what is negligible is kept, which takes longer",
+        (
+            "first = [0 if band.low == 0 else low.first_below(n, level * factor) for n, factor in enumerate(factors)]",
+            "first = [ -1 if band.low == 0 else low.first_below(n, level * factor) for n, factor in enumerate(factors)]",
+        ): "no number of passes is below 0",
+        (
             "while lead < end and moved[lead] <= negligible:",
             "while lead <= end and moved[lead] <= negligible:",
         ): "only where no chance is left, and then it does not matter where they would begin",
