@@ -18,7 +18,7 @@ from textwrap import dedent
 import pytest
 
 from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, SandboxResult, process
-from pytest_rltask.sandbox.backends.backend import NoIsolation
+from pytest_rltask.sandbox.backends.backend import NoIsolation, Wish
 from pytest_rltask.tools import ToolError
 
 MB = 2**20
@@ -163,7 +163,7 @@ def test_its_watcher_holds_no_secret_either(bare_run: Run, monkeypatch: pytest.M
         print(open(f"/proc/{os.getppid()}/environ").read(), open(f"/proc/{os.getppid()}/cmdline").read())
     """)
 
-    assert "_launcher.py" in result.stdout
+    assert "watcher/launcher.py" in result.stdout
     assert "canary" not in result.stdout
 
 
@@ -508,9 +508,7 @@ class Wrapper(NoIsolation):
     def __init__(self, *words: str) -> None:
         self.words = words
 
-    def wrap(
-        self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
-    ) -> Sequence[str]:
+    def wrap(self, command: Sequence[str], *, base: Path, wish: Wish) -> Sequence[str]:
         return [*self.words, *command]
 
 
