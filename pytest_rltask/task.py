@@ -320,15 +320,15 @@ class Episode:
         super().__init_subclass__()
         if abstract:
             return
-        if cls.grade is Episode.grade:
-            raise DefinitionError(f"episode {cls.__name__} has no grader; add `def grade(self) -> Grade: ...` to it")
-        _check_properties(cls, "prompt", "system", "done", "info", "tried", "hidden")
         own = [name for name in dir(Episode) if not name.startswith("_")]
         if taken := [name for name in tool_names(cls) if name in own]:
             raise DefinitionError(
                 f"the tool {cls.__name__}.{taken[0]} would replace the episode's own {taken[0]}, which the harness "
                 f"calls; give it another name: all are free but {', '.join(own)}"
             )
+        if cls.grade is Episode.grade:
+            raise DefinitionError(f"episode {cls.__name__} has no grader; add `def grade(self) -> Grade: ...` to it")
+        _check_properties(cls, "prompt", "system", "done", "info", "tried", "hidden")
         if cls.prompt is Episode.prompt:
             raise DefinitionError(
                 f"episode {cls.__name__} has no prompt; add a property `def prompt(self) -> str: ...` to it"
