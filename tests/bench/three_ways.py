@@ -72,7 +72,7 @@ def _replies(record: Record) -> Iterator[list[dict[str, Any]]]:
 
 
 def differences(task: Task, seed: int, policy: str) -> list[str]:
-    """Play a seed in all three ways; name what differs, but for what two plays of the policy do not share (durations)."""
+    """Play a seed in all three ways; name what differs, but for what two plays of a policy do not share."""
     first, again = by_policy(task, seed, policy), by_policy(task, seed, policy)
     found = []
     for way, play_again in {"by hand": by_hand, "by the API": by_api}.items():
