@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rltask import clock  # noqa: F401 - before any test can freeze the one that it is set by
-from pytest_rltask.suite.names import NAMES, Names, names_of
+from pytest_rltask.suite.option_names import NAMES, Names, names_of
 from pytest_rltask.suite.options import MARKER, OPTIONS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from pytest_rltask import clock
-from pytest_rltask.trial.loop import SteadyLoop, run
+from pytest_rltask.trial.event_loop import SteadyLoop, run
 from tests.foreign import frozen_clock
 
 

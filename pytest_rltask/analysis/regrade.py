@@ -20,7 +20,7 @@ from pytest_rltask.models.replay import ReplayModel
 from pytest_rltask.run.amendments import GRADE_FIELDS
 from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.record import Fault, Record
-from pytest_rltask.trial.loop import run
+from pytest_rltask.trial.event_loop import run
 from pytest_rltask.trial.play import TrialSpec, play
 
 __all__ = ["divergence", "regrade"]

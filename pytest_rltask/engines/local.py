@@ -23,7 +23,7 @@ from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Fault, Record
 from pytest_rltask.task import Task
-from pytest_rltask.trial.loop import SteadyLoop, run
+from pytest_rltask.trial.event_loop import SteadyLoop, run
 from pytest_rltask.trial.play import TrialSpec, play, unplayed
 
 __all__ = ["LocalEngine", "Unwritable", "play_policy"]

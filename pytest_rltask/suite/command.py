@@ -14,7 +14,7 @@ from pytest_rltask.clock import utc
 from pytest_rltask.report.command_line import joined, without
 from pytest_rltask.run.files import choose_run_dir
 from pytest_rltask.run.record import SCHEMA_VERSION
-from pytest_rltask.suite.names import names_of
+from pytest_rltask.suite.option_names import names_of
 from pytest_rltask.suite.options import Options
 
 __all__ = ["new_header", "reproduction", "unwritable"]

@@ -29,7 +29,7 @@ class Option:
     """One setting, on the command line and in the ini file."""
 
     flag: str
-    """Its short name, which is another's where somebody else claims it; see :mod:`pytest_rltask.suite.names`."""
+    """Its short name, which is another's where somebody else claims it; see :mod:`pytest_rltask.suite.option_names`."""
     metavar: str
     default: Any
     example: str

@@ -19,11 +19,11 @@ from pytest_rltask.run.planned import NotStarted, PlannedTrial, split_trial_id
 from pytest_rltask.run.record import Record
 from pytest_rltask.suite.ahead import Ahead
 from pytest_rltask.suite.interrupt import StopFile
-from pytest_rltask.suite.names import names_of
+from pytest_rltask.suite.option_names import names_of
 from pytest_rltask.suite.options import Options
 from pytest_rltask.suite.plan import Entry, Plan
 from pytest_rltask.suite.setups import process_state
-from pytest_rltask.trial.loop import SteadyLoop
+from pytest_rltask.trial.event_loop import SteadyLoop
 
 if TYPE_CHECKING:
     from pytest_rltask.engines.local import Admit, LocalEngine

@@ -345,7 +345,7 @@ def _tools(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> str:
 
 def probed(entry: Entry, seed: int, sandbox: str) -> Record:
     """Open the episode of a trial's task and a seed, and close it again."""
-    from pytest_rltask.trial.loop import run
+    from pytest_rltask.trial.event_loop import run
     from pytest_rltask.trial.play import probe
 
     return run(probe(replace(entry.spec(sandbox), seed=seed)))

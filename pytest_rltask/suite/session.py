@@ -24,7 +24,7 @@ from pytest_rltask.suite.interrupt import Interrupts
 from pytest_rltask.suite.isolation import check_allowed, sandbox_line, settled
 from pytest_rltask.suite.items import TrialItems, TrialParam, plugin_files
 from pytest_rltask.suite.judging import Judge, lose
-from pytest_rltask.suite.names import names_of
+from pytest_rltask.suite.option_names import names_of
 from pytest_rltask.suite.options import Options
 from pytest_rltask.suite.person import at_terminal
 from pytest_rltask.suite.plan import Plan, make_plan

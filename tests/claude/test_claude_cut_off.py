@@ -14,7 +14,7 @@ from pytest_rltask.models import limiter
 from pytest_rltask.models.claude import MAX_ATTEMPTS, ClaudeModel
 from pytest_rltask.models.named import make_model, parse_model
 from pytest_rltask.run.record import Record
-from pytest_rltask.trial.loop import run
+from pytest_rltask.trial.event_loop import run
 from pytest_rltask.trial.play import play
 from tests.claude.desk import KEY, MODEL, Desk, message, spec_of, submit
 from tests.conftest import Suite
