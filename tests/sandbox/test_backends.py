@@ -22,14 +22,11 @@ from pytest_rltask.sandbox import (
     Sandbox,
     SandboxError,
     SandboxLimits,
-    _bwrap,
-    _choice,
-    _landlock,
-    _probe,
-    _view,
+    choice,
     resolve_backend,
     using_backend,
 )
+from pytest_rltask.sandbox.backends import bwrap, landlock, probe, view
 from pytest_rltask.sandbox.backends.backend import Backend, NoIsolation
 
 LIMITS = SandboxLimits(wall_s=60)
@@ -155,7 +152,7 @@ class Aftermath:
     @property
     def known(self) -> set[str]:
         """What does come through: before Landlock's version 6, signals to the user's processes but our own."""
-        is_open = self.backend == "landlock" and not IS_ROOT and _landlock.offered_abi() < 6
+        is_open = self.backend == "landlock" and not IS_ROOT and landlock.offered_abi() < 6
         return {"kill a process"} if is_open else set()
 
 
@@ -167,7 +164,7 @@ def aftermath(request: pytest.FixtureRequest, backend: str) -> Iterator[Aftermat
         if request.param.startswith("abi"):
             if backend != "landlock":
                 pytest.skip("only Landlock has versions")
-            patch.setattr(_landlock, "offered_abi", lambda: int(request.param[-1]))
+            patch.setattr(landlock, "offered_abi", lambda: int(request.param[-1]))
         patch.setenv("ANTHROPIC_API_KEY", "canary-of-the-parent")
         yield attack(backend, Path(name), preload)
 
@@ -193,7 +190,7 @@ def attack(backend: str, folder: Path, preload: tuple[str, ...]) -> Aftermath:
             "folder": str(folder),
             "home": os.path.expanduser("~"),
             "repository": str(Path(__file__).parents[2]),
-            "source": _choice.__file__,
+            "source": choice.__file__,
             "sibling": str(sibling.write_file("secret", "x")),
             "packages": sysconfig.get_path("purelib"),
             "victim": victim.pid,
@@ -252,7 +249,7 @@ def test_the_agent_is_nobody(aftermath: Aftermath) -> None:
     assert status["NoNewPrivs"] == "1"
     assert status["Seccomp"] == "2"
     # Where the interpreter lies in a closed folder, a user of its own needs one capability to read it.
-    closed = IS_ROOT and aftermath.backend == "landlock" and not _view.view_of_python().is_public
+    closed = IS_ROOT and aftermath.backend == "landlock" and not view.view_of_python().is_public
     assert {int(status[f"Cap{kind}"], 16) for kind in ("Eff", "Prm", "Inh", "Amb")} <= {0, *([1 << 2, 1 << 1] * closed)}
 
 
@@ -320,8 +317,8 @@ def test_as_root_each_sandbox_has_a_user_of_its_own(backend: str) -> None:
 
 def test_installed_sources_of_ours_are_hidden_again(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden = Path(sysconfig.get_path("purelib"), "iniconfig")
-    caches = (_view._view, _bwrap._interpreter, _landlock._system)
-    monkeypatch.setattr(_view, "_PACKAGE", str(hidden))
+    caches = (view._view, bwrap._interpreter, landlock._system)
+    monkeypatch.setattr(view, "_PACKAGE", str(hidden))
     for cache in caches:
         cache.cache_clear()
 
@@ -409,7 +406,7 @@ def test_a_program_inside_can_be_handed_descriptors(backend: str) -> None:
     """
     if backend == "docker":
         pytest.skip("its commands run in its container: see the tests of preloading there")
-    isolation = _choice.make_backend(backend)
+    isolation = choice.make_backend(backend)
     ours, theirs = socket.socketpair()
     with Sandbox(LIMITS, backend="none") as sandbox, ours, theirs:
         base = sandbox.path.parent
@@ -432,15 +429,15 @@ def test_a_program_inside_can_be_handed_descriptors(backend: str) -> None:
 
 
 def test_auto_takes_the_first_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_choice, "_problem", {"bwrap": "it is missing", "landlock": None}.get)
-    monkeypatch.setattr(_choice, "resolve", _choice.resolve.__wrapped__)
+    monkeypatch.setattr(choice, "_problem", {"bwrap": "it is missing", "landlock": None}.get)
+    monkeypatch.setattr(choice, "resolve", choice.resolve.__wrapped__)
 
-    assert _choice.make_backend("auto").name == "landlock"
+    assert choice.make_backend("auto").name == "landlock"
 
 
 def test_it_fails_closed_with_the_remedy_and_the_way_to_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_choice, "_problem", {"bwrap": "it is missing", "landlock": "the kernel is old"}.get)
-    monkeypatch.setattr(_choice, "resolve", _choice.resolve.__wrapped__)
+    monkeypatch.setattr(choice, "_problem", {"bwrap": "it is missing", "landlock": "the kernel is old"}.get)
+    monkeypatch.setattr(choice, "resolve", choice.resolve.__wrapped__)
 
     with pytest.raises(SandboxError) as caught:
         Sandbox()
@@ -484,7 +481,7 @@ class Broken(NoIsolation):
     ids=["leaky", "broken"],
 )
 def test_the_probe_finds_out_what_does_not_isolate(backend: Backend, said: str) -> None:
-    assert said in (_probe.problem(backend) or "")
+    assert said in (probe.problem(backend) or "")
 
 
 def test_an_isolation_that_does_not_start_is_our_fault(sandbox: Sandbox) -> None:
