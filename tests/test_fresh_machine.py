@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.extras import ROOT, hide_extras
+from tests.support.extras import ROOT, hide_extras
 
 REAL = "-k imbalance --runs 5 --source kaggle --sample-n 50000 --max-steps 4 --tau 0.75"
 

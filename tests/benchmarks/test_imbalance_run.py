@@ -21,7 +21,7 @@ from pytest_rltask.run.load import load_run
 from pytest_rltask.run.record import Record
 from tests.benchmarks.fake_kaggle import FakeKaggle, creditcard_csv
 from tests.conftest import slow
-from tests.extras import hide_extras
+from tests.support.extras import hide_extras
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = "http://127.0.0.1:9"

@@ -10,8 +10,8 @@ import pytest
 
 from tests.claude.desk import KEY, MODEL
 from tests.conftest import WAYS, WAYS_IDS, Suite
-from tests.messages_api import MessagesAPI, Reply, Script, Step, reply, status, tool_use
 from tests.plugin.test_usage_errors import assert_usage_error
+from tests.support.messages_api import MessagesAPI, Reply, Script, Step, reply, status, tool_use
 
 EACH = 0.002
 """Dollars that a reply costs: 1000 tokens read at $1, and 200 written at $5 per million."""

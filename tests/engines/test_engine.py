@@ -11,7 +11,7 @@ import pytest
 from pytest_rltask.engines.local import LocalEngine
 from pytest_rltask.models import Reply, Request
 from pytest_rltask.run.record import Record
-from tests.workbench import Bench, FakeModel, spec_of
+from tests.support.workbench import Bench, FakeModel, spec_of
 
 
 def test_an_interrupt_lets_no_trial_take_the_place_of_another():

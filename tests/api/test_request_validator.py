@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.request_validator import Conversation, RequestValidator, check_shape
+from tests.support.request_validator import Conversation, RequestValidator, check_shape
 
 Body = dict[str, Any]
 

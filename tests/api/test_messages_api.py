@@ -15,7 +15,7 @@ import anthropic
 import httpx2
 import pytest
 
-from tests.messages_api import (
+from tests.support.messages_api import (
     Gate,
     MessagesAPI,
     Script,
@@ -38,7 +38,7 @@ from tests.messages_api import (
 )
 
 KEY = "sk-test-0123456789"
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ECHO: Any = {"name": "echo", "description": "Say it again.", "input_schema": {"type": "object"}}
 CALL = tool_use("echo", {"text": "hi"})
 
@@ -521,7 +521,7 @@ def test_connections_are_kept_alive_and_pipelined_requests_are_answered_in_order
 
 
 def test_the_program_prints_its_url_and_ends_with_its_stdin(caller: Caller) -> None:
-    command = [sys.executable, "-m", "tests.messages_api", "--turns", "3"]
+    command = [sys.executable, "-m", "tests.support.messages_api", "--turns", "3"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None

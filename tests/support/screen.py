@@ -38,7 +38,7 @@ class Terminal:
         self.resize(columns, lines)
         decided_here = ("CI", "BUILD_NUMBER", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PY_COLORS")
         clean = {name: value for name, value in os.environ.items() if name not in decided_here}
-        root = str(Path(__file__).parents[1])
+        root = str(Path(__file__).parents[2])
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pytest", *arguments],
             cwd=folder,

@@ -22,11 +22,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Literal
 
 import jsonschema
-from jsonschema.exceptions import best_match
+
+from tests.support.request_schemas import schemas, violations_of
 
 Body = Mapping[str, Any]
 Message = Mapping[str, Any]
@@ -218,11 +218,11 @@ def _params(body: Body) -> dict[str, Any]:
 
 
 def _params_violations(params: Mapping[str, Any]) -> Iterator[str]:
-    schema = _schemas()
+    schema = schemas()
     for name in params.keys() - schema.params.keys():
         yield f"{name!r} is not a parameter"
     known = {name: value for name, value in params.items() if name in schema.params and name != "tools"}
-    yield from _violations(schema.body, known, "")
+    yield from violations_of(schema.body, known, "")
     if isinstance(max_tokens := params.get("max_tokens"), int) and max_tokens < 1:
         yield f"max_tokens: {max_tokens} is less than 1"
 
@@ -233,7 +233,7 @@ def _params_violations(params: Mapping[str, Any]) -> Iterator[str]:
     names = []
     for i, tool in enumerate(tools):
         own = not isinstance(tool, dict) or tool.get("type") in (None, "custom")
-        yield from _violations(schema.own_tool if own else schema.any_tool, tool, f"tools.{i}")
+        yield from violations_of(schema.own_tool if own else schema.any_tool, tool, f"tools.{i}")
         if not isinstance(tool, dict):
             continue
         names.append(tool_name := tool.get("name"))
@@ -265,7 +265,7 @@ def _check_messages(messages: Sequence[Message], *, start: int = 0) -> Iterator[
 
 
 def _check_message(message: Message, i: int) -> Iterator[str]:
-    schema, role, content = _schemas(), message.get("role"), message.get("content")
+    schema, role, content = schemas(), message.get("role"), message.get("content")
     if role not in ("user", "assistant", "system"):
         yield f"messages.{i}: role {role!r} is not user, assistant or system"
     for name in message.keys() - {"role", "content"}:
@@ -283,7 +283,7 @@ def _check_message(message: Message, i: int) -> Iterator[str]:
         if not isinstance(kind, str) or kind not in schema.blocks:
             yield f"{where}: unknown block type {kind!r}"
             continue
-        yield from _violations(schema.blocks[kind], block, where)
+        yield from violations_of(schema.blocks[kind], block, where)
         if kind in (_ONLY_ASSISTANT if role != "assistant" else _ONLY_USER) or (role == "system" and kind != "text"):
             yield f"{where}: a message of role {role} cannot hold {kind}"
         if kind == "text" and isinstance(block.get("text"), str) and not block["text"].strip():
@@ -353,62 +353,3 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
 
 def _ids(message: Message, kind: str, name: str) -> list[str]:
     return [str(block.get(name)) for block in _blocks(message) if block.get("type") == kind]
-
-
-def _violations(validator: Any, value: object, where: str) -> Iterator[str]:
-    for error in validator.iter_errors(value):
-        deepest = best_match([error])
-        path = ".".join(filter(None, [where, *map(str, deepest.absolute_path)]))
-        yield f"{path}: {deepest.message}" if path else deepest.message
-
-
-@dataclass(frozen=True)
-class _Schemas:
-    body: Any
-    """Validator of the parameters, messages and tools left out."""
-    params: Mapping[str, Any]
-    """Parameter names, and their schemas."""
-    own_tool: Any
-    any_tool: Any
-    blocks: Mapping[str, Any]
-    """Validator for each block type: far quicker, and clearer in its errors, than the union of all."""
-
-
-@cache
-def _schemas() -> _Schemas:
-    # Imported late: the SDK takes a second to import.
-    from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
-    from pydantic import TypeAdapter
-
-    schema = TypeAdapter(MessageCreateParamsNonStreaming).json_schema()
-    _close(schema)
-    definitions = schema["$defs"]
-
-    def validator(part: Mapping[str, Any]) -> Any:
-        return jsonschema.Draft202012Validator({**part, "$defs": definitions})
-
-    blocks: dict[str, Any] = {}
-    for reference in definitions["UserMessageParam"]["properties"]["content"]["anyOf"][1]["items"]["anyOf"]:
-        part = definitions[reference["$ref"].rsplit("/", 1)[1]]
-        # Parameter types come before the response types of the same name, which the API does not take.
-        blocks.setdefault(part["properties"]["type"]["const"], validator(part))
-    required = [name for name in schema["required"] if name != "messages"]
-    return _Schemas(
-        body=validator({**schema, "required": required}),
-        params={name: part for name, part in schema["properties"].items() if name != "messages"},
-        own_tool=validator(definitions["ToolParam"]),
-        any_tool=validator(schema["properties"]["tools"]["items"]),
-        blocks=blocks,
-    )
-
-
-def _close(part: object) -> None:
-    """Make unknown keys errors, as they are for the API; a tool's own input schema stays open."""
-    if isinstance(part, dict):
-        if part.get("type") == "object" and "properties" in part and part.get("title") != "InputSchemaTyped":
-            part.setdefault("additionalProperties", False)
-        for value in part.values():
-            _close(value)
-    elif isinstance(part, list):
-        for value in part:
-            _close(value)

@@ -25,7 +25,7 @@ from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.planned import PlannedTrial, transcript_path
 from pytest_rltask.run.record import SCHEMA_VERSION, Fault, Record, RequestLog, Usage
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HEADER = {"schema": SCHEMA_VERSION, "id": "a", "command": "pytest"}
 NOW = datetime(2026, 11, 21, 22, 30, 5)
 
@@ -302,7 +302,7 @@ def test_an_assertion_is_loaded_whoever_wrote_it(writer: RunWriter):
 WRITE_FOR_EVER = """
 import sys
 from pathlib import Path
-from tests.test_runlog import HEADER, record_of
+from tests.run.test_log import HEADER, record_of
 from pytest_rltask.run.log import RunWriter
 writer = RunWriter(Path(sys.argv[1]), "main", HEADER)
 writer.plan([])

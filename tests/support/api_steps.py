@@ -1,4 +1,4 @@
-"""What a scripted Messages API can do at a request: the steps of its scripts, see `tests.messages_api`."""
+"""What a scripted Messages API can do at a request: the steps of its scripts, see `tests.support.messages_api`."""
 
 from __future__ import annotations
 
@@ -260,3 +260,30 @@ def ratelimit_headers(*, requests_left: int = 999, tokens_left: int = 99_000) ->
         "anthropic-ratelimit-tokens-remaining": str(tokens_left),
         "anthropic-ratelimit-tokens-reset": reset,
     }
+
+
+# ---- how a list is played ----
+
+
+def step_of(script: OneScript, body: dict[str, Any], turn: int, attempt: int) -> Step:
+    """Return what a script has for an attempt at a turn.
+
+    Raises:
+        LookupError: the script has no such turn.
+    """
+    if callable(script):
+        return script(body, turn)
+    groups: list[list[Step]] = [[]]
+    for step in script:
+        groups[-1].append(step)
+        if _is_reply(step):
+            groups.append([])
+    if not groups[-1]:
+        groups.pop()
+    if turn >= len(groups):
+        raise LookupError(f"it has {len(groups)} turns, and the client asks for turn {turn}")
+    return groups[turn][min(attempt, len(groups[turn]) - 1)]
+
+
+def _is_reply(step: Step) -> bool:
+    return _is_reply(step.step) if isinstance(step, (Slow, Drip)) else isinstance(step, Reply)

@@ -23,7 +23,8 @@ starts a new conversation. To tell concurrent identical trials apart beyond doub
 Every request is checked (see `request_validator`) before it is answered: a violation is answered with 400,
 kept in `violations`, and raised as AssertionError on leaving the context unless `take_violations` fetched it.
 
-Run as `python -m tests.messages_api --turns 5` it prints its URL and plays N calls of `echo` until stdin closes.
+Run as `python -m tests.support.messages_api --turns 5` it prints its URL and plays N calls of `echo` until stdin
+closes.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
-from tests.api_steps import (
+from tests.support.api_answers import Answers
+from tests.support.api_connection import Connection, SeenRequest
+from tests.support.api_steps import (
     Block,
     CutBody,
     Disconnect,
@@ -67,11 +68,12 @@ from tests.api_steps import (
     slow,
     spend_limit,
     status,
+    step_of,
     text,
     thinking,
     tool_use,
 )
-from tests.request_validator import Conversation, RequestValidator
+from tests.support.request_validator import Conversation, RequestValidator
 
 __all__ = [
     "TRIAL_HEADER",
@@ -112,33 +114,6 @@ TRIAL_HEADER = "x-trial"
 """Request header that tells trials with identical prompts apart."""
 
 
-@dataclass
-class SeenRequest:
-    """One HTTP request, and what became of it."""
-
-    number: int
-    """Position in the journal, from 0."""
-    method: str
-    path: str
-    headers: Mapping[str, str] = field(repr=False)
-    """Names in lower case. The key is in `authorization`, so this is kept out of the repr."""
-    body: Any
-    """The parsed JSON; None if there is none."""
-    arrived: float
-    """`time.monotonic()` when the request was complete."""
-    conversation: str = ""
-    """Key of its conversation; empty if the request violates something."""
-    turn: int = 0
-    attempt: int = 0
-    """How many times the same request came before."""
-    answered: str = ""
-    """The status code, or `disconnect`, `cut body`, `client left`, `server closed`; empty while in flight."""
-    message: Mapping[str, Any] | None = None
-    """The message of a reply, as sent."""
-    finished: float | None = None
-    """`time.monotonic()` when the answer was handed to the socket, or the wait for it ended."""
-
-
 class MessagesAPI:
     """The server, in a thread of its own; a context manager. All public members are thread safe.
 
@@ -170,15 +145,15 @@ class MessagesAPI:
         # From here on only for the server's thread.
         self._validator = RequestValidator()
         self._playing: dict[str, OneScript] = {}
-        self._numbers, self._ids = itertools.count(), itertools.count(1)
-        self._connections: set[_Connection] = set()
+        self._numbers, self._answers = itertools.count(), Answers()
+        self._connections: set[Connection] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="messages-api", daemon=True)
 
     def __enter__(self) -> Self:
         self._validator.check({})  # imports the SDK's types now rather than under the first request
         self._thread.start()
-        server = self._loop.create_server(lambda: _Connection(self), "127.0.0.1", self._port, backlog=1024)
+        server = self._loop.create_server(self._connect, "127.0.0.1", self._port, backlog=1024)
         self._server = asyncio.run_coroutine_threadsafe(server, self._loop).result()
         self._port = self._server.sockets[0].getsockname()[1]
         return self
@@ -274,6 +249,9 @@ class MessagesAPI:
                 found.append(f"request {seen.number}: body")
         return found
 
+    def _connect(self) -> Connection:
+        return Connection(self._connections, self._arrived, self._serve, self._finished)
+
     async def _close(self) -> None:
         self._server.close()
         tasks = [connection.task for connection in self._connections if connection.task]
@@ -296,7 +274,7 @@ class MessagesAPI:
             self._changed.notify_all()
         return seen
 
-    async def _serve(self, connection: _Connection, seen: SeenRequest) -> None:
+    async def _serve(self, connection: Connection, seen: SeenRequest) -> None:
         """Answer one request, and write down how."""
         conversation: Conversation | None = None
         try:
@@ -333,7 +311,7 @@ class MessagesAPI:
         try:
             if verdict.is_new:
                 self._playing[conversation.key] = self._script_for(_first_text(seen.body))
-            return conversation, _step(self._playing[conversation.key], seen)
+            return conversation, step_of(self._playing[conversation.key], seen.body, seen.turn, seen.attempt)
         except Exception as error:  # whatever a script raises must reach the test
             return conversation, self._violated(seen, [f"script: {error!r}"])
 
@@ -351,7 +329,7 @@ class MessagesAPI:
         return status(400, message="; ".join(violations))
 
     async def _play(
-        self, connection: _Connection, seen: SeenRequest, step: Step, conversation: Conversation | None
+        self, connection: Connection, seen: SeenRequest, step: Step, conversation: Conversation | None
     ) -> None:
         if isinstance(step, Slow):
             gate = step.until or Gate()
@@ -363,14 +341,14 @@ class MessagesAPI:
             seen.answered = "disconnect"
             connection.close("disconnect")
         elif isinstance(step, CutBody):
-            head, body = self._render(seen, step.step)
+            head, body = self._answers.render(seen, step.step)
             seen.answered = "cut body"
             connection.write(head + body[: len(body) // 2])
             connection.close("cut body")
         else:
             interval_s = step.interval_s if isinstance(step, Drip) else 0
             step = step.step if isinstance(step, Drip) else step
-            head, body = self._render(seen, step)
+            head, body = self._answers.render(seen, step)
             if interval_s:
                 connection.write(head)
                 head = b""
@@ -383,144 +361,11 @@ class MessagesAPI:
             if conversation and isinstance(step, Reply) and seen.message:
                 self._validator.answered(conversation, seen.message)
 
-    def _render(self, seen: SeenRequest, step: Reply | Status | Raw) -> tuple[bytes, bytes]:
-        """Return the head and the body of an answer."""
-        request_id, code, content_type = f"req_{next(self._ids):024d}", 200, "application/json"
-        headers: Mapping[str, str] = {}
-        if isinstance(step, Raw):
-            code, content_type, body = step.code, step.content_type, step.body
-        elif isinstance(step, Status):
-            code, headers = step.code, step.headers
-            error: dict[str, Any] = {"type": step.error_type, "message": step.message}
-            if step.details:
-                error["details"] = step.details
-            body = _encode({"type": "error", "error": error, "request_id": request_id})
-        else:
-            seen.message = self._message(step, seen.body["model"])
-            body = _encode(seen.message)
-        lines = {
-            "content-type": content_type,
-            "content-length": str(len(body)),
-            "request-id": request_id,
-            **ratelimit_headers(),
-            **headers,
-        }
-        phrase = HTTPStatus(code).phrase if code in HTTPStatus._value2member_map_ else "Overloaded"
-        head = f"HTTP/1.1 {code} {phrase}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        return f"{head}\r\n".encode("latin-1"), body
-
-    def _message(self, step: Reply, model: str) -> dict[str, Any]:
-        content = [
-            {**block, "id": f"toolu_{next(self._ids):022d}"} if block.get("id", "") is None else dict(block)
-            for block in step.blocks
-        ]
-        return {
-            "id": f"msg_{next(self._ids):022d}",
-            "type": "message",
-            "role": "assistant",
-            "model": step.model or model,
-            "content": content,
-            "stop_reason": step.stop_reason,
-            "stop_sequence": None,
-            "stop_details": step.stop_details,
-            "usage": dict(step.usage),
-        }
-
-
-class _Connection(asyncio.Protocol):
-    """One client connection: HTTP/1.1 with keep-alive, a request at a time."""
-
-    def __init__(self, api: MessagesAPI) -> None:
-        self.api = api
-        self.buffer = bytearray()
-        self.head: tuple[str, str, dict[str, str]] | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.closed_because = ""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.api._connections.add(self)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.api._connections.discard(self)
-        self.closed_because = self.closed_because or "client left"
-        if self.task:
-            self.task.cancel()
-
-    def data_received(self, data: bytes) -> None:
-        self.buffer += data
-        if not self.task:
-            self._next_request()
-
-    def write(self, data: bytes) -> None:
-        self.transport.write(data)
-
-    def close(self, because: str) -> None:
-        self.closed_because = because
-        self.transport.close()
-        if because == "server closed" and self.task:
-            self.task.cancel()
-
-    def _next_request(self) -> None:
-        if not self.head:
-            end = self.buffer.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            first, *lines = self.buffer[:end].decode("latin-1").split("\r\n")
-            del self.buffer[: end + 4]
-            method, path, _ = first.split(" ", 2)
-            pairs = (line.split(":", 1) for line in lines)
-            self.head = method, path, {name.strip().lower(): value.strip() for name, value in pairs}
-        method, path, headers = self.head
-        length = int(headers.get("content-length", 0))
-        if len(self.buffer) < length:
-            return
-        body = bytes(self.buffer[:length])
-        del self.buffer[:length]
-        self.head = None
-        seen = self.api._arrived(method, path, headers, body)
-        self.task = self.api._loop.create_task(self.api._serve(self, seen))
-        # In a callback, since a task that is cancelled before its first step runs no `finally` of its own.
-        self.task.add_done_callback(lambda task: self._served(task, seen))
-
-    def _served(self, task: asyncio.Task[None], seen: SeenRequest) -> None:
-        self.task = None
-        self.api._finished(seen, self.closed_because)
-        if not task.cancelled() and (error := task.exception()):
-            self.close("error in the test server")
-            raise error
-        if self.buffer and not self.transport.is_closing():
-            self._next_request()
-
-
-def _step(script: OneScript, seen: SeenRequest) -> Step:
-    if callable(script):
-        return script(seen.body, seen.turn)
-    groups: list[list[Step]] = [[]]
-    for step in script:
-        groups[-1].append(step)
-        if _is_reply(step):
-            groups.append([])
-    if not groups[-1]:
-        groups.pop()
-    if seen.turn >= len(groups):
-        raise LookupError(f"it has {len(groups)} turns, and the client asks for turn {seen.turn}")
-    return groups[seen.turn][min(seen.attempt, len(groups[seen.turn]) - 1)]
-
-
-def _is_reply(step: Step) -> bool:
-    return _is_reply(step.step) if isinstance(step, (Slow, Drip)) else isinstance(step, Reply)
-
 
 def _first_text(body: Mapping[str, Any]) -> str:
     """Return all text of the first message, which the validator has found to be the user's."""
     content = body["messages"][0]["content"]
     return content if isinstance(content, str) else "\n".join(block.get("text", "") for block in content)
-
-
-def _encode(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def echo_script(turns: int) -> OneScript:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pytest_rltask import Grade, PolicyView, call
 from pytest_rltask.models import Reply, Request
 from pytest_rltask.trial.turns import shown_history
-from tests.request_validator import RequestValidator
-from tests.workbench import Bench, FakeModel, Hook, play_bench, plays
+from tests.support.request_validator import RequestValidator
+from tests.support.workbench import Bench, FakeModel, Hook, play_bench, plays
 
 # ---- the conversation ----
 

@@ -12,7 +12,7 @@ from pytest_rltask import Grade, PolicyView, SandboxError, ToolError, call, tool
 from pytest_rltask.models import ModelFault, Reply
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.trial.play import play
-from tests.workbench import Bench, BenchEpisode, FakeModel, play_bench, plays, raises, spec_of
+from tests.support.workbench import Bench, BenchEpisode, FakeModel, play_bench, plays, raises, spec_of
 
 # ---- faults of the task's code ----
 

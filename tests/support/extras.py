@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NEEDED_ANYWAY = {"numpy", "scipy"}
 """The tasks need these as well, scipy by way of scikit-learn."""
 

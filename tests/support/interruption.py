@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.messages_api import MessagesAPI, hang, status
+from tests.support.messages_api import MessagesAPI, hang, status
 
 TASK = '''
 import pathlib, threading, time
@@ -155,7 +155,7 @@ def started(folder: Path, situation: Situation, *arguments: str) -> Iterator[Int
     (folder / "tmp").mkdir(parents=True)
     (folder / "busy.py").write_text(TASK)
     (folder / "test_busy.py").write_text(TEST.format(slow=situation.slow))
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     env = {**os.environ, "TMPDIR": str(folder / "tmp"), "PYTHONPATH": root, "ANTHROPIC_API_KEY": "sk-test"}
     env["PYTEST_ADDOPTS"] = "-p no:hypothesispytest -p no:cacheprovider"
     with contextlib.ExitStack() as stack:
