@@ -1,6 +1,6 @@
 """What works after `make bench` alone, without the test extras: every command that is started at the root.
 
-tests/benchmarks/test_imbalance_run.py plays trials on such a machine.
+tests/benchmarks/imbalance/test_imbalance_run.py plays trials on such a machine.
 """
 
 from __future__ import annotations

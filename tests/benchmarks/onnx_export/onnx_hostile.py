@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
-from tests.benchmarks.onnx_models import BOOL, INT64, ONE, SCORE, WEIGHTS, build, external, value
+from tests.benchmarks.onnx_export.onnx_models import BOOL, INT64, ONE, SCORE, WEIGHTS, build, external, value
 
 HUGE = np.array([1 << 34])
 

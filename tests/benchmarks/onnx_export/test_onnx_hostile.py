@@ -19,8 +19,8 @@ from benchmarks.onnx_export.data import Data
 from benchmarks.onnx_export.grader import MAX_WEIGHT_FILES, WORKER_LIMITS, UndeliveredError, predict, snapshot
 from benchmarks.onnx_export.task import OnnxExport
 from pytest_rltask import Sandbox, SandboxError
-from tests.benchmarks.onnx_hostile import HOSTILE, empty_nodes
-from tests.benchmarks.onnx_models import HONEST, ONE, SCORE, WEIGHTS, build, external, value
+from tests.benchmarks.onnx_export.onnx_hostile import HOSTILE, empty_nodes
+from tests.benchmarks.onnx_export.onnx_models import HONEST, ONE, SCORE, WEIGHTS, build, external, value
 
 FEATURES = np.random.default_rng(1).normal(size=(203, 10)).round(6)
 ROWS = len(FEATURES)

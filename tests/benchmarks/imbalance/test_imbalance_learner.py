@@ -21,7 +21,7 @@ from benchmarks.imbalance import learner as learner_module
 from benchmarks.imbalance.learner import HIDDEN_UNITS, Examples, Learner, use_one_thread
 from benchmarks.imbalance.losses import Focal, Objective
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ROWS, FEATURES, BATCH_ROWS = 203, 5, 32  # 7 batches, the last one of 11 rows
 
 OBJECTIVES = {

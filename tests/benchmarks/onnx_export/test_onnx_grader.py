@@ -29,7 +29,7 @@ from benchmarks.onnx_export.grader import (
     unseen_floor,
 )
 from pytest_rltask import Grade, Sandbox, SandboxError, SandboxLimits
-from tests.benchmarks.onnx_models import ENDLESS, HONEST, ONE, REJECTED, WEIGHTS, build, external
+from tests.benchmarks.onnx_export.onnx_models import ENDLESS, HONEST, ONE, REJECTED, WEIGHTS, build, external
 from tests.conftest import slow
 
 FEATURES = np.random.default_rng(1).normal(size=(203, 10)).round(6)

@@ -17,7 +17,7 @@ from benchmarks.onnx_export.data import Data
 from benchmarks.onnx_export.secret import fingerprint
 from benchmarks.onnx_export.task import OnnxEpisode, OnnxExport
 from pytest_rltask import ToolError
-from tests.benchmarks.onnx_models import HONEST
+from tests.benchmarks.onnx_export.onnx_models import HONEST
 
 
 @pytest.fixture(autouse=True)

@@ -19,11 +19,11 @@ from benchmarks.imbalance.task import Imbalance
 from pytest_rltask import play_policy
 from pytest_rltask.run.load import load_run
 from pytest_rltask.run.record import Record
-from tests.benchmarks.fake_kaggle import FakeKaggle, creditcard_csv
+from tests.benchmarks.imbalance.fake_kaggle import FakeKaggle, creditcard_csv
 from tests.conftest import slow
 from tests.support.extras import hide_extras
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOWHERE = "http://127.0.0.1:9"
 SMOKE = "-k imbalance --source synthetic --minority-frac 0.2 --max-steps 4 --tau 0.7 --conv-steps 3 --runs 3 "
 SMOKE += "--model policy:solver"
