@@ -1,115 +1,29 @@
-"""The scripted API's own tests: each fault must look to the real SDK as it does against the real server."""
+"""The scripted API: its replies, and how a list of steps is played."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import anthropic
-import httpx2
 import pytest
 
+from tests.api.caller import CALL, Caller, in_async, results
 from tests.support.messages_api import (
-    Gate,
     MessagesAPI,
     Script,
-    Status,
     Step,
     cut_body,
     disconnect,
     drip,
     each_conversation,
-    echo_script,
-    hang,
-    raw,
     reply,
     slow,
-    spend_limit,
     status,
     text,
     thinking,
     tool_use,
 )
-
-KEY = "sk-test-0123456789"
-ROOT = Path(__file__).parents[2]
-ECHO: Any = {"name": "echo", "description": "Say it again.", "input_schema": {"type": "object"}}
-CALL = tool_use("echo", {"text": "hi"})
-
-
-@pytest.fixture(scope="module")
-def http() -> Iterator[httpx2.Client]:
-    # Shared by all clients of this module: building a pool is dear, and closing a client would close it.
-    with httpx2.Client(timeout=10, trust_env=False) as client:
-        yield client
-
-
-class Caller:
-    """The sync SDK, talking to one server."""
-
-    def __init__(self, http: httpx2.Client) -> None:
-        self.http = http
-
-    def ask(self, api: MessagesAPI, *messages: Any, **more: Any) -> anthropic.types.Message:
-        client = anthropic.Anthropic(base_url=api.base_url, api_key=KEY, max_retries=0, http_client=self.http)
-        history = messages or ({"role": "user", "content": "go"},)
-        params: dict[str, Any] = {"model": "claude-haiku-4-5", "max_tokens": 100, "tools": [ECHO], **more}
-        message: anthropic.types.Message = client.messages.create(messages=history, **params)
-        return message
-
-    def play(self, api: MessagesAPI, prompt: str = "go", *, retries: int = 0, **more: Any) -> list[Any]:
-        """Play a whole conversation, echoing each call; return its history."""
-        history: list[Any] = [{"role": "user", "content": prompt}]
-        while True:
-            try:
-                message = self.ask(api, *history, **more)
-            except anthropic.APIError:
-                if not retries:
-                    raise
-                retries -= 1
-                continue
-            history.append({"role": "assistant", "content": message.content})
-            if message.stop_reason != "tool_use":
-                return history
-            history.append({"role": "user", "content": results(message)})
-
-
-def results(message: anthropic.types.Message) -> list[Any]:
-    return [
-        {"type": "tool_result", "tool_use_id": block.id, "content": json.dumps(block.input)}
-        for block in message.content
-        if block.type == "tool_use"
-    ]
-
-
-@pytest.fixture
-def caller(http: httpx2.Client) -> Caller:
-    return Caller(http)
-
-
-def in_async(api: MessagesAPI, use: Callable[[anthropic.AsyncAnthropic], Awaitable[Any]], **options: Any) -> Any:
-    """Run a coroutine with an async client of its own, as our loop has it."""
-
-    async def run() -> Any:
-        async with anthropic.AsyncAnthropic(
-            base_url=api.base_url, api_key=KEY, **{"max_retries": 0, **options}
-        ) as client:
-            return await use(client)
-
-    return asyncio.run(run())
-
-
-def create(client: anthropic.AsyncAnthropic, prompt: str = "go") -> Awaitable[anthropic.types.Message]:
-    return client.messages.create(
-        model="claude-haiku-4-5", max_tokens=100, messages=[{"role": "user", "content": prompt}]
-    )
-
 
 # ---- replies ----
 
@@ -174,159 +88,6 @@ def test_a_function_can_be_the_script(caller: Caller) -> None:
         history = caller.play(api)
 
     assert history[-1]["content"][0].text == "5 messages"
-
-
-# ---- faults ----
-
-
-@pytest.mark.parametrize(
-    ("step", "error", "kind"),
-    [
-        (status(400), anthropic.BadRequestError, "invalid_request_error"),
-        (status(401), anthropic.AuthenticationError, "authentication_error"),
-        (status(402), anthropic.PaymentRequiredError, "billing_error"),
-        (status(403), anthropic.PermissionDeniedError, "permission_error"),
-        (status(404), anthropic.NotFoundError, "not_found_error"),
-        (status(429), anthropic.RateLimitError, "rate_limit_error"),
-        (status(500), anthropic.InternalServerError, "api_error"),
-        (status(529), anthropic.OverloadedError, "overloaded_error"),
-        (status(500, error_type="overloaded_error"), anthropic.InternalServerError, "overloaded_error"),
-        (spend_limit(), anthropic.EnforcedSpendLimitReachedError, "rate_limit_error"),
-        (spend_limit("contract_spend_limit_reached"), anthropic.ContractSpendLimitReachedError, "rate_limit_error"),
-        (spend_limit("ramp_limit_exceeded"), anthropic.RampLimitExceededError, "rate_limit_error"),
-    ],
-    ids=lambda value: str(value.code) if isinstance(value, Status) else None,
-)
-def test_a_status_is_the_sdks_own_error(
-    caller: Caller, step: Status, error: type[anthropic.APIStatusError], kind: str
-) -> None:
-    with MessagesAPI([step]) as api, pytest.raises(error) as caught:
-        caller.ask(api)
-
-    assert type(caught.value) is error
-    assert caught.value.type == kind
-    assert caught.value.request_id == caught.value.body["request_id"]  # type: ignore[index]
-
-
-def test_a_status_carries_headers_that_the_sdks_own_retry_obeys() -> None:
-    steps: list[Step] = [status(429, headers={"retry-after": "0", "x-why": "test"}), reply(text("done"))]
-
-    with MessagesAPI(steps) as api:
-        raw_answer = in_async(
-            api,
-            lambda client: client.messages.with_raw_response.create(
-                model="claude-haiku-4-5", max_tokens=100, messages=[{"role": "user", "content": "go"}]
-            ),
-            max_retries=1,
-        )
-
-    assert raw_answer.retries_taken == 1
-    assert raw_answer.headers["anthropic-ratelimit-requests-remaining"] == "999"
-    assert [seen.answered for seen in api.requests] == ["429", "200"]
-    assert len(api.conversations) == 1
-
-
-@pytest.mark.parametrize("step", [disconnect(), cut_body()], ids=["disconnect", "cut_body"])
-def test_a_lost_connection_is_a_connection_error(step: Step) -> None:
-    with MessagesAPI([step]) as api, pytest.raises(anthropic.APIConnectionError):
-        in_async(api, create)
-
-    assert api.requests[0].answered in ("disconnect", "cut body")
-
-
-def test_malformed_json_reaches_the_caller_as_a_json_error() -> None:
-    with MessagesAPI([raw(200, "application/json", b'{"id": ')]) as api, pytest.raises(json.JSONDecodeError):
-        in_async(api, create)
-
-
-def test_a_page_of_html_reaches_the_caller_as_a_string(caller: Caller) -> None:
-    with MessagesAPI([raw(200, "text/html", b"<html>login</html>")]) as api:
-        message = caller.ask(api)
-
-    assert isinstance(message, str)
-
-
-def test_a_message_with_fields_missing_reaches_the_caller_without_content(caller: Caller) -> None:
-    with MessagesAPI([raw(200, "application/json", b'{"type": "message"}')]) as api:
-        message = caller.ask(api)
-
-    assert getattr(message, "content", None) is None
-
-
-def test_it_hangs_until_the_client_has_enough() -> None:
-    async def leave(client: anthropic.AsyncAnthropic) -> None:
-        asked = asyncio.ensure_future(create(client))
-        await asyncio.to_thread(api.wait_for_requests, 1)
-        asked.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asked
-
-    with MessagesAPI([hang()]) as api:
-        in_async(api, leave)
-
-        assert [seen.answered for seen in api.wait_until_idle()] == ["client left"]
-
-
-def test_closing_the_server_ends_what_hangs() -> None:
-    async def outlast(client: anthropic.AsyncAnthropic) -> None:
-        asked = asyncio.ensure_future(create(client))
-        await asyncio.to_thread(api.wait_for_requests, 1)
-        await asyncio.to_thread(api.close)
-        with pytest.raises(anthropic.APIConnectionError):
-            await asked
-
-    with MessagesAPI([hang()]) as api:
-        in_async(api, outlast)
-
-    assert api.requests[0].answered == "server closed"
-
-
-def test_a_drip_outlives_the_sdks_timeout_and_ends_whole() -> None:
-    async def patiently(client: anthropic.AsyncAnthropic) -> anthropic.types.Message:
-        return await create(client)
-
-    with MessagesAPI([drip(reply(text("slowly")), interval_s=0.002)]) as api:
-        message = in_async(api, patiently, timeout=0.4)
-
-    seen = api.requests[0]
-    assert message.content[0].text == "slowly"
-    assert seen.finished is not None
-    assert seen.finished - seen.arrived > 0.4
-
-
-def test_a_drip_is_stopped_by_a_deadline() -> None:
-    async def hastily(client: anthropic.AsyncAnthropic) -> None:
-        async with asyncio.timeout(0.2):
-            await create(client)
-
-    with MessagesAPI([drip(reply(text("slowly")), interval_s=0.05)]) as api, pytest.raises(TimeoutError):
-        in_async(api, hastily, timeout=10)
-
-
-def test_a_gate_holds_answers_until_the_test_opens_it() -> None:
-    async def two(client: anthropic.AsyncAnthropic) -> list[str]:
-        asked = [asyncio.ensure_future(create(client, prompt)) for prompt in ("one", "two")]
-        await asyncio.to_thread(gate.wait_until_reached)
-        await asyncio.to_thread(api.wait_for_requests, 2)
-        assert api.in_flight == 2
-        assert not any(answer.done() for answer in asked)
-        gate.open()
-        return [message.content[0].text for message in await asyncio.gather(*asked)]  # type: ignore[union-attr]
-
-    gate = Gate()
-    with MessagesAPI([slow(reply(text("at last")), until=gate)]) as api:
-        assert in_async(api, two) == ["at last", "at last"]
-
-    assert api.peak_in_flight == 2
-
-
-def test_a_slow_step_is_over_after_its_seconds(caller: Caller) -> None:
-    with MessagesAPI([slow(status(529), 0.05)]) as api, pytest.raises(anthropic.OverloadedError):
-        caller.ask(api)
-
-    seen = api.wait_until_idle()[0]
-    assert seen.finished is not None
-    assert seen.finished - seen.arrived >= 0.05
 
 
 # ---- how a list is played ----
@@ -437,99 +198,3 @@ def test_many_identical_trials_at_once_each_get_the_whole_script() -> None:
 
     assert {len(seen) for seen in api.conversations.values()} == {5}
     assert len(api.conversations) == 20
-
-
-# ---- the journal and the validator ----
-
-
-def test_a_bad_request_is_refused_as_the_api_would_and_written_down(caller: Caller) -> None:
-    with MessagesAPI([reply(CALL)]) as api:
-        with pytest.raises(anthropic.BadRequestError, match="'top_k' is not a parameter") as caught:
-            caller.ask(api, extra_body={"top_k": 1})
-
-        assert api.take_violations() == ["request 0: 'top_k' is not a parameter"]
-        assert api.violations == []
-
-    assert caught.value.type == "invalid_request_error"
-    assert (api.requests[0].answered, api.requests[0].conversation) == ("400", "")
-
-
-def test_a_test_that_forgets_the_violations_fails(caller: Caller) -> None:
-    with (
-        pytest.raises(AssertionError, match="'top_k' is not a parameter"),
-        MessagesAPI([reply(CALL)]) as api,
-        contextlib.suppress(anthropic.BadRequestError),
-    ):
-        caller.ask(api, extra_body={"top_k": 1})
-
-
-def test_a_test_that_fails_anyway_is_told_of_the_violations(caller: Caller) -> None:
-    with pytest.raises(anthropic.BadRequestError) as caught, MessagesAPI([reply(CALL)]) as api:
-        caller.ask(api, extra_body={"top_k": 1})
-
-    assert "'top_k' is not a parameter" in caught.value.__notes__[0]
-
-
-def test_violations_can_be_allowed(caller: Caller) -> None:
-    with MessagesAPI([reply(CALL)], allow_violations=True) as api, pytest.raises(anthropic.BadRequestError):
-        caller.ask(api, extra_body={"top_k": 1})
-
-
-def test_what_is_not_the_messages_api_is_not_served(http: httpx2.Client) -> None:
-    with MessagesAPI([reply(CALL)]) as api:
-        answers = [http.get(f"{api.base_url}/v1/models"), http.post(f"{api.base_url}/v1/messages", content=b"{")]
-
-        assert [answer.status_code for answer in answers] == [404, 400]
-        assert len(api.take_violations()) == 2
-
-
-def test_an_error_in_a_script_reaches_the_test(caller: Caller) -> None:
-    def script(body: dict[str, Any], turn: int) -> Step:
-        raise ZeroDivisionError("oops")
-
-    with MessagesAPI(script) as api:
-        with pytest.raises(anthropic.BadRequestError):
-            caller.ask(api)
-
-        assert "ZeroDivisionError('oops')" in api.take_violations()[0]
-
-
-def test_the_journal_shows_the_key_only_in_the_authorization_header(caller: Caller) -> None:
-    with MessagesAPI([reply(text("done"))]) as api:
-        caller.ask(api)
-        caller.ask(api, {"role": "user", "content": f"my key is {KEY}"}, extra_headers={"x-debug": KEY})
-
-    assert api.requests[0].headers["authorization"] == f"Bearer {KEY}"
-    assert KEY not in repr(api.requests[0])
-    assert api.leaks(KEY) == ["request 1: header x-debug", "request 1: body"]
-
-
-def test_connections_are_kept_alive_and_pipelined_requests_are_answered_in_order() -> None:
-    async def pipelined() -> list[bytes]:
-        body = b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"go"}]}'
-        head = b"POST /v1/messages HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body)
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(api.base_url.rpartition(":")[2]))
-        writer.write((head + body) * 3)
-        answers = [await reader.readuntil(b'"standard"}}') for _ in range(3)]
-        writer.close()
-        return answers
-
-    with MessagesAPI(each_conversation(*([reply(text(word))] for word in "abc"))) as api:
-        answers = asyncio.run(pipelined())
-
-    assert [f'"text":"{word}"'.encode() in answer for word, answer in zip("abc", answers, strict=True)] == [True] * 3
-
-
-def test_the_program_prints_its_url_and_ends_with_its_stdin(caller: Caller) -> None:
-    command = [sys.executable, "-m", "tests.support.messages_api", "--turns", "3"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with MessagesAPI(echo_script(0)) as api:
-            api._port = int(process.stdout.readline().rpartition(":")[2])
-            history = caller.play(api)
-        process.stdin.close()
-
-        assert process.wait(10) == 0
-
-    assert len(history) == 8
