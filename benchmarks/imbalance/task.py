@@ -299,7 +299,7 @@ class ImbalanceEpisode(Episode):
     @tool
     def get_budget(self) -> dict[str, int]:
         """Free: say how many paid actions there are, were used, and remain."""
-        return self._running.budget()
+        return self._session.budget()  # before the start too: whoever asks first has lost nothing
 
     @tool
     def submit_answer(self, answer: Any = None) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from pytest_rltask.task import Task
 from pytest_rltask.trial.loop import SteadyLoop, run
 from pytest_rltask.trial.play import TrialSpec, play, unplayed
 
-__all__ = ["LocalEngine", "play_policy"]
+__all__ = ["LocalEngine", "Unwritable", "play_policy"]
 
 CLEANUP_S = 1.0
 """Seconds that interrupted trials have to kill their processes and remove their files, all together."""
@@ -37,6 +37,10 @@ ASK_AGAIN_S = 0.2
 
 Admit = Callable[[str], NotStarted | Literal["later"] | None]
 """Lets a trial begin, by its id, and notes that it does."""
+
+
+class Unwritable(Exception):
+    """The run directory takes nothing more, so that no trial is played whose record would be lost; says why."""
 
 
 class _Trial:
@@ -160,6 +164,8 @@ class LocalEngine:
         except (KeyboardInterrupt, SystemExit):
             self.abort()
             raise
+        if self._unwritable is not None and trial.task is not None and trial.task.cancelled():
+            raise self._unwritable
         result = trial.result()
         if isinstance(result, NotStarted):
             del self._trials[trial_id]
@@ -277,9 +283,20 @@ class LocalEngine:
     def _write(self, record: Record) -> None:
         try:
             self._finished(record)
+        except OSError as error:
+            self._unwritable = Unwritable(error.strerror or str(error))
+            raise self._unwritable from error
         except Exception as error:
             self._unwritable = error
             raise
+
+    def _ask(self, trial_id: str) -> NotStarted | Literal["later"] | None:
+        """Ask whether a trial may begin, which is written down."""
+        try:
+            return self._admit(trial_id)
+        except OSError as error:
+            self._unwritable = Unwritable(error.strerror or str(error))
+            raise self._unwritable from error
 
     async def _kept_out(self, trial: _Trial) -> Record | NotStarted | None:
         """Wait for a trial's turn among those of its model; return what stands for it if it does not start then."""
@@ -294,7 +311,7 @@ class LocalEngine:
                     return unplayed(spec, fault)
                 self._one_ended.clear()
                 trial.is_in_flight = True
-                answer = await self._loop.run_in_executor(self._writer, self._admit, spec.trial_id)
+                answer = await self._loop.run_in_executor(self._writer, self._ask, spec.trial_id)
                 trial.is_in_flight = answer is None
                 if answer != "later":
                     return answer

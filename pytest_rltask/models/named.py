@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pytest_rltask.models.model import Model
 from pytest_rltask.run.files import RunLogError
-from pytest_rltask.run.load import load_run
+from pytest_rltask.run.load import load_plan, load_run
 from pytest_rltask.run.record import Record
 
-__all__ = ["ModelName", "is_paid", "load_replay", "make_model", "missing_key", "parse_model", "price_text"]
+__all__ = [
+    "ModelName",
+    "is_paid",
+    "load_replay",
+    "make_model",
+    "missing_key",
+    "parse_model",
+    "price_text",
+    "replayed_limits",
+]
 
 KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE")
 """Where the SDK looks for a credential, in its order."""
@@ -100,6 +109,11 @@ def load_replay(directory: str) -> dict[tuple[str, int], Record]:
     if not found:
         raise ValueError(f"--model replay:{directory}: the run has no judged trial to replay")
     return found
+
+
+def replayed_limits(directory: str) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return the limits that the trials of a run directory were played with, by task and seed."""
+    return {(trial.task, trial.seed): trial.limits for trial in load_plan(Path(directory).expanduser())}
 
 
 def price_text(name: str) -> str | None:

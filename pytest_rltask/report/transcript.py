@@ -61,8 +61,11 @@ def grades_before(record: Record) -> Iterator[str]:
 
 def lost_to_api(record: Record) -> Iterator[str]:
     """Yield the time that went into faults and limits of the API, and each fault with its turn."""
-    if (seconds := sum(request.lost_s for request in record.requests)) >= 0.1:
-        yield f"{seconds:.1f} s"
+    if record.model == "human":
+        return  # who thinks it over
+    is_faulty = any(request.faults for request in record.requests)
+    if (seconds := sum(request.lost_s for request in record.requests)) >= (0.1 if is_faulty else 1.0):
+        yield f"{seconds:.1f} s" + ("" if is_faulty else " of waiting for a place among its limits")
     for turn, request in enumerate(record.requests, start=1):
         for fault in request.faults:
             yield f"turn {turn}: {fault}"

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rltask.models.named import parse_model
+from pytest_rltask.report.terminal import short_path
 from pytest_rltask.run.live import LiveRun
 from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.planned import NotStarted, PlannedTrial, split_trial_id
 from pytest_rltask.run.record import Record
 from pytest_rltask.suite.ahead import Ahead
 from pytest_rltask.suite.interrupt import StopFile
+from pytest_rltask.suite.names import names_of
 from pytest_rltask.suite.options import Options
 from pytest_rltask.suite.plan import Entry, Plan
 from pytest_rltask.suite.setups import process_state
@@ -106,11 +108,25 @@ class Playing:
         if setup.fellows is not None:
             engine.settle()
             self._compare(item)
-        result = engine.result(item.nodeid)
+        result = self._awaited(engine, item)
         if isinstance(result, NotStarted):  # before its turn; a test's assertion may have overruled a grader since
             engine.submit([self._spec(entry)])
-            result = engine.result(item.nodeid)
+            result = self._awaited(engine, item)
         return result
+
+    def _awaited(self, engine: LocalEngine, item: pytest.Item) -> Record | NotStarted:
+        """Wait for a trial; where no record can be written any more, that ends the run."""
+        from pytest_rltask.engines.local import Unwritable
+
+        try:
+            return engine.result(item.nodeid)
+        except Unwritable as error:
+            said = (
+                f"no record can be written to {self._writer.path}: {error}; what was written counts: make room, and go "
+                f"on with {names_of(item.config).flag('--resume')}={short_path(self._writer.path)}"
+            )
+        item.session.shouldstop = said
+        pytest.fail(said, pytrace=False)
 
     def close(self, *, finish: bool) -> None:
         """Give back the engine.

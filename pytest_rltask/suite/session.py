@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rltask.graders.fingerprint import Graders
+from pytest_rltask.report.command_line import joined
 from pytest_rltask.run.load import load_run
 from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Record
@@ -23,6 +24,7 @@ from pytest_rltask.suite.interrupt import Interrupts
 from pytest_rltask.suite.isolation import check_allowed, sandbox_line, settled
 from pytest_rltask.suite.items import TrialItems, TrialParam, plugin_files
 from pytest_rltask.suite.judging import Judge, lose
+from pytest_rltask.suite.names import names_of
 from pytest_rltask.suite.options import Options
 from pytest_rltask.suite.person import at_terminal
 from pytest_rltask.suite.plan import Plan, make_plan
@@ -158,7 +160,8 @@ class Session:
         isolated_by = sandbox_line(self.config, (trial.sandbox for trial in directory.plan))
         alone = [f"rltask: {line}" for line in self._alone_lines()]
         command = str(directory.header["command"])
-        lines = [f"rltask: {command}", f"rltask: records in {run_dir}", isolated_by, *alone, going_on]
+        claimed = names_of(self.config).line
+        lines = [f"rltask: {command}", f"rltask: records in {run_dir}", isolated_by, *alone, claimed, going_on]
         return "\n".join(line for line in lines if line)
 
     def audit(self, item: pytest.Function) -> bool | None:
@@ -193,7 +196,7 @@ class Session:
         if isinstance(record, NotStarted):
             self.judge.note_not_started(item, record)
             pytest.skip(record.reason)
-        self.judge.note_record(item, record)
+        self.judge.note_record(item, param, record, self.items.recorded)
         if record.fault is not None:
             if record.fault.fatal:
                 item.session.shouldstop = f"no trial can be played by {record.model}: {record.fault.message}"
@@ -243,6 +246,7 @@ class Session:
             width=width,
             unicode=unicode,
             interrupted=interrupted,
+            flag=names_of(self.config).flag,
             notes=self._alone_lines(),
         )
 
@@ -254,11 +258,12 @@ class Session:
         """Return what ``--plan`` shows."""
         from pytest_rltask.suite.outlook import plan_lines
 
-        args = map(str, self.config.invocation_params.args)
+        names = names_of(self.config)
+        args = joined(map(str, self.config.invocation_params.args), *names.ours("--resume"), *names.ours("--log-dir"))
         trials = self._plan.trials if self._plan else []
         directory = self.directory
         yield from plan_lines(trials, self.options, directory.log_dir, directory.resumption, self._graders.by_digest)
-        yield f"next: {shlex.join(['pytest', *(word for word in args if word != '--plan')])}"
+        yield f"next: {shlex.join(['pytest', *(word for word in args if word not in names.ours('--plan'))])}"
 
     def close(self, session: pytest.Session, exitstatus: int) -> int:
         """Give back the engine, the terminal and what the audit holds; return the exit status as it is then."""

@@ -19,6 +19,7 @@ from pytest_rltask.models import Model
 from pytest_rltask.run.record import CUT_OFF, Fault, Record, clean_text, error_text
 from pytest_rltask.sandbox import using_backend
 from pytest_rltask.task import Episode, Grade, Limits
+from pytest_rltask.tools import DefinitionError
 from pytest_rltask.trial.conversation import Conversation
 from pytest_rltask.trial.grading import judge, note_tried, take_grade
 from pytest_rltask.trial.guard import TrialFault, Worker, blamed
@@ -46,7 +47,16 @@ class Trial:
 
     @property
     def passed(self) -> bool:
-        """Whether the grader passed the trial: ``score >= threshold``, and never if it was cheated."""
+        """Whether the grader passed the trial: ``score >= threshold``, and never if it was cheated.
+
+        Raises:
+            DefinitionError: the grade names no threshold, so that the test has to decide.
+        """
+        if self.record.grade_passed is None and self.record.outcome != "cheated":
+            raise DefinitionError(
+                "trial.passed: the grade names no threshold, so that nobody but the test can say; write "
+                "`assert trial.score >= ...`, or Grade(score=..., threshold=...) in the grader"
+            )
         return bool(self.record.grade_passed)
 
     @property

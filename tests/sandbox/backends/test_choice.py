@@ -10,7 +10,8 @@ import pytest
 
 from pytest_rltask.sandbox import Sandbox, SandboxError, choice, using_backend
 from pytest_rltask.sandbox.backends import probe
-from pytest_rltask.sandbox.backends.backend import Backend, NoIsolation
+from pytest_rltask.sandbox.backends.backend import Backend, NoIsolation, Wish
+from pytest_rltask.sandbox.process import run as run_command
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the backends are Linux's")
 
@@ -56,9 +57,7 @@ class Broken(NoIsolation):
 
     confirms = True
 
-    def wrap(
-        self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
-    ) -> Sequence[str]:
+    def wrap(self, command: Sequence[str], *, base: Path, wish: Wish) -> Sequence[str]:
         return [sys.executable, "-c", "import sys; sys.exit('bwrap: out of namespaces')"]
 
 
@@ -68,7 +67,7 @@ class Broken(NoIsolation):
     ids=["leaky", "broken"],
 )
 def test_the_probe_finds_out_what_does_not_isolate(backend: Backend, said: str) -> None:
-    assert said in (probe.problem(backend) or "")
+    assert said in (probe.problem(backend, run_command) or "")
 
 
 def test_an_isolation_that_does_not_start_is_our_fault(sandbox: Sandbox) -> None:

@@ -13,7 +13,7 @@ from textwrap import dedent
 import pytest
 
 from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxResult, process
-from pytest_rltask.sandbox.backends.backend import NoIsolation
+from pytest_rltask.sandbox.backends.backend import NoIsolation, Wish
 from pytest_rltask.tools import ToolError
 from tests.sandbox.runs.running import DAEMON, PROMPT_S, Run, has_ended, is_alive, linux_only, wait_for
 
@@ -108,9 +108,7 @@ class Wrapper(NoIsolation):
     def __init__(self, *words: str) -> None:
         self.words = words
 
-    def wrap(
-        self, command: Sequence[str], *, base: Path, keep_fds: Sequence[int] = (), ready_fd: int | None = None
-    ) -> Sequence[str]:
+    def wrap(self, command: Sequence[str], *, base: Path, wish: Wish) -> Sequence[str]:
         return [*self.words, *command]
 
 

@@ -99,7 +99,7 @@ def test_its_watcher_holds_no_secret_either(bare_run: Run, monkeypatch: pytest.M
         print(open(f"/proc/{os.getppid()}/environ").read(), open(f"/proc/{os.getppid()}/cmdline").read())
     """)
 
-    assert "_launcher.py" in result.stdout
+    assert "watcher/launcher.py" in result.stdout
     assert "canary" not in result.stdout
 
 

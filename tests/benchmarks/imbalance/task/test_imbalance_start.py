@@ -54,8 +54,9 @@ def test_a_configuration_of_ones_own_is_refused_with_a_reason(name: str, fresh: 
     said = str(caught.value)
     assert f"imbalance_start: {name}={OWN[name]!r} is refused, and nothing was changed: {name} is " in said
     assert str(SEED) not in said.replace(str(SEED + 1), "")
+    assert fresh.get_budget() == {"max_steps": 5, "steps_used": 0, "remaining": 5}
     with pytest.raises(ToolError, match="Call imbalance_start first"):
-        fresh.get_budget()
+        fresh.eval_on_val()
     assert fresh.imbalance_start() == Imbalance().open(SEED).imbalance_start()
 
 
