@@ -11,6 +11,7 @@ from textwrap import dedent
 import pytest
 
 from pytest_rltask.sandbox import Sandbox, SandboxError, choice, resolve_backend
+from pytest_rltask.sandbox.backends.backend import Wish
 from tests.sandbox.backends.isolated import LIMITS, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the backends are Linux's")
@@ -88,7 +89,7 @@ def test_a_program_inside_can_be_handed_descriptors(backend: str) -> None:
         base = sandbox.path.parent
         isolation.prepare(base, LIMITS)
         command = [sys.executable, "-c", dedent(code), str(theirs.fileno())]
-        wrapped = isolation.wrap(command, base=base, keep_fds=[theirs.fileno()])
+        wrapped = isolation.wrap(command, base=base, wish=Wish(keep_fds=[theirs.fileno()]))
         with subprocess.Popen(wrapped, pass_fds=[theirs.fileno()], env={"LANG": "C.UTF-8"}) as process:
             read, write = os.pipe()
             socket.send_fds(ours, [b"go"], [write])
