@@ -14,7 +14,6 @@ from tests.support.messages_api import MessagesAPI, tool_use
 
 KEY = "sk-test-0123456789"
 
-
 ECHO: Any = {"name": "echo", "description": "Say it again.", "input_schema": {"type": "object"}}
 CALL = tool_use("echo", {"text": "hi"})
 

@@ -65,7 +65,6 @@ class Meet(Task):
         return "d" * 16
 '''
 
-
 TEST = """
 from meet import *
 MEETING
@@ -73,7 +72,6 @@ MEETING
 def test_meet(trial):
     assert trial.passed
 """
-
 
 NOBODY = "meeting = nobody"
 

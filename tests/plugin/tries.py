@@ -78,14 +78,12 @@ def wait_for(name):
         time.sleep(0.01)
 '''
 
-
 ONE = """
 from tries import *
 @pytest.mark.rltask(task=Pick())
 def test_pick(trial):
     assert trial.passed
 """
-
 
 TWO = (
     ONE

@@ -9,11 +9,12 @@ ATTACKS, RUNS, CONTAINERS = (f"tests/sandbox/{folder}/test_" for folder in ("att
 REACH, KERNEL, USED_UP, OUTLIVING = (
     f"{ATTACKS}probes_{part}.py::" for part in ("reach", "kernel", "limits", "outliving")
 )
-BACKENDS, CHOICE = (f"tests/sandbox/backends/test_{part}.py::" for part in ("backends", "choice"))
+BACKENDS, CHOICE, SECCOMP, IMPORTS = (
+    f"tests/sandbox/backends/test_{part}.py::" for part in ("backends", "choice", "seccomp", "imports")
+)
 RUN, LIMITED = (f"{RUNS}sandbox_{part}.py::" for part in ("run", "limits"))
 DISK, FILES = (f"tests/sandbox/test_sandbox_{part}.py::" for part in ("disk", "files"))
 PRELOAD, PRELOADED = (f"tests/sandbox/preload/test_{part}.py::" for part in ("sandbox_preload", "preload_lifetime"))
-SECCOMP, IMPORTS = "tests/sandbox/test_seccomp.py::", "tests/sandbox/test_imports.py::"
 ALONE = "tests/sandbox/test_threads_alone.py::"
 DOCKER, CONTAINER = (f"{CONTAINERS}{part}.py::" for part in ("docker", "docker_lifetime"))
 ONNX_TESTS, IMBALANCE_TESTS = (f"tests/benchmarks/{task}/" for task in ("onnx_export", "imbalance"))
@@ -24,7 +25,6 @@ MODEL, REFUSALS, RESULTS = (
 START = f"{IMBALANCE_TESTS}task/test_imbalance_start.py::"
 AUDIT_ONNX = "benchmarks/onnx_export/test_onnx_export.py::test_onnx_export[audit-{}]"
 AUDIT_IMBALANCE = "benchmarks/imbalance/test_imbalance.py::test_imbalance[audit-{}]"
-
 
 Edit = tuple[str, str, str]
 """A file, a text that it holds exactly once, and what takes its place."""

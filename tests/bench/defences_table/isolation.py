@@ -29,7 +29,6 @@ OPEN_BASE: Edit = (
 )
 """Without it the agent, seeing the machine's own folders, could not even enter the sandbox's."""
 
-
 ISOLATION = (
     Defence(
         "Landlock as a whole",
@@ -277,7 +276,6 @@ ISOLATION = (
         ),
     ),
 )
-
 
 OUR_FILES = (
     Defence(

@@ -23,7 +23,6 @@ NO_NEW_PRIVS: tuple[Edit, ...] = (
     (f"{BOX}inside/confine.py", "        _prctl(_SET_NO_NEW_PRIVS, 1)\n", ""),
 )
 
-
 REFUSED_CALLS = (f"{KERNEL}test_it_is_refused_dangerous_system_calls[bwrap]",)
 UNSEEN_CALLS = (f"{SECCOMP}test_calls_that_something_else_refuses_here_too_are_refused_by_the_filter",)
 
@@ -99,7 +98,6 @@ HYGIENE = (
         (f"{LIMITED}test_of_a_long_output_the_head_and_more_of_the_tail_are_kept",),
     ),
 )
-
 
 LIMITS = (
     Defence(
@@ -205,7 +203,6 @@ LIMITS = (
         (f"{DISK}test_write_file_refuses_what_would_exceed_the_limits",),
     ),
 )
-
 
 RIGHTS = (
     Defence(

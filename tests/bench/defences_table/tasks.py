@@ -102,7 +102,6 @@ ONNX_EXPORT = (
     ),
 )
 
-
 IMBALANCED = (
     Defence(
         "budget, tau and data are not the model's to choose",

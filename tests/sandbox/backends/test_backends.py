@@ -23,7 +23,6 @@ from tests.sandbox.backends.isolated import IS_ROOT, LIMITS, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the backends are Linux's")
 
-
 ATTACKS = """
 import ctypes, json, os, resource, socket, sys
 told = json.loads(sys.argv[1])

@@ -18,7 +18,6 @@ from tests.sandbox.runs.running import DAEMON, PROMPT_S, Run, has_ended, is_aliv
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="preloads on Linux only")
 
-
 # A hostile run
 
 

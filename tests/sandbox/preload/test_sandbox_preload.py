@@ -15,8 +15,7 @@ from tests.sandbox.runs import test_sandbox_run as of_cold_runs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="preloads on Linux only")
 
-
-# The promises of every run hold, with the fixtures of this module
+# The promises of every run hold, with the fixtures of this folder
 
 
 test_arguments = of_cold_runs.test_it_passes_arguments
@@ -38,7 +37,6 @@ test_daemon = ends.test_it_kills_a_daemon_that_left_the_session_and_holds_the_ou
 test_child_of_the_group = ends.test_it_kills_a_child_of_the_same_group
 test_closing = ends.test_closing_from_another_thread_ends_the_run_promptly
 test_closed = ends.test_a_closed_sandbox_may_be_closed_again_but_runs_nothing
-
 
 # A script cannot tell
 

@@ -18,9 +18,7 @@ MB = 2**20
 PROMPT_S = 30.0
 """Far above what a kill takes, far below how long the victims would live."""
 
-
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and prctl")
-
 
 Run = Callable[..., SandboxResult]
 

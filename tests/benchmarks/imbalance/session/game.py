@@ -17,7 +17,6 @@ from pytest_rltask import ToolError
 SEED = 11
 MINORITY, MAJORITY = 40, 200  # of the training rows of `tiny`
 
-
 Action = tuple[str, tuple[Any, ...]]
 PAID: dict[str, Action] = {
     "smote": ("smote", (0.5, 3, None)),

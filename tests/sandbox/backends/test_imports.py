@@ -81,7 +81,7 @@ def user(tmp_path: Path) -> User:
     venv.create(user.home / "overlay", symlinks=True, system_site_packages=True)
     user.add(user.project / "pyproject.toml", "")
     user.add(user.packages / "_overlay.pth", f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-    user.add(user.packages / "_rltask.pth", str(Path(__file__).parents[2]))
+    user.add(user.packages / "_rltask.pth", str(Path(__file__).parents[3]))
     user.add(user.packages / "extra.py", "WHERE = 'overlay'")
     return user
 
