@@ -31,7 +31,7 @@ HOW = $(if $(AGAIN),--last-failed --last-failed-no-failures=none,-n 2 --dist wor
 # The tests start hundreds of interpreters, each of which would compile the plugin anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test test-slow lint honest compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof)
+.PHONY: bench test test-slow lint honest compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof three-ways)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -101,6 +101,9 @@ $(VENV)-inspect/.done:
 
 bench-proof: $(VENV)/.dev  ## what the rule of proof risks, for several bands, and what it costs in runs (4 minutes)
 	$(BIN)/python -m tests.bench.proof
+
+bench-three-ways: $(VENV)/.dev  ## the same trials by hand, by a policy and through the Messages API: equal? (10 minutes)
+	for task in imbalance onnx_export; do $(BIN)/python -m tests.bench.three_ways --task $$task || exit 1; done
 
 bench-sandbox: $(VENV)/.dev  ## what isolation adds to each run of an agent's code
 	$(BIN)/python -m tests.bench.sandbox

@@ -26,7 +26,6 @@ OUTPUTS: Mapping[str, Any] = {
     "number": 1.5,
     "list": [1, "two", None],
     "dict": {"exit": 0, "output": "grün"},
-    "bytes": b"\x00\xff",
     "control": "\x00\x1b[31m",
     "surrogate": "a\ud800b",
     "nested surrogate": {"a\ud800": ["b\udfff"]},

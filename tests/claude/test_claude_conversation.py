@@ -178,11 +178,10 @@ def test_an_error_text_is_cut_too(desk: TrialPlayer):
         ("number", "1.5"),
         ("list", '[1, "two", null]'),
         ("dict", '{"exit": 0, "output": "grün"}'),
-        ("bytes", '"\\u0000\ufffd"'),
         ("control", "\x00\x1b[31m"),
         ("surrogate", "a?b"),
         ("nested surrogate", '{"a?": ["b?"]}'),
-        ("nan", '{"loss": NaN}'),
+        ("nan", '{"loss": null}'),
     ],
 )
 def test_whatever_a_tool_returns_becomes_text(desk: TrialPlayer, what: str, shown: str):
