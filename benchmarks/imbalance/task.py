@@ -50,9 +50,9 @@ change the configuration, it is trained from the same initial weights for {auto_
 threshold stays as it was, and belongs to the older model then (threshold_stale). Configurations add up: each action \
 replaces only what it sets itself. Arguments out of range are refused at no cost.
 
-So: set a configuration by a paid action, train, sweep thresholds, and compare the validation F1 with {tau:g}. While it \
-is lower and paid actions remain, try another configuration; then submit. A reply without a call ends the task: what you \
-have then is graded even if you do not submit it."""
+So: set a configuration by a paid action, train, sweep thresholds, and compare the validation F1 with {tau:g}. While \
+it is lower and paid actions remain, try another configuration; then submit. A reply without a call ends the task: \
+what you have then is graded even if you do not submit it."""
 
 
 @dataclass(frozen=True)

@@ -187,10 +187,18 @@ def test_editing_the_files_does_not_change_the_grade(episode: OnnxEpisode) -> No
     episode._box.write_file("model.onnx", HONEST["logit (N,1)"]["model.onnx"])
     before = episode.grade().metrics
 
-    episode.write_file("test.csv", "label\n1\n")
-    episode.write_file("train.csv", "")
+    episode._box.write_file("test.csv", "label\n1\n")
+    episode._box.write_file("train.csv", "")
 
     assert episode.grade().metrics == before
+
+
+@pytest.mark.parametrize("path", ["train.csv", "test.csv", "./train.csv"])
+def test_the_data_are_not_written_over_and_the_attempt_is_free(path: str, episode: OnnxEpisode) -> None:
+    with pytest.raises(ToolError, match="is there already, with the data"):
+        episode.write_file(path, "...")
+
+    assert episode.remind() is None
 
 
 def test_an_episode_without_a_model_fails_with_zero(episode: OnnxEpisode) -> None:
