@@ -11,7 +11,7 @@ import pytest
 
 from pytest_rltask import clock
 from pytest_rltask.trial.event_loop import SteadyLoop, run
-from tests.foreign import frozen_clock
+from tests.support.foreign import frozen_clock
 
 
 def test_it_reads_the_time_of_the_machine():

@@ -231,6 +231,13 @@ def test_the_top_of_the_package_is_short() -> None:
     )
 
 
+@pytest.mark.parametrize("folder", [PACKAGE, "benchmarks", "tests", ".ci"])
+def test_no_file_is_long(folder: str) -> None:
+    files = sorted((ROOT / folder).rglob("*.py"))
+    long = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert {name: lines for name, lines in long.items() if lines > MOST_LINES} == {}
+
+
 def test_each_folder_says_what_it_is_for() -> None:
     doors = [path for path in FILES.values() if path.name == "__init__.py"]
     silent = [str(path) for path in doors if len(ast.get_docstring(ast.parse(path.read_text())) or "") < 60]

@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 
 from pytest_rltask import DefinitionError, Episode, Grade, tool
 from pytest_rltask.tools import InvalidCall, check_tools, tools_of
-from tests.workbench import Bench, play_bench
+from tests.support.workbench import Bench, play_bench
 
 
 class Point(TypedDict):

@@ -23,7 +23,7 @@ from pytest_rltask.analysis.regrade import divergence
 from pytest_rltask.models.claude import ClaudeModel
 from pytest_rltask.trial.play import play
 from tests.claude.desk import KEY, MODEL, spec_of
-from tests.messages_api import MessagesAPI, reply, text, tool_use
+from tests.support.messages_api import MessagesAPI, reply, text, tool_use
 
 GRADE = ("outcome", "score", "threshold", "metrics", "label", "tool_calls")
 TASKS: dict[str, Task] = {"imbalance": Imbalance(), "onnx_export": OnnxExport()}

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_rltask import Episode, Grade
 from tests.claude.desk import MODEL, DeskEpisode, TrialPlayer, message, submit
-from tests.messages_api import reply, text, thinking, tool_use
+from tests.support.messages_api import reply, text, thinking, tool_use
 
 SUBMISSION = message(tool_use("submit", {"answer": 12}, id="toolu_submit"))
 

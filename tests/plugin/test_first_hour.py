@@ -11,7 +11,7 @@ import pytest
 from pytest_rltask.run.lines import Lines
 from pytest_rltask.run.load import load_run
 from tests.conftest import Suite
-from tests.workbench import Bench, play_bench, plays
+from tests.support.workbench import Bench, play_bench, plays
 
 LOOP = """
 import asyncio, pytest

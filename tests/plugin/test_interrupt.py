@@ -9,7 +9,7 @@ import pytest
 
 from pytest_rltask.run.load import load_run
 from tests.conftest import Suite, slow
-from tests.interruption import SITUATIONS, Interrupted, started
+from tests.support.interruption import SITUATIONS, Interrupted, started
 
 WITHIN_S = 100.0
 """A guard against hanging, not a measurement: that is `make bench-interrupt`."""

@@ -14,9 +14,8 @@ from pytest_rltask.report.terminal import summary_lines
 from pytest_rltask.run.load import Run, load_plan, load_run
 from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Usage
-from tests.messages_api import reply, text
-from tests.plugin.test_max_cost import MODEL, Serve, serve  # noqa: F401
-from tests.plugin.test_resume import headline, refused
+from tests.claude.desk import MODEL
+from tests.plugin.resumed import headline, refused
 from tests.run.of_97dd2a8 import (
     CHEATED,
     CLAUDE,
@@ -30,6 +29,8 @@ from tests.run.of_97dd2a8 import (
     short,
     told,
 )
+from tests.support.messages_api import reply, text
+from tests.support.serving import Serve, serve  # noqa: F401
 
 COUNTS = ("passed", "failed", "cheated", "errored", "lost", "not_needed", "not_afforded", "reasons", "faults")
 
