@@ -242,3 +242,9 @@ def test_each_folder_says_what_it_is_for() -> None:
     doors = [path for path in FILES.values() if path.name == "__init__.py"]
     silent = [str(path) for path in doors if len(ast.get_docstring(ast.parse(path.read_text())) or "") < 60]
     assert silent == []
+
+
+def test_no_test_file_takes_the_name_of_another_module() -> None:
+    """Pytest puts folders of tests on the import path, where every process of theirs looks first."""
+    names = [path.stem for path in sorted((ROOT / "tests").rglob("*.py")) if path.stem not in ("conftest", "__init__")]
+    assert [name for name in names if name in STANDARD or names.count(name) > 1] == []

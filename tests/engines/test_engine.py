@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_rltask.engines.local import LocalEngine
+from pytest_rltask.engines.local import LocalEngine, Unwritable
 from pytest_rltask.models import Reply, Request
 from pytest_rltask.run.record import Record
 from tests.support.workbench import Bench, FakeModel, spec_of
@@ -71,7 +71,7 @@ def test_a_record_that_cannot_be_written_ends_its_item_and_begins_no_trial():
     engine.submit(specs)
 
     for spec in specs:
-        with pytest.raises(OSError, match="no space left"):
+        with pytest.raises(Unwritable, match="no space left"):
             engine.result(spec.trial_id)
     engine.close()
 

@@ -38,7 +38,7 @@ def assert_ended_in_order(run: Interrupted) -> None:
     (run_dir,) = run.folder.glob("logs/run_*")
     assert {"report.html", "report.json", "summary.md"} <= {path.name for path in run_dir.iterdir()}
     assert not (run_dir / ".interrupted").exists()
-    assert f"--resume {run_dir.relative_to(run.folder)}" in run.output
+    assert f"--resume={run_dir.relative_to(run.folder)}" in run.output
     assert "interrupted: the gate was not checked" in run.output
 
 

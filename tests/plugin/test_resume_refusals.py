@@ -40,12 +40,12 @@ def test_the_next_command_goes_on_with_the_run(runs: Runs):
 
     (line,) = [line for line in result.outlines if line.startswith("next: ")]
 
-    assert line.endswith(f" --resume logs/{runs.run_dirs[0].name}")
+    assert line.endswith(f" --resume=logs/{runs.run_dirs[0].name}")
     assert line.count("--resume") == 1
 
 
 NEWER = SCHEMA_VERSION + 1
-WRITE = "write --resume DIR, or leave it out to play a new run"
+WRITE = "write --resume=DIR, or leave it out to play a new run"
 
 
 @pytest.mark.parametrize(

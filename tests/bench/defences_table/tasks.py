@@ -116,7 +116,7 @@ IMBALANCED = (
     ),
     Defence(
         "strict types of arguments",
-        (("pytest_rltask/tools.py", "json.dumps(arguments), strict=True)", "json.dumps(arguments), strict=False)"),),
+        (("pytest_rltask/tools.py", "validate_json(given, strict=True)", "validate_json(given, strict=False)"),),
         (AUDIT_IMBALANCE.format("canary_floor-cheat_nan"),),
     ),
     Defence(

@@ -14,7 +14,7 @@ from benchmarks.imbalance.data import Dataset, credit_card, gaussian_blobs
 from benchmarks.imbalance.difficulty import SYNTHETIC_TAUS
 from benchmarks.imbalance.kaggle import CreditCard
 from benchmarks.imbalance.synthetic import draw, sizes
-from tests.benchmarks.imbalance.fractions import FRACTIONS
+from tests.benchmarks.imbalance.minority_fractions import FRACTIONS
 
 ROWS, FRAUDS = 9000, 300
 LARGEST_GROUP = 6

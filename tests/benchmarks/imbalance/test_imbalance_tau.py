@@ -18,7 +18,7 @@ from benchmarks.imbalance import difficulty, synthetic
 from benchmarks.imbalance.difficulty import SYNTHETIC_TAUS, calibrated_tau, check_tau
 from benchmarks.imbalance.scores import all_positive_f1, best_threshold
 from benchmarks.imbalance.synthetic import MINORITY_FRACS, Geometry, bayes_f1, bayes_f1_of, draw, geometry
-from tests.benchmarks.imbalance.fractions import FRACTIONS
+from tests.benchmarks.imbalance.minority_fractions import FRACTIONS
 
 # The best possible F1
 

@@ -77,7 +77,7 @@ def test_nothing_changes_after_the_submission(action: Action, rich: Session) -> 
 
 def test_what_used_up_the_free_epochs_says_what_comes_next(session: Session) -> None:
     assert "next" not in session.train(4, 0.001)
-    assert "until a paid action changes the configuration" in session.train(6, 0.001)["next"]
+    assert "until smote, set_class_weights or use_focal changes the configuration" in session.train(6, 0.001)["next"]
 
     with pytest.raises(ToolError, match="0 of 10 free epochs are left for this configuration; nothing was changed"):
         session.train(1, 0.001)
