@@ -88,6 +88,7 @@ class LocalEngine:
             alone: the others count as not played.
         is_stopped: says whether the run was interrupted in another process; asked while a trial is waited for.
         folder: the working directory of all trials; None: that of the process, wherever a test leads it.
+        waits: called in pytest's thread again and again while it waits for a trial; None: it has nothing else to do.
         loop: to play on, made while sockets could be; it becomes the engine's.
     """
 
@@ -101,6 +102,7 @@ class LocalEngine:
         admit: Admit = lambda trial_id: None,
         is_stopped: Callable[[], bool] | None = None,
         folder: str | None = None,
+        waits: Callable[[], None] | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._make_model = make_model
@@ -109,6 +111,7 @@ class LocalEngine:
         self._finished = finished
         self._is_stopped = is_stopped
         self._folder = folder
+        self._waits = waits
         self._deadline: float | None = None  # of all cleaning up, from the first interrupt on
         self._models: dict[str, Model] = {}
         self._places: dict[str, asyncio.Semaphore] = {}
@@ -213,8 +216,12 @@ class LocalEngine:
         Raises:
             KeyboardInterrupt: the run was interrupted in another process.
         """
-        while not trial.ends_within(POLL_S):
-            if self._is_stopped and self._is_stopped():
+        is_over = False
+        while not is_over:
+            is_over = trial.ends_within(POLL_S)
+            if self._waits is not None:
+                self._waits()
+            if not is_over and self._is_stopped and self._is_stopped():
                 raise KeyboardInterrupt("the run was interrupted")
 
     def _wait(self, work: Coroutine[Any, Any, None]) -> bool:

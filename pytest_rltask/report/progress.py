@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pytest_rltask.clock import utc_now
+from pytest_rltask.run.bulletin import waits
 from pytest_rltask.run.live import LiveRun
 from pytest_rltask.run.load import load_plan
 from pytest_rltask.run.planned import PlannedTrial
@@ -49,6 +50,7 @@ class Progress:
 
     def __init__(self, run_dir: Path, *, since: str) -> None:
         self._run_dir = run_dir
+        self._since = since
         self._live = LiveRun(run_dir, since=since)
         self._plan: list[PlannedTrial] = []
         self._names: dict[tuple[str, str], str] = {}
@@ -81,6 +83,8 @@ class Progress:
         ended = sum(row.judged + row.errored for row in rows)
         in_flight = sum(len(row.in_flight) for row in rows)
         yield 0, f"trials {ended}/{ended + in_flight + sum(row.waiting for row in rows)}"
+        for what, at in waits(self._run_dir, self._since)[:1]:
+            yield 1, _printable(f"waiting: {what}" + (f" for {_seconds_between(at, now):.0f} s" if at else ""))
         yield 5, f"{in_flight} in flight"
         if len(rows) == 1:
             yield from ((1, f"pass rate {_rate(row)}") for row in rows if row.judged)

@@ -84,6 +84,10 @@ class RequestLog:
     """What went wrong in earlier attempts at this request, in order."""
     empty: bool = False
     """True if the reply had no content at all, so that the history holds no message for it."""
+    priced_as: str = ""
+    """The model whose price the cost is by, if that of the one which answered is not known."""
+    guessed_usd: float = 0.0
+    """What of the cost is an estimate, of replies that did not arrive and may be billed."""
 
 
 @dataclass(frozen=True)

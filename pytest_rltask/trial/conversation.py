@@ -95,4 +95,6 @@ def _log(reply: Reply) -> RequestLog:
         lost_s=round(reply.lost_s, 4),
         faults=reply.faults,
         empty=not reply.content,
+        priced_as=reply.priced_as,
+        guessed_usd=reply.guessed_usd,
     )
