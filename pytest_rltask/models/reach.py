@@ -58,14 +58,12 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def unreachable(error: BaseException, url: str) -> Unreachable | None:
     """Say why no connection to an address came about; None if one did, or for another reason."""
-    import httpx2
-
     proxy = _proxy(url)
     host = f"the proxy {host_of(proxy[1])}" if proxy else host_of(url)
     place = f"check {proxy[0]} and NO_PROXY" if proxy else "check the network and ANTHROPIC_BASE_URL"
     for cause in chain(error):
         match cause:
-            case httpx2.ProxyError():
+            case Exception() if type(cause).__name__ == "ProxyError":  # of the HTTP library, which is loaded late
                 return Unreachable(f"{host} lets nothing through to {host_of(url)}: {cause}"[:200], place)
             case ssl.SSLCertVerificationError():
                 why = cause.verify_message or cause.reason
@@ -80,7 +78,7 @@ def unreachable(error: BaseException, url: str) -> Unreachable | None:
                 return Unreachable(f"{host} is no name that can be resolved ({cause.strerror})", place)
             case OSError() if cause.errno in NO_WAY:
                 return Unreachable(f"{host} cannot be reached: {NO_WAY[cause.errno]}", place)
-            case httpx2.ConnectTimeout():
+            case Exception() if type(cause).__name__ == "ConnectTimeout":
                 return Unreachable(f"{host} takes no connection", place, is_slow=True)
     return None
 
