@@ -11,12 +11,21 @@ from pytest_rltask.models.model import Model
 from pytest_rltask.models.settings import KEY_VARIABLES, unusable
 from pytest_rltask.run.files import RunLogError
 from pytest_rltask.run.load import load_run
-from pytest_rltask.run.record import Record
+from pytest_rltask.run.record import Record, Usage
 
 if TYPE_CHECKING:
     from pytest_rltask.models.contact import News
 
-__all__ = ["ModelName", "is_paid", "load_replay", "make_model", "missing_key", "parse_model", "price_text"]
+__all__ = [
+    "ModelName",
+    "is_paid",
+    "load_replay",
+    "make_model",
+    "missing_key",
+    "parse_model",
+    "price_text",
+    "token_price",
+]
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,23 @@ def price_text(name: str) -> str | None:
     except LookupError:
         return None
     return ", ".join(str(price).split(", ")[:2])  # of what is read and written; those of caches follow
+
+
+def token_price(name: str, usage: Usage) -> float | None:
+    """Return what tokens of a model of the API cost today in US dollars; None if its price is not known."""
+    from genai_prices import Usage as Tokens
+    from genai_prices import calc_price
+
+    tokens = Tokens(
+        input_tokens=usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        output_tokens=usage.output_tokens,
+    )
+    try:
+        return float(calc_price(tokens, model_ref=name, provider_id="anthropic").total_price)
+    except (LookupError, ValueError):
+        return None
 
 
 def make_model(name: ModelName, *, reply_timeout_s: float | None = None, news: News | None = None) -> Model:

@@ -47,6 +47,10 @@ class LiveRun:
         """Trials that will not be played."""
         self.cost_usd: float | None = 0.0
         """What all trials together cost; None once the price of any is unknown."""
+        self.known_cost_usd = 0.0
+        """What is known of that."""
+        self.payments = 0
+        """Requests that cost something, or may have."""
         self.shares = 0
         """In how many shares the trials are dealt to workers of pytest-xdist; 0: they are not."""
         self._path = path
@@ -119,8 +123,9 @@ class LiveRun:
 
     def _note_cost(self, entry: dict[str, Any]) -> None:
         costs = [request.get("cost_usd") for request in entry.get("requests", ())]
-        known = self.cost_usd is not None and None not in costs
-        self.cost_usd = sum(costs, self.cost_usd or 0.0) if known else None
+        self.known_cost_usd += sum(cost for cost in costs if cost is not None)
+        self.payments += sum(cost != 0 for cost in costs)
+        self.cost_usd = None if self.cost_usd is None or None in costs else self.known_cost_usd
 
     def _note_end(self, trial_id: str, entry: dict[str, Any]) -> None:
         self._note_cost(entry)

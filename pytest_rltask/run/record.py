@@ -20,6 +20,7 @@ __all__ = [
     "Step",
     "Usage",
     "clean_text",
+    "cost_text",
     "dollars",
     "error_text",
 ]
@@ -217,7 +218,12 @@ class Record:
     def cost_usd(self) -> float | None:
         """Cost of all requests in US dollars; None when the price of any is unknown."""
         costs = [request.cost_usd for request in self.requests]
-        return None if None in costs else sum(cost for cost in costs if cost is not None)
+        return None if None in costs else self.known_cost_usd
+
+    @property
+    def known_cost_usd(self) -> float:
+        """Cost of the requests whose price is known, in US dollars."""
+        return sum(request.cost_usd for request in self.requests if request.cost_usd is not None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON data."""
@@ -250,6 +256,22 @@ def clean_text(text: str) -> str:
 def dollars(usd: float) -> str:
     """Return an amount in US dollars, to the cent or, below one dollar, closer."""
     return f"${usd:.2f}" if usd >= 0.995 else f"${usd:.4f}"
+
+
+def cost_text(usd: float | None, known_usd: float) -> str:
+    """Return a cost in words, of which maybe only a part is known.
+
+    Args:
+        usd: all of it; None: not known.
+        known_usd: what is known of it.
+
+    Example:
+        >>> cost_text(1.5, 1.5), cost_text(None, 0.25), cost_text(None, 0.0)
+        ('$1.50', '>= $0.2500', 'unknown')
+    """
+    if usd is not None:
+        return dollars(usd)
+    return f">= {dollars(known_usd)}" if known_usd else "unknown"
 
 
 def error_text(error: BaseException) -> str:
