@@ -23,6 +23,8 @@ __all__ = [
     "cost_text",
     "dollars",
     "error_text",
+    "known_fields",
+    "request_from_json",
 ]
 
 SCHEMA_VERSION = 1
@@ -238,7 +240,7 @@ class Record:
         """
         try:
             known = known_fields(cls, data)
-            known["requests"] = [_request(entry) for entry in known.get("requests", [])]
+            known["requests"] = [request_from_json(entry) for entry in known.get("requests", [])]
             known["fault"] = Fault(**known_fields(Fault, known["fault"])) if known.get("fault") else None
             known["history"] = [Step(**known_fields(Step, step)) for step in known.get("history", [])]
             if known["outcome"] not in get_args(Outcome):
@@ -287,6 +289,7 @@ def known_fields(cls: type[Any], data: dict[str, Any]) -> dict[str, Any]:
     return {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
 
 
-def _request(entry: dict[str, Any]) -> RequestLog:
+def request_from_json(entry: dict[str, Any]) -> RequestLog:
+    """Rebuild what a record says of a request."""
     usage = Usage(**known_fields(Usage, entry["usage"]))
     return RequestLog(**{**known_fields(RequestLog, entry), "usage": usage, "faults": tuple(entry["faults"])})

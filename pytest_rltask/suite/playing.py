@@ -194,6 +194,7 @@ class Playing:
                 cores=self._cores,
                 admit=self._admits(),
                 finished=self._finished,
+                paid=self._writer.pay,
                 is_stopped=StopFile(self._writer.path, self._since).is_there if self._worker else None,
                 folder=self._folder,
                 waits=self._tell_news,

@@ -104,19 +104,21 @@ def test_the_next_command_is_one_that_pytest_takes_where_the_limit_is_below_one_
     assert suite.report()["rows"][0]["judged"] == 2
 
 
-def test_without_any_price_the_next_command_has_no_limit(suite: Suite, serve: Serve, monkeypatch: Any):
+REFUSING = """
+from pytest_rltask.run.planned import NotStarted
+from pytest_rltask.suite.stopping import Funds
+
+Funds.answer = lambda self, dearest: NotStarted("cost", "--max-cost 1: for a test")
+"""
+
+
+def test_without_any_price_the_next_command_has_no_limit(suite: Suite, serve: Serve):
     serve(lambda body, turn: submits(0))
-    monkeypatch.setattr("pytest_rltask.suite.stopping.Funds.answer", lambda self, dearest: _refused())
+    suite.write(conftest=REFUSING)
 
     words = next_words(suite.run("--runs", "2", "--max-cost", "1", model=MODEL))
 
     assert "--max-cost" not in words
-
-
-def _refused() -> object:
-    from pytest_rltask.run.planned import NotStarted
-
-    return NotStarted("cost", "--max-cost 1: for a test")
 
 
 def test_the_progress_line_tells_what_is_known_of_the_cost(tmp_path: Any):
@@ -212,3 +214,37 @@ def test_how_long_a_reply_may_take_can_stand_in_the_ini_file(suite: Suite, serve
 
 def test_a_time_for_replies_that_is_none(suite: Suite):
     assert_usage_error(suite.run("--reply-timeout", "0"), "--reply-timeout 0 is not a positive number of seconds")
+
+
+KILLED = """
+import os, signal
+from tasks import *
+
+class Dying(SumEpisode):
+    @tool
+    def die(self) -> str:
+        \"\"\"Die.\"\"\"
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@dataclass(frozen=True)
+class Deadly(Sum):
+    def open(self, seed):
+        return Dying(self, seed)
+
+@pytest.mark.rltask(task=Deadly(), runs=1)
+def test_sum(trial):
+    assert trial.passed
+"""
+
+
+def test_what_a_trial_paid_before_its_process_was_killed_is_counted(suite: Suite, serve: Serve):
+    serve(lambda body, turn: reply(tool_use("die", {}), usage=USAGE) if turn == 2 else shout())
+    suite.write(test_sum="import pytest\nfrom dataclasses import dataclass\n" + KILLED)
+    killed = suite.pytester.runpytest_subprocess("--model", MODEL, "-p", "no:cacheprovider")
+    assert killed.ret == -9
+
+    run = suite.last_run()
+
+    assert run.records == {}
+    assert sum(record.known_cost_usd for record in run.paid) == pytest.approx(3 * EACH)
+    assert [record.label for record in run.unrecorded] == ["process fault"]
