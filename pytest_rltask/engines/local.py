@@ -291,6 +291,7 @@ class LocalEngine:
             await self._loop.run_in_executor(self._writer, self._paid, record, request)
         except Exception as error:
             self._unwritable = error
+            raise  # this trial pays for nothing more either
 
     def _write(self, record: Record) -> None:
         try:
