@@ -31,7 +31,7 @@ HOW = $(if $(AGAIN),--last-failed --last-failed-no-failures=none,-n 2 --dist wor
 # The tests start hundreds of interpreters, each of which would compile the plugin anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test test-slow lint honest compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof three-ways)
+.PHONY: bench test test-slow lint honest compat clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof three-ways first-contact money)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -79,6 +79,12 @@ bench-scale: $(VENV)/.dev $(VENV)-inspect/.done  ## many trials in one process: 
 
 bench-fixtures: $(VENV)/.dev  ## what fixtures of each test cost a suite: wall time with and without
 	$(BIN)/python -m tests.bench.fixtures
+
+bench-first-contact: $(VENV)/.dev  ## refused connections, a wrong key, an empty account, ...: how soon the user knows
+	$(BIN)/python -m tests.bench.first_contact
+
+bench-money: $(VENV)/.dev  ## what runs say they cost, beside what the server was paid, however they end (5 minutes)
+	$(BIN)/python -m tests.bench.money
 
 bench-kills: $(VENV)/.dev  ## kill -9 at 30 random moments, then resume: what is lost, and what is paid twice
 	$(BIN)/python -m tests.bench.kills

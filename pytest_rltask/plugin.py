@@ -88,6 +88,10 @@ class Controller:
         # Not those that a plugin had run again: pytest does not count them as failures.
         self.errored_trials += report.failed and getattr(report, "rltask_errored", False)
 
+    def pytest_warning_recorded(self, warning_message: Any) -> None:
+        if state := self.config.stash.get(SESSION, None):
+            state.hear(warning_message.message)
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         _session(self.config).lose(crashitem, report)

@@ -12,6 +12,8 @@ from pytest_rltask.report.command_line import without
 from pytest_rltask.report.isolation import warning
 from pytest_rltask.report.summary import Row, Summary
 from pytest_rltask.report.table import COLUMNS, cells, remarks
+from pytest_rltask.run.earlier import EarlierRuns
+from pytest_rltask.run.load import load_plan
 from pytest_rltask.run.planned import transcript_path
 
 __all__ = ["Line", "short_path", "summary_lines"]
@@ -121,7 +123,9 @@ def _next_command(summary: Summary, run_dir: Path, command: str, flag: Callable[
     goes_on = [f"{flag('--resume')}={short_path(run_dir)}"]
     words = shlex.split(command)
     if any(row.not_afforded for row in summary.rows):
-        return shlex.join([*_without(words, flag("--max-cost")), flag("--max-cost"), _enough(summary.rows), *goes_on])
+        words = _without(words, flag("--max-cost"))
+        enough = _enough(summary.rows, run_dir)  # without a limit, if nobody knows what a trial costs
+        return shlex.join([*words, *((flag("--max-cost"), enough) if enough else ()), *goes_on])
     if worst.verdict.word == "incomplete" or any(row.lost for row in summary.rows):
         return shlex.join([*words, *goes_on])
     unproven = [row for row in summary.rows if row.verdict.more_runs]
@@ -140,14 +144,26 @@ def _without(words: list[str], flag: str) -> list[str]:
     return without(words, flag, f"--rltask-{flag.removeprefix('--').removeprefix('rltask-')}")
 
 
-def _enough(rows: list[Row]) -> str:
-    """Return about how many dollars the whole run takes: half as much again for what is left, since trials differ."""
-    spent = sum(row.cost_usd or 0.0 for row in rows)
+def _enough(rows: list[Row], run_dir: Path) -> str:
+    """Return about how many dollars the whole run takes: half as much again for what is left, since trials differ.
+
+    Of a run that has paid for none, what earlier ones paid tells; empty if nothing does.
+    """
+    spent = sum(row.known_cost_usd for row in rows)
     played = sum(row.judged + row.errored for row in rows if row.paid)
     left = sum(row.not_afforded for row in rows)
-    enough = spent + 1.5 * left * spent / max(played, 1)
+    each = spent / max(played, 1) if spent else _dearest_before(run_dir)
+    enough = spent + 1.5 * left * each
+    if not enough:
+        return ""
     cents = 10.0 ** (2 - len(f"{enough:.0f}")) if enough >= 1 else 1000.0  # two digits that count, or tenths of a cent
     return f"{math.ceil(enough * cents) / cents:g}"
+
+
+def _dearest_before(run_dir: Path) -> float:
+    """Return what the dearest trial of this kind cost in earlier runs; 0: nobody knows."""
+    earlier = EarlierRuns(run_dir.parent, besides=run_dir)
+    return max((earlier.dearest(trial) or 0.0 for trial in load_plan(run_dir)), default=0.0)
 
 
 def short_path(path: Path) -> str:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from pytest_rltask.run.messages import said
-from pytest_rltask.run.record import Record
+from pytest_rltask.run.record import Record, cost_text
 
 __all__ = ["grades_before", "lost_to_api", "render"]
 
@@ -72,7 +72,7 @@ def lost_to_api(record: Record) -> Iterator[str]:
 
 
 def _paid(record: Record) -> str:
-    cost = "unknown" if record.cost_usd is None else f"${record.cost_usd:.4f}"
+    cost = f"${record.cost_usd:.4f}" if record.cost_usd is not None else cost_text(None, record.known_cost_usd)
     return f"tokens: {record.usage.total:,} · cost: {cost}"
 
 

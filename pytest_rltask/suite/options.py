@@ -166,6 +166,15 @@ OPTIONS = (
     Option("--conv-steps", "N", None, "10", "turns a trial may take (10 unless the task says otherwise)", parse_runs),
     Option("--trial-timeout", "S", None, "900", "seconds a trial may take (900 unless the task says so)", _seconds),
     Option(
+        "--reply-timeout",
+        "S",
+        600.0,
+        "600",
+        "seconds that one reply of an API may take, within its trial's time; a late one may be paid and is asked for "
+        "once more",
+        _seconds,
+    ),
+    Option(
         "--concurrency",
         "N",
         None,
@@ -268,6 +277,7 @@ class Options:
     seed: int
     conv_steps: int | None
     trial_timeout: float | None
+    reply_timeout: float
     concurrency: int | None
     sequential: bool
     band: Band | None

@@ -15,6 +15,7 @@ import pytest
 
 from pytest_rltask.graders.fingerprint import Graders
 from pytest_rltask.report.command_line import joined
+from pytest_rltask.run.bulletin import cleared
 from pytest_rltask.run.load import load_run
 from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Record
@@ -30,6 +31,7 @@ from pytest_rltask.suite.person import at_terminal
 from pytest_rltask.suite.plan import Plan, make_plan
 from pytest_rltask.suite.playing import Playing
 from pytest_rltask.suite.setups import alone_lines
+from pytest_rltask.suite.telling import Telling
 from pytest_rltask.suite.wording import explained
 from pytest_rltask.tools import DefinitionError
 
@@ -65,6 +67,7 @@ class Session:
         """What this process knows of the run directory, and does there."""
         self.judge = Judge(lambda: self.directory.writer)
         """Turns what becomes of items into outcomes of trials."""
+        self._telling = Telling(config)
         self._interrupts = Interrupts(config, self.directory.since)
         self._plan: Plan | None = None
         self._playing: Playing | None = None
@@ -129,6 +132,7 @@ class Session:
                 since=directory.since,
                 log_dir=directory.log_dir,
                 is_alive=directory.hold(writer.path).is_alive,
+                tell=self._telling.tell,
             )
             directory.is_checked = True
             self._interrupts.install(writer.path)
@@ -156,6 +160,7 @@ class Session:
         if not self._plays_nothing:
             directory.hold(run_dir)
             self._interrupts.install(run_dir)
+            self.config.add_cleanup(lambda: cleared(run_dir))
             self._status = status_line(self.config, run_dir, since=directory.since)
         isolated_by = sandbox_line(self.config, (trial.sandbox for trial in directory.plan))
         alone = [f"rltask: {line}" for line in self._alone_lines()]
@@ -208,6 +213,10 @@ class Session:
         if param.model.kind == "human":
             return at_terminal(self.config)
         return self._status.shown() if self._status else contextlib.nullcontext()
+
+    def hear(self, warning: object) -> None:
+        """Show at once what a process of the run tells of its server, be it this one or a worker of pytest-xdist."""
+        self._telling.show(warning, self._status.hidden if self._status else contextlib.nullcontext)
 
     def scheduler(self, log: Any, own: Any) -> Any:
         """Return what gives workers of pytest-xdist their items, in place of or around its own."""

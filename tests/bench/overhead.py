@@ -29,7 +29,7 @@ from typing import Any
 from anthropic import AsyncAnthropic
 
 from pytest_rltask import Episode, Grade, Limits, Task, tool
-from pytest_rltask.models.claude import REQUEST_TIMEOUT_S, ClaudeModel
+from pytest_rltask.models.claude import REPLY_TIMEOUT_S, ClaudeModel
 from pytest_rltask.tools import tools_of
 from pytest_rltask.trial.play import TrialSpec, play
 from tests.support.messages_api import MessagesAPI, echo_script
@@ -77,7 +77,7 @@ async def bare(client: AsyncAnthropic) -> None:
             model=MODEL,
             max_tokens=REPLY_TOKENS,
             cache_control={"type": "ephemeral"},
-            timeout=REQUEST_TIMEOUT_S,
+            timeout=REPLY_TIMEOUT_S,
             messages=messages,
             tools=tools,
         )

@@ -131,13 +131,28 @@ def test_what_is_not_paid_is_not_counted(tmp_path: Path):
     assert [process.ask(trial.trial_id) for trial in trials] == [None, None, None]
 
 
-def test_a_trial_whose_price_turns_out_unknown_is_the_last(tmp_path: Path):
+@pytest.mark.parametrize(("limit", "starts"), [(0.5, True), (0.0002, True), (0.0001, False)])
+def test_a_trial_of_unknown_cost_counts_by_the_price_of_the_model_that_was_asked_for(
+    tmp_path: Path, limit: float, *, starts: bool
+):
     trials = plan(2)
-    process = Process(tmp_path / "run", "main", trials, max_cost=0.5)
+    process = Process(tmp_path / "run", "main", trials, max_cost=limit)
     process.ask(trials[0].trial_id)
-    process.writer.append(record(trials[0], cost=None))
+    process.writer.append(record(trials[0], cost=None))  # 10 tokens each way: $0.00006
 
-    assert "what t.py::t[run-00] cost is not known" in never(process.ask(trials[1].trial_id))
+    answer = process.ask(trials[1].trial_id)
+
+    assert (answer is None) == starts
+
+
+def test_a_trial_whose_price_nobody_knows_counts_as_the_dearest(tmp_path: Path):
+    trials = plan(3, "claude-of-unknown-price")
+    process = Process(tmp_path / "run", "main", trials, max_cost=0.25)
+    for trial, cost in zip(trials, (None, 0.1), strict=False):
+        assert process.ask(trial.trial_id) is None
+        process.writer.append(record(trial, cost=cost))
+
+    assert "$0.2000 is spent, and another trial may cost $0.1000" in never(process.ask(trials[2].trial_id))
 
 
 def test_a_series_is_read_in_the_order_of_its_starts_up_to_the_first_in_flight(tmp_path: Path):
