@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from pytest_rltask.report.table import cells
+from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Record
+from pytest_rltask.suite.stopping import Funds
 from tests.claude.desk import KEY, MODEL
 from tests.conftest import Suite
 from tests.plugin.test_progress import BEGIN, HAIKU, RunUnderWay
@@ -104,17 +106,9 @@ def test_the_next_command_is_one_that_pytest_takes_where_the_limit_is_below_one_
     assert suite.report()["rows"][0]["judged"] == 2
 
 
-REFUSING = """
-from pytest_rltask.run.planned import NotStarted
-from pytest_rltask.suite.stopping import Funds
-
-Funds.answer = lambda self, dearest: NotStarted("cost", "--max-cost 1: for a test")
-"""
-
-
-def test_without_any_price_the_next_command_has_no_limit(suite: Suite, serve: Serve):
+def test_without_any_price_the_next_command_has_no_limit(suite: Suite, serve: Serve, monkeypatch: pytest.MonkeyPatch):
     serve(lambda body, turn: submits(0))
-    suite.write(conftest=REFUSING)
+    monkeypatch.setattr(Funds, "answer", lambda self, dearest: NotStarted("cost", "--max-cost 1: for a test"))
 
     words = next_words(suite.run("--runs", "2", "--max-cost", "1", model=MODEL))
 
