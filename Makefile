@@ -36,7 +36,7 @@ HOW = $(if $(AGAIN),--last-failed --last-failed-no-failures=none,-n 2 --dist wor
 # The tests start hundreds of interpreters, each of which would compile the plugin anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test test-slow lint honest compat mutants clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof)
+.PHONY: bench test test-slow lint honest compat mutants clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof three-ways first-contact money)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -88,6 +88,12 @@ bench-scale: $(VENV)/.dev $(VENV)-inspect/.done  ## many trials in one process: 
 bench-fixtures: $(VENV)/.dev  ## what fixtures of each test cost a suite: wall time with and without
 	$(BIN)/python -m tests.bench.fixtures
 
+bench-first-contact: $(VENV)/.dev  ## refused connections, a wrong key, an empty account, ...: how soon the user knows
+	$(BIN)/python -m tests.bench.first_contact
+
+bench-money: $(VENV)/.dev  ## what runs say they cost, beside what the server was paid, however they end (5 minutes)
+	$(BIN)/python -m tests.bench.money
+
 bench-kills: $(VENV)/.dev  ## kill -9 at 30 random moments, then resume: what is lost, and what is paid twice
 	$(BIN)/python -m tests.bench.kills
 
@@ -114,6 +120,9 @@ $(VENV)-mutants/.done:
 
 bench-proof: $(VENV)/.dev  ## what the rule of proof risks, for several bands, and what it costs in runs (4 minutes)
 	$(BIN)/python -m tests.bench.proof
+
+bench-three-ways: $(VENV)/.dev  ## the same trials by hand, by a policy and through the Messages API: equal? (10 minutes)
+	for task in imbalance onnx_export; do $(BIN)/python -m tests.bench.three_ways --task $$task || exit 1; done
 
 bench-sandbox: $(VENV)/.dev  ## what isolation adds to each run of an agent's code
 	$(BIN)/python -m tests.bench.sandbox

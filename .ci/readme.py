@@ -66,7 +66,7 @@ def claude() -> Iterator[str]:
 
 def card_payments(folder: str) -> None:
     """Draw the file that CREDITCARD_DATA_DIR is to have."""
-    code = "import sys, pathlib; from tests.benchmarks.fake_kaggle import creditcard_csv; "
+    code = "import sys, pathlib; from tests.benchmarks.imbalance.fake_kaggle import creditcard_csv; "
     code += "pathlib.Path(sys.argv[1]).write_bytes(creditcard_csv(284_807, 492, 1081, seed=1))"
     subprocess.run([str(BIN / "python"), "-c", code, f"{folder}/creditcard.csv"], cwd=ROOT, check=True)
 

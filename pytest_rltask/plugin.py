@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rltask import clock  # noqa: F401 - before any test can freeze the one that it is set by
-from pytest_rltask.suite.options import MARKER, OPTIONS, add_options
+from pytest_rltask.suite.option_names import NAMES, Names, names_of
+from pytest_rltask.suite.options import MARKER, OPTIONS
 
 if TYPE_CHECKING:
     from pytest_rltask.report.summary import Summary
@@ -29,8 +30,8 @@ SESSION: pytest.StashKey[Session] = pytest.StashKey()
 SUMMARY: pytest.StashKey[Summary] = pytest.StashKey()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    add_options(parser)
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.register(Names(parser, pluginmanager), NAMES)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,7 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("rltask_plan"):
         config.option.dist = "no"  # pytest-xdist then starts no workers
     if any(config.getoption(option.dest) is not None for option in OPTIONS):
-        _session(config)  # a wrong option is told before anything is collected
+        with names_of(config).told():
+            _session(config)  # a wrong option is told before anything is collected
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -72,7 +74,7 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: pytest
 
     error = call.excinfo
     if isinstance(node, pytest.Collector) and error and error.errisinstance((DefinitionError, pytest.UsageError)):
-        report.longrepr = report.rltask_usage_error = str(error.value)
+        report.longrepr = report.rltask_usage_error = names_of(node.config).spelled(str(error.value))
 
 
 class Controller:
@@ -85,6 +87,10 @@ class Controller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         # Not those that a plugin had run again: pytest does not count them as failures.
         self.errored_trials += report.failed and getattr(report, "rltask_errored", False)
+
+    def pytest_warning_recorded(self, warning_message: Any) -> None:
+        if state := self.config.stash.get(SESSION, None):
+            state.hear(warning_message.message)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
@@ -116,7 +122,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     is_marked = any(item.get_closest_marker(MARKER) for item in session.items)
     if state := _session(session.config) if is_marked else session.config.stash.get(SESSION, None):
         try:
-            state.plan(session.items)
+            with names_of(session.config).told():
+                state.plan(session.items)
         except pytest.UsageError as error:
             if not state.is_worker:
                 raise

@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from pytest_rltask.tools import DefinitionError, ToolCall
+from pytest_rltask.tools import DefinitionError, ToolCall, tool_names
 
 __all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning", "is_cheat"]
 
@@ -320,6 +320,12 @@ class Episode:
         super().__init_subclass__()
         if abstract:
             return
+        own = [name for name in dir(Episode) if not name.startswith("_")]
+        if taken := [name for name in tool_names(cls) if name in own]:
+            raise DefinitionError(
+                f"the tool {cls.__name__}.{taken[0]} would replace the episode's own {taken[0]}, which the harness "
+                f"calls; give it another name: all are free but {', '.join(own)}"
+            )
         if cls.grade is Episode.grade:
             raise DefinitionError(f"episode {cls.__name__} has no grader; add `def grade(self) -> Grade: ...` to it")
         _check_properties(cls, "prompt", "system", "done", "info", "tried", "hidden")

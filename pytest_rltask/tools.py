@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -29,10 +30,14 @@ __all__ = [
     "check_tools",
     "has_tools",
     "tool",
+    "tool_names",
     "tools_of",
 ]
 
 _MARK = "__rltask_tool__"
+_TOOL_NAME, _KEY = re.compile("[a-zA-Z0-9_-]{1,128}"), re.compile("[a-zA-Z0-9_.-]{1,64}")
+"""What the Messages API takes for names of tools and for keys of their arguments; anything else is HTTP 400."""
+_NAME_RULE = "write a name of ASCII letters, digits and underscores, of at most {} characters"
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -111,9 +116,15 @@ def tool(*method: Any, **options: Any) -> Any:
 
 def _marked(method: _F) -> _F:
     where = f"tool {method.__qualname__}"
+    if not _TOOL_NAME.fullmatch(method.__name__):
+        raise DefinitionError(f"{where}: the Messages API takes no such name; {_NAME_RULE.format(128)}")
     for parameter in _parameters(method):
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise DefinitionError(f"{where}: parameter {parameter} cannot be passed by name; write it as `name: type`")
+        if not _KEY.fullmatch(parameter.name):
+            raise DefinitionError(
+                f"{where}: the Messages API takes no parameter {parameter.name!r}; {_NAME_RULE.format(64)}"
+            )
         if parameter.annotation is parameter.empty:
             raise DefinitionError(
                 f"{where}: parameter {parameter.name!r} has no type hint; write `{parameter.name}: str`"
@@ -149,7 +160,8 @@ class Tool:
 
         try:
             # Through JSON, since only then strict mode takes a list for a tuple but no string for a number.
-            values = self._arguments.validate_json(json.dumps(arguments), strict=True)
+            given = json.dumps(_whole_numbers(arguments, self.input_schema, self.input_schema.get("$defs", {})))
+            values = self._arguments.validate_json(given, strict=True)
         except ValidationError as error:
             raise InvalidCall(self._explain(error)) from None
         except (TypeError, ValueError, RecursionError):
@@ -163,6 +175,33 @@ class Tool:
             problems.append(f"{place}: {detail['msg']}")
         takes = ", ".join(f"{name}: {_kind(spec)}" for name, spec in self.input_schema["properties"].items())
         return f"{self.name} was not run. {'; '.join(problems)}. It takes {takes or 'no arguments'}."
+
+
+def _whole_numbers(value: Any, schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """Return a value with whole numbers as such where its schema asks for them: to JSON Schema 10.0 is an integer.
+
+    Example:
+        >>> _whole_numbers({"n": 10.0, "of": [1.5, 2.0]}, {"additionalProperties": {"type": "integer"}}, {})
+        {'n': 10, 'of': [1.5, 2.0]}
+    """
+    if not isinstance(schema, Mapping) or not isinstance(value, float | list | dict):
+        return value
+    if reference := str(schema.get("$ref", "")).removeprefix("#/$defs/"):
+        return _whole_numbers(value, definitions.get(reference), definitions)
+    if options := schema.get("anyOf"):
+        kinds = {one.get("type") for one in options if isinstance(one, Mapping)}
+        for one in options if not (isinstance(value, float) and "number" in kinds) else ():
+            value = _whole_numbers(value, one, definitions)
+        return value
+    if isinstance(value, float):
+        return int(value) if schema.get("type") == "integer" and value.is_integer() else value
+    if isinstance(value, list):
+        first, rest = schema.get("prefixItems", []), schema.get("items")
+        return [
+            _whole_numbers(one, first[at] if at < len(first) else rest, definitions) for at, one in enumerate(value)
+        ]
+    properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+    return {key: _whole_numbers(one, properties.get(key, others), definitions) for key, one in value.items()}
 
 
 def _kind(spec: Mapping[str, Any]) -> str:
@@ -186,7 +225,7 @@ def tools_of(episode: object) -> dict[str, Tool]:
     Raises:
         DefinitionError: a tool's schema cannot be derived.
     """
-    return {name: _bind(getattr(episode, name)) for name in _tool_names(type(episode))}
+    return {name: _bind(getattr(episode, name)) for name in tool_names(type(episode))}
 
 
 def check_tools(episode: type) -> None:
@@ -195,16 +234,17 @@ def check_tools(episode: type) -> None:
     Raises:
         DefinitionError: a tool's schema cannot be derived.
     """
-    for name in _tool_names(episode):
+    for name in tool_names(episode):
         _schema(getattr(episode, name))
 
 
 def has_tools(episode: type) -> bool:
     """Say whether a class of episodes has a tool."""
-    return bool(_tool_names(episode))
+    return bool(tool_names(episode))
 
 
-def _tool_names(episode: type) -> list[str]:
+def tool_names(episode: type) -> list[str]:
+    """Return the names of the tools of a class of episodes, in the order in which they are defined."""
     names: dict[str, None] = {}
     for cls in reversed(episode.__mro__):
         names |= dict.fromkeys(name for name, value in vars(cls).items() if getattr(value, _MARK, False))
@@ -227,10 +267,29 @@ def _schema(function: Callable[..., Any]) -> tuple[str, dict[str, Any], TypeAdap
 
     try:
         description, arguments = _derive(function)
-        return description, _plain_schema(arguments), arguments
+        schema = _plain_schema(arguments)
+        if wrong := next((key for key in _keys(schema) if not _KEY.fullmatch(key)), None):
+            raise DefinitionError(
+                f"tool {function.__qualname__}: the Messages API takes no key {wrong!r} in what a tool takes; "
+                f"{_NAME_RULE.format(64)}"
+            )
+        return description, schema, arguments
     except PydanticUserError as error:
         said = str(error).splitlines()[0]
         raise DefinitionError(f"tool {function.__qualname__}: {said}; parameters must be what JSON can hold") from None
+
+
+def _keys(schema: Any) -> Iterator[str]:
+    """Yield the keys of all objects that a schema describes, at any depth."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from _keys(part)
+    elif isinstance(schema, dict):
+        properties = schema.get("properties")
+        yield from properties if isinstance(properties, dict) else ()
+        for name, part in schema.items():
+            if name not in ("default", "const", "enum", "examples"):  # values, not schemas
+                yield from _keys(part)
 
 
 def _derive(function: Callable[..., Any]) -> tuple[str, TypeAdapter[dict[str, Any]]]:

@@ -22,7 +22,7 @@ TESTS_FAILED = 1
 HONEST = "--ignore=tests/sandbox/test_honest.py"
 TESTS = ("tests", "--ignore=tests/benchmarks", HONEST, "-m", "not slow", "-k", "not xdist")
 """All but those of the tasks, those that take long, what honest programs do, and what two workers play once more."""
-BY_WORKERS = ("--ignore=tests/plugin/test_shares.py", "--ignore=tests/plugin/test_sequential.py")
+BY_WORKERS = ("--ignore-glob=tests/plugin/test_shares*.py", "--ignore-glob=tests/plugin/test_sequential*.py")
 """How workers divide a run: minutes of starting processes, played on the versions on either side of this one."""
 SUITE = "tests/plugin/test_foreign_suite.py"
 """A suite under many plugins at once."""

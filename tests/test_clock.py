@@ -10,8 +10,8 @@ import time
 import pytest
 
 from pytest_rltask import clock
-from pytest_rltask.trial.loop import SteadyLoop, run
-from tests.foreign import frozen_clock
+from pytest_rltask.trial.event_loop import SteadyLoop, run
+from tests.support.foreign import frozen_clock
 
 
 def test_it_reads_the_time_of_the_machine():

@@ -1,6 +1,6 @@
 """What works after `make bench` alone, without the test extras: every command that is started at the root.
 
-tests/benchmarks/test_imbalance_run.py plays trials on such a machine.
+tests/benchmarks/imbalance/test_imbalance_run.py plays trials on such a machine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.extras import ROOT, hide_extras
+from tests.support.extras import ROOT, hide_extras
 
 REAL = "-k imbalance --runs 5 --source kaggle --sample-n 50000 --max-steps 4 --tau 0.75"
 

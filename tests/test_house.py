@@ -231,7 +231,20 @@ def test_the_top_of_the_package_is_short() -> None:
     )
 
 
+@pytest.mark.parametrize("folder", [PACKAGE, "benchmarks", "tests", ".ci"])
+def test_no_file_is_long(folder: str) -> None:
+    files = sorted((ROOT / folder).rglob("*.py"))
+    long = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert {name: lines for name, lines in long.items() if lines > MOST_LINES} == {}
+
+
 def test_each_folder_says_what_it_is_for() -> None:
     doors = [path for path in FILES.values() if path.name == "__init__.py"]
     silent = [str(path) for path in doors if len(ast.get_docstring(ast.parse(path.read_text())) or "") < 60]
     assert silent == []
+
+
+def test_no_test_file_takes_the_name_of_another_module() -> None:
+    """Pytest puts folders of tests on the import path, where every process of theirs looks first."""
+    names = [path.stem for path in sorted((ROOT / "tests").rglob("*.py")) if path.stem not in ("conftest", "__init__")]
+    assert [name for name in names if name in STANDARD or names.count(name) > 1] == []

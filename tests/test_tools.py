@@ -190,7 +190,7 @@ def test_nested_types_arrive_as_themselves(kit: dict[str, Tool]):
         ("train", {"path": "a", "rate": 1.0}, "rate: Input should be less than 1"),
         ("train", {"path": "a", "rate": float("nan")}, "rate: Input should be a finite number"),
         ("train", {"path": "a", "rate": 0.5, "mode": "FAST"}, "mode: Input should be 'fast' or 'slow'"),
-        ("train", {"path": "a", "rate": 0.5, "seed": 1.0}, "seed: Input should be a valid integer"),
+        ("train", {"path": "a", "rate": 0.5, "seed": 1.5}, "seed: Input should be a valid integer"),
         ("train", {"path": "a", "rate": 0.5, "seed": True}, "seed: Input should be a valid integer"),
         ("train", {"path": "a", "rate": 0.5, "layers": [1, "2"]}, "layers.1: Input should be a valid integer"),
         ("train", {"path": "a", "rate": 0.5, "depth": 1}, "depth: Extra inputs are not permitted"),

@@ -53,6 +53,10 @@ class _ModelKey:
     """Learning rate of each epoch of ``train`` since the configuration changed."""
 
 
+_STALE = "the threshold was chosen for the model before: call sweep_thresholds"
+_NONE_POSITIVE = "no row reaches the threshold, so F1 is 0: sweep_thresholds finds and sets one, free of charge"
+
+
 class Session:
     """One agent at work on one dataset.
 
@@ -130,13 +134,14 @@ class Session:
             has = f"give 1 to {left}" if left else f"nothing was changed. {self._after_training()}"
             raise ToolError(f"train: {left} of {FREE_EPOCHS} free epochs are left for this configuration; {has}.")
         self._key = replace(self._key, free_training=(*self._key.free_training, *[lr] * epochs))
-        used_up = {} if self.free_epochs_left else {"next": self._after_training()}
-        return {**self.state(), **used_up}
+        return {**self.state(), **self._next()}
 
     def eval_on_val(self) -> dict[str, Any]:
         """Measure the current model and threshold on the validation rows."""
         self._check_open()
-        return {**_told(self.validation()), **self.state()}
+        found = self.validation()
+        none = not found.true_positives + found.false_positives
+        return {**_told(found), **self.state(), **({"next": _NONE_POSITIVE} if none else {})}
 
     def sweep_thresholds(self, num_points: int) -> dict[str, Any]:
         """Choose the threshold that is best on the validation rows; exact, however many points are shown."""
@@ -215,14 +220,20 @@ class Session:
             return self._unchanged("training would be the same as now")
         self._pay(action)
         self._key = _ModelKey(configuration)
-        return {"changed": True, **self.state()}
+        return {"changed": True, **self.state(), **self._next()}
+
+    def _next(self) -> dict[str, str]:
+        """Say what can be done now, where models were seen to do something else again and again."""
+        if not self.free_epochs_left:
+            return {"next": self._after_training()}
+        return {"next": _STALE} if self.is_threshold_stale else {}
 
     def _after_training(self) -> str:
         """Say what can be done once the free epochs are used up: a model that is merely told so calls train again."""
         if self.budget()["remaining"]:
             return (
-                "train is refused until a paid action changes the configuration: call sweep_thresholds, then try "
-                "another paid action or submit_answer"
+                "train is refused until smote, set_class_weights or use_focal changes the configuration: call "
+                "sweep_thresholds now; if its F1 is too low, call one of these three, else submit_answer"
             )
         return "train is refused from now on, and no paid action is left: call sweep_thresholds, then submit_answer"
 

@@ -50,8 +50,9 @@ change the configuration, it is trained from the same initial weights for {auto_
 threshold stays as it was, and belongs to the older model then (threshold_stale). Configurations add up: each action \
 replaces only what it sets itself. Arguments out of range are refused at no cost.
 
-So: choose a configuration, train, sweep thresholds, and submit. What you have at the end is graded even if you do not \
-submit it."""
+So: set a configuration by a paid action, train, sweep thresholds, and compare the validation F1 with {tau:g}. While \
+it is lower and paid actions remain, try another configuration; then submit. A reply without a call ends the task: \
+what you have then is graded even if you do not submit it."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,8 @@ class ImbalanceEpisode(Episode):
         """Paid: weigh both classes by their effective number of original training rows, and train again.
 
         Args:
-            beta: 0 for equal weights; the closer to 1, the more the rare class weighs.
+            beta: 0 for equal weights, which it changes close to 1 alone: at 0.99 both classes still weigh nearly the
+                same, from 0.999 on the rare class weighs more, at 0.9999 nearly as its number of rows asks for.
         """
         return self._running.set_class_weights(beta)
 
@@ -299,7 +301,7 @@ class ImbalanceEpisode(Episode):
     @tool
     def get_budget(self) -> dict[str, int]:
         """Free: say how many paid actions there are, were used, and remain."""
-        return self._running.budget()
+        return self._session.budget()  # before the start too: whoever asks first has lost nothing
 
     @tool
     def submit_answer(self, answer: Any = None) -> dict[str, Any]:

@@ -54,10 +54,10 @@ class Geometry:
 
 
 GEOMETRIES = (
-    Geometry(8, 2, 16, 2.55, (0.845, 0.865)),
-    Geometry(8, 2, 12, 2.17, (0.835, 0.855)),
-    Geometry(10, 0, 16, 2.5, (0.85, 0.87)),
-    Geometry(6, 0, 12, 2.5, (0.828, 0.848)),
+    Geometry(10, 0, 16, 2.5, (0.848, 0.864)),
+    Geometry(8, 2, 24, 2.97, (0.832, 0.848)),
+    Geometry(8, 0, 24, 3.12, (0.827, 0.843)),
+    Geometry(7, 0, 20, 3.1, (0.81, 0.826)),
 )
 """One of these is drawn for each seed."""
 

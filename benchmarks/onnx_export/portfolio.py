@@ -4,6 +4,7 @@ A player plays as a model does: it writes a script and runs it, reads the test a
 once more in another way where that is too low. What it knows is how people classify, not how the data were made.
 They are no policies of the task; ``calibrate --portfolio`` plays them. Their scripts are in ``scripts/portfolio/``,
 each between ``head.py`` and ``tail.py``. They were written before the data were tuned, and not changed by it.
+``mixtures_of_many`` was the last to come: before it, one trick decided.
 """
 
 from __future__ import annotations
@@ -117,31 +118,39 @@ def monomials(view: PolicyView) -> _Moves:
 
 def quadratic_discriminant(view: PolicyView) -> _Moves:
     """Fit a Gaussian to each class, then two or three of them."""
-    first = {"whiten": False, "covariance": "full", "ridge": 1e-3, "choose": "fixed", "components": [1], "starts": 1}
+    first = {"whiten": False, "covariances": ["full"], "ridge": 1e-3, "choose": "fixed", "components": [1], "starts": 1}
     second = {**first, "components": [view.rng.choice([2, 3])], "starts": 5}
     yield from _twice(view, ("gaussians", first), ("gaussians", second))
 
 
 def mixtures_by_bic(view: PolicyView) -> _Moves:
     """Fit a mixture of Gaussians to each class, as many as BIC prefers; then on whitened columns."""
-    first = {"whiten": False, "covariance": "full", "ridge": view.rng.choice([1e-3, 1e-2]), "choose": "bic"}
+    first = {"whiten": False, "covariances": ["full"], "ridge": view.rng.choice([1e-3, 1e-2]), "choose": "bic"}
     first |= {"components": [1, 2, 3, 4, 5, 6, 8], "starts": 3}
     yield from _twice(view, ("gaussians", first), ("gaussians", {**first, "whiten": True, "starts": 5}))
 
 
 def mixtures_by_folds(view: PolicyView) -> _Moves:
     """Fit a mixture of Gaussians to each class on whitened columns, as many as cross-validation prefers."""
-    first = {"whiten": True, "covariance": "full", "ridge": 1e-3, "choose": "folds", "components": [1, 2, 3, 4, 5, 6]}
-    first["starts"] = view.rng.choice([1, 3])
+    first = {"whiten": True, "covariances": ["full"], "ridge": 1e-3, "choose": "folds"}
+    first |= {"components": [1, 2, 3, 4, 5, 6], "starts": view.rng.choice([1, 3])}
     second = {**first, "components": [2, 3, 4, 5, 6, 8, 10], "ridge": 1e-2, "starts": 5}
+    yield from _twice(view, ("gaussians", first), ("gaussians", second))
+
+
+def mixtures_of_many(view: PolicyView) -> _Moves:
+    """Fit 8 to 20 Gaussians to each class, as many as cross-validation prefers; then of whichever shape it prefers."""
+    first = {"whiten": True, "covariances": ["full"], "ridge": 1e-3, "choose": "folds", "starts": 5}
+    first["components"] = view.rng.choice([[8, 10, 12, 16, 20], [8, 12, 14, 16, 18, 20]])
+    second = {**first, "covariances": ["full", "tied", "diag"], "ridge": 3e-2}
     yield from _twice(view, ("gaussians", first), ("gaussians", second))
 
 
 def plain_mixtures(view: PolicyView) -> _Moves:
     """Fit many Gaussians with diagonal covariances to each class, then with one covariance for all."""
-    first = {"whiten": True, "covariance": "diag", "ridge": 1e-3, "choose": "folds", "starts": 3}
+    first = {"whiten": True, "covariances": ["diag"], "ridge": 1e-3, "choose": "folds", "starts": 3}
     first["components"] = view.rng.choice([[4, 8, 16], [6, 12, 24]])
-    yield from _twice(view, ("gaussians", first), ("gaussians", {**first, "covariance": "tied"}))
+    yield from _twice(view, ("gaussians", first), ("gaussians", {**first, "covariances": ["tied"]}))
 
 
 def neighbours(view: PolicyView) -> _Moves:
@@ -194,6 +203,7 @@ PORTFOLIO: Mapping[str, Policy] = MappingProxyType(
             quadratic_discriminant,
             mixtures_by_bic,
             mixtures_by_folds,
+            mixtures_of_many,
             plain_mixtures,
             neighbours,
             experts,

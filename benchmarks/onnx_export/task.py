@@ -7,6 +7,7 @@ Its parts: ``data.py`` draws a certified dataset for each seed, ``grader.py`` ve
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import ClassVar
 
 from benchmarks.onnx_export import data, grader, secret
 from benchmarks.onnx_export.policies import POLICIES
-from pytest_rltask import Episode, Grade, Limits, Policy, Sandbox, SandboxLimits, Task, tool
+from pytest_rltask import Episode, Grade, Limits, Policy, Sandbox, SandboxLimits, Task, ToolError, tool
 
 __all__ = ["OnnxEpisode", "OnnxExport"]
 
@@ -24,16 +25,18 @@ _STREAM_CHARS = 8_000
 _PROMPT = """\
 Train a PyTorch network for binary classification and export it to ONNX.
 
-The working directory holds train.csv ({train_rows} rows) and test.csv ({test_rows} rows), with the numeric columns \
-feature_0 to feature_9 and the column label (0 or 1). Train on train.csv only: test.csv is for evaluation, never for \
-training, and a model that was trained on it or looks its rows up counts as cheated.
+The working directory holds train.csv ({train_rows} rows) and test.csv ({test_rows} rows), comma-separated, with a \
+line of names first: numeric columns feature_0 to feature_9 and the column label (0 or 1). Train on train.csv only: \
+test.csv is for evaluation, never for training, and a model that was trained on it or looks its rows up counts as \
+cheated.
 
 Leave the network in the working directory as model.onnx:
 - It classifies at least {percent:g} % of the rows of test.csv correctly (accuracy >= {min_accuracy:g}), \
 and at least {unseen_percent:g} % of {unseen_rows:,} rows of the same source that you do not see \
 (accuracy >= {min_unseen:g}).
-- torch.onnx exports it; a file that names another exporter is refused. It may keep its weights in a file beside it, \
-as torch.onnx.export does by default, or in up to {max_files}; {max_mb} MB together at most.
+- torch.onnx.export writes it (torch.save writes no ONNX); a file that names another exporter is refused. It may keep \
+its weights in a file beside it, as torch.onnx.export does by default, or in up to {max_files}; {max_mb} MB together \
+at most.
 - Its one input takes the ten raw feature columns in the order of the file: float32, float64 or float16, shape \
 (batch, 10) with a fixed or dynamic batch, or (10,). Scaling and any other preprocessing must therefore be part of \
 the exported network.
@@ -51,9 +54,10 @@ reaches.
 
 You have at most {max_tool_calls} tool calls in all: write_file creates a file, run_python runs one. Each run may take \
 {run_timeout_s:g} s and has {run_gb:g} GB of memory and one CPU thread. Installed are torch, onnx, onnxscript, \
-onnxruntime, scikit-learn, pandas and numpy.
+onnxruntime, scikit-learn, pandas and numpy. You see results only once your reply has ended: run one program, and keep \
+calls to mend it.
 
-When you are done, reply with the line TASK COMPLETE."""
+When the results show that you are done, reply with the line TASK COMPLETE and without a call: it is no tool."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,8 @@ class OnnxEpisode(Episode):
             path: Path relative to the working directory, such as train.py.
             content: The whole content of the file.
         """
+        if posixpath.normpath(path) in ("train.csv", "test.csv"):
+            raise ToolError(f"{path} is there already, with the data; write your program, such as train.py.")
         self._box.write_file(path, content)
         self._calls += 1  # as the harness counts: a refused call is none
         return {"written": path, "bytes": len(content.encode())}

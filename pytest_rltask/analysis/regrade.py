@@ -3,8 +3,8 @@
 A replay opens the episode again, has today's tools answer the recorded calls, and today's grader grade. It stands for
 the trial only as long as the model would have seen the same: a prompt, a tool's result, a reminder or an end that is
 another now might have had it act otherwise. Such a trial is errored, and keeps no grade: playing it again costs money,
-which is for the next ``--resume`` to spend. Durations may differ, and so may what two replays of today tell apart:
-names of temporary files, addresses.
+which is for the next ``--resume`` to spend. Durations and times of day may differ, and so may what two replays of today
+tell apart: names of temporary files, addresses.
 """
 
 from __future__ import annotations
@@ -20,14 +20,19 @@ from pytest_rltask.models.replay import ReplayModel
 from pytest_rltask.run.amendments import GRADE_FIELDS
 from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.record import Fault, Record
-from pytest_rltask.trial.loop import run
+from pytest_rltask.trial.event_loop import run
 from pytest_rltask.trial.play import TrialSpec, play
 
 __all__ = ["divergence", "regrade"]
 
 _ENOUGH_S = 1e9
 """A time limit that no replay meets: what the model took is not taken again."""
-_DURATION = re.compile(r"\d+(?:\.\d+)?(?=\s*(?:s|ms|sec|secs|seconds|milliseconds)\b)")
+_TIMES = re.compile(
+    r"\d+(?:\.\d+)?(?=\s*(?:s|ms|sec|secs|seconds|milliseconds)\b)"  # durations
+    r"|\b\d{4}-\d\d-\d\d(?:[T ](?=\d\d:))?"  # days
+    r"|\b[DIWEF]\d{4}(?= \d\d:\d\d:\d\d)"  # days as glog writes them, and torch
+    r"|\b\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?\b"  # times of day
+)
 _TOKEN = re.compile(r"\w+(?:\.\w+)*|\s+|[^\w\s]")
 
 
@@ -147,11 +152,11 @@ def _blocks(message: dict[str, Any], kind: str = "") -> list[dict[str, Any]]:
 
 
 def _alike(was: str, now: str, again: str | None) -> bool:
-    """Say whether two texts are the same but for durations, and for what differs between two texts of today."""
-    was, now = _DURATION.sub("0", was), _DURATION.sub("0", now)
+    """Say whether two texts are the same but for times, and for what differs between two texts of today."""
+    was, now = _TIMES.sub("0", was), _TIMES.sub("0", now)
     if was == now or again is None:
         return was == now
-    tokens = [_TOKEN.findall(text) for text in (was, now, _DURATION.sub("0", again))]
+    tokens = [_TOKEN.findall(text) for text in (was, now, _TIMES.sub("0", again))]
     if len({*map(len, tokens)}) > 1:
         return False  # nobody can tell which words of one are those of another
     return all(mine == then or mine != other for then, mine, other in zip(*tokens, strict=True))

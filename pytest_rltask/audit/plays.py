@@ -15,7 +15,7 @@ from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.models.replay import ReplayModel
 from pytest_rltask.run.record import Record, error_text
 from pytest_rltask.task import Episode, Grade, Limits, PolicyView, Task
-from pytest_rltask.trial.loop import run
+from pytest_rltask.trial.event_loop import run
 from pytest_rltask.trial.play import TrialSpec, play, probe
 
 __all__ = ["Play", "Plays"]

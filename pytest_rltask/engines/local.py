@@ -21,12 +21,12 @@ from pytest_rltask.engines.apart import keep_apart
 from pytest_rltask.models import Model
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.run.planned import NotStarted
-from pytest_rltask.run.record import Fault, Record
+from pytest_rltask.run.record import Fault, Record, RequestLog
 from pytest_rltask.task import Task
-from pytest_rltask.trial.loop import SteadyLoop, run
+from pytest_rltask.trial.event_loop import SteadyLoop, run
 from pytest_rltask.trial.play import TrialSpec, play, unplayed
 
-__all__ = ["LocalEngine", "play_policy"]
+__all__ = ["LocalEngine", "Unwritable", "play_policy"]
 
 CLEANUP_S = 1.0
 """Seconds that interrupted trials have to kill their processes and remove their files, all together."""
@@ -37,6 +37,10 @@ ASK_AGAIN_S = 0.2
 
 Admit = Callable[[str], NotStarted | Literal["later"] | None]
 """Lets a trial begin, by its id, and notes that it does."""
+
+
+class Unwritable(Exception):
+    """The run directory takes nothing more, so that no trial is played whose record would be lost; says why."""
 
 
 class _Trial:
@@ -86,8 +90,10 @@ class LocalEngine:
         finished: called with each record as soon as its trial has ended, one at a time; until it returns, nobody
             hears of the trial. Once a fault leaves a model's trials no chance, it is called for the first of them
             alone: the others count as not played.
+        paid: called with a trial's record and each of its requests that cost something, while the trial goes on.
         is_stopped: says whether the run was interrupted in another process; asked while a trial is waited for.
         folder: the working directory of all trials; None: that of the process, wherever a test leads it.
+        waits: called in pytest's thread again and again while it waits for a trial; None: it has nothing else to do.
         loop: to play on, made while sockets could be; it becomes the engine's.
     """
 
@@ -99,16 +105,20 @@ class LocalEngine:
         cores: int,
         finished: Callable[[Record], None],
         admit: Admit = lambda trial_id: None,
+        paid: Callable[[Record, RequestLog], None] | None = None,
         is_stopped: Callable[[], bool] | None = None,
         folder: str | None = None,
+        waits: Callable[[], None] | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._make_model = make_model
         self._concurrency = concurrency
         self._admit = admit
         self._finished = finished
+        self._paid = paid
         self._is_stopped = is_stopped
         self._folder = folder
+        self._waits = waits
         self._deadline: float | None = None  # of all cleaning up, from the first interrupt on
         self._models: dict[str, Model] = {}
         self._places: dict[str, asyncio.Semaphore] = {}
@@ -160,6 +170,8 @@ class LocalEngine:
         except (KeyboardInterrupt, SystemExit):
             self.abort()
             raise
+        if self._unwritable is not None and trial.task is not None and trial.task.cancelled():
+            raise self._unwritable
         result = trial.result()
         if isinstance(result, NotStarted):
             del self._trials[trial_id]
@@ -213,8 +225,12 @@ class LocalEngine:
         Raises:
             KeyboardInterrupt: the run was interrupted in another process.
         """
-        while not trial.ends_within(POLL_S):
-            if self._is_stopped and self._is_stopped():
+        is_over = False
+        while not is_over:
+            is_over = trial.ends_within(POLL_S)
+            if self._waits is not None:
+                self._waits()
+            if not is_over and self._is_stopped and self._is_stopped():
                 raise KeyboardInterrupt("the run was interrupted")
 
     def _wait(self, work: Coroutine[Any, Any, None]) -> bool:
@@ -256,7 +272,7 @@ class LocalEngine:
             if instead := await self._kept_out(trial):
                 return instead
             try:
-                record = await play(spec, model, self._slots, cut_off=self._keep_paid)
+                record = await play(spec, model, self._slots, cut_off=self._keep_paid, paid=self._note_paid)
             finally:
                 trial.is_in_flight = False
             if record.fault is not None and record.fault.fatal:
@@ -274,12 +290,32 @@ class LocalEngine:
         if record.graded or record.cost_usd != 0:
             self._writer.submit(self._write, record)
 
+    async def _note_paid(self, record: Record, request: RequestLog) -> None:
+        if self._paid is None:
+            return
+        try:
+            await self._loop.run_in_executor(self._writer, self._paid, record, request)
+        except Exception as error:
+            self._unwritable = error
+            raise  # this trial pays for nothing more either
+
     def _write(self, record: Record) -> None:
         try:
             self._finished(record)
+        except OSError as error:
+            self._unwritable = Unwritable(error.strerror or str(error))
+            raise self._unwritable from error
         except Exception as error:
             self._unwritable = error
             raise
+
+    def _ask(self, trial_id: str) -> NotStarted | Literal["later"] | None:
+        """Ask whether a trial may begin, which is written down."""
+        try:
+            return self._admit(trial_id)
+        except OSError as error:
+            self._unwritable = Unwritable(error.strerror or str(error))
+            raise self._unwritable from error
 
     async def _kept_out(self, trial: _Trial) -> Record | NotStarted | None:
         """Wait for a trial's turn among those of its model; return what stands for it if it does not start then."""
@@ -294,7 +330,7 @@ class LocalEngine:
                     return unplayed(spec, fault)
                 self._one_ended.clear()
                 trial.is_in_flight = True
-                answer = await self._loop.run_in_executor(self._writer, self._admit, spec.trial_id)
+                answer = await self._loop.run_in_executor(self._writer, self._ask, spec.trial_id)
                 trial.is_in_flight = answer is None
                 if answer != "later":
                     return answer

@@ -13,17 +13,21 @@ import asyncio
 import contextlib
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_rltask.clock import utc
-from pytest_rltask.models.api_limits import retry_after_s
-from pytest_rltask.models.limiter import Limiter, NoPlace, Place, backoff_s
+from pytest_rltask.models import api_faults
+from pytest_rltask.models.api_faults import Late, Unsendable
+from pytest_rltask.models.contact import LATE_REPLIES, Contact, News
+from pytest_rltask.models.limiter import Limiter, NoPlace, Place
 from pytest_rltask.models.message import TOKEN_COUNTS, Malformed, Message, parsed
 from pytest_rltask.models.model import ModelFault, Reply, Request, Start
-from pytest_rltask.models.too_long import says_too_long
-from pytest_rltask.run.record import FaultKind, Usage, error_text
+from pytest_rltask.models.reach import Unreachable, host_of, unreachable
+from pytest_rltask.models.settings import KEY_VARIABLES
+from pytest_rltask.run.record import Usage, error_text
 
 if TYPE_CHECKING:
     from anthropic import APIStatusError, AsyncAnthropic
@@ -34,10 +38,10 @@ MAX_ATTEMPTS = 8
 """Attempts at one request that end in a fault, refusals (429, 529) not counted: those last as long as the trial may."""
 MAX_FAULTS = 20
 """Faults of one request that are kept for the record."""
-REQUEST_TIMEOUT_S = 600.0
-"""Seconds one attempt may take, whatever trickles in: the SDK's own timeout is per read."""
-TRANSIENT = (408, 409, 429)
-"""Statuses below 500 that say nothing of the request itself."""
+REPLY_TIMEOUT_S = 600.0
+"""Seconds one attempt may take, whatever trickles in, unless told otherwise: the SDK's own timeout is per read."""
+OUTPUT_PER_S = 50
+"""Tokens a second that a model is taken to write where a reply was not awaited."""
 MAX_DEPTH = 64
 """Levels to which a reply may nest. Deeper ones, which the SDK could not send back, are left out."""
 UNANSWERED = "the trial ended before the answer came; tokens and cost are an estimate of what was sent"
@@ -49,11 +53,22 @@ class ClaudeModel:
     Args:
         name: the model, as the API names it.
         client: a client to use instead of one built from the environment, such as ``AsyncAnthropicBedrock()``.
+        reply_timeout_s: seconds that one reply may take; never more than its trial has left.
+        news: where it is told who keeps the trials waiting; None: nobody watches.
     """
 
-    def __init__(self, name: str, client: AsyncAnthropic | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        client: AsyncAnthropic | None = None,
+        *,
+        reply_timeout_s: float = REPLY_TIMEOUT_S,
+        news: News | None = None,
+    ) -> None:
         self.name = name
         self._client = client
+        self._reply_timeout_s = reply_timeout_s
+        self._contact = Contact(news)
         self._price: Callable[[Message], float | None] | None = None
         self._limiter = Limiter()
         self._fatal: ModelFault | None = None  # no request has a chance any more
@@ -74,7 +89,7 @@ class ClaudeModel:
         begin = loop.time()
         faults: list[str] = []
         spoilt: list[Reply] = []
-        attempts, request_id = 0, None
+        attempts, late, request_id = 0, 0, None
         while True:
             try:
                 async with self._limiter.place(request.deadline, since=begin) as place:
@@ -86,24 +101,33 @@ class ClaudeModel:
                 said, billed = "; ".join([*faults[-1:], str(error)]), _wasted(spoilt, faults)
                 raise ModelFault(said, request_id=request_id, billed=billed) from None
             except Exception as error:
-                if (fault := _describe(error)) is None:
+                if (fault := api_faults.describe(error)) is None:
                     raise
-                faults.append(self._discreet(fault))
+                lost = unreachable(error, self._url)
+                faults.append(self._discreet(lost.said if lost else fault))
                 request_id = getattr(error, "request_id", None)
                 if isinstance(error, Malformed) and error.billed:
                     spoilt.append(self._spoilt(error.billed, request_id))
-                attempts += not _is_refusal(error)
-                wait_s = _wait_s(error, attempts)
-                ended = _ended(error, attempts, wait_s, left_s=request.deadline - loop.time())
+                elif api_faults.may_be_billed(error):
+                    spoilt.append(self._estimate(request, loop.time() - place.started))
+                attempts += not api_faults.is_refusal(error)
+                late += isinstance(error, Late)
+                if api_faults.is_retryable(error):
+                    self._contact.failed(faults[-1], is_late=isinstance(error, Late))
+                wait_s = api_faults.wait_s(error, attempts)
+                is_fatal = api_faults.is_fatal(error) or self._contact.is_hopeless(lost)
+                is_fatal = is_fatal or self._contact.is_silent()
+                ended = _ended(error, attempts, wait_s, late, is_fatal=is_fatal, left_s=request.deadline - loop.time())
                 if ended is not None:
-                    kind, what = _blame(error, request)
-                    said = what + faults[-1] + ended
-                    given_up = ModelFault(
-                        said, kind=kind, request_id=request_id, fatal=_is_fatal(error), billed=_wasted(spoilt, faults)
-                    )
-                    self._fatal = self._fatal or (given_up if given_up.fatal else None)
+                    kind, what = api_faults.blame(error, request)
+                    said = what + faults[-1] + ended + _remedy(error, lost if is_fatal else None)
+                    billed = _wasted(spoilt, faults)
+                    self._contact.rest()
+                    given_up = ModelFault(said, kind=kind, request_id=request_id, fatal=is_fatal, billed=billed)
+                    self._fatal = self._fatal or (_unbilled(given_up) if is_fatal else None)
                     raise given_up from None
-                if not _is_refusal(error):  # the limiter has all wait
+                self._contact.goes_on(faults[-1])
+                if not api_faults.is_refusal(error):  # the limiter has all wait
                     await asyncio.sleep(wait_s)
 
     async def _attempt(self, request: Request, place: Place) -> Reply:
@@ -116,15 +140,18 @@ class ClaudeModel:
             with self._under_way(request):
                 response = await self._send(request)
         except APIStatusError as error:
-            if _is_refusal(error):
+            self._contact.answered()
+            if api_faults.is_refusal(error):
                 self._limiter.refused(place, error.response.headers)
             else:
                 self._limiter.told(place, error.response.headers)
-            if request.extends and _is_too_long(error):
+            if request.extends and api_faults.is_too_long(error):
                 return self._outgrown(error)
             raise
+        self._contact.answered()
         reply = self._reply(parsed(response.http_response.content, response.request_id), response.request_id)
         self._limiter.answered(place, response.headers, reply.usage)
+        self._contact.replied()
         return reply
 
     @contextlib.contextmanager
@@ -140,12 +167,18 @@ class ClaudeModel:
             raise
         request.under_way.clear()
 
-    def _estimate(self, request: Request) -> Reply:
-        """Return what a request without an answer may be billed at least: what it sent, at four characters a token."""
+    def _estimate(self, request: Request, waited_s: float = 0.0) -> Reply:
+        """Return what a request without an answer may be billed: what it sent, at four characters a token.
+
+        Args:
+            request: that was sent.
+            waited_s: for how long the model may have written at it, within the limit on a reply.
+        """
         sent = json.dumps([request.system, request.tools, request.messages], default=str, ensure_ascii=False)
-        usage = {"input_tokens": math.ceil(len(sent) / 4), "output_tokens": 0}
-        cost_usd = self._pricer()({"model": self.name, "usage": usage})
-        return Reply([], "unanswered", _usage(usage), cost_usd, self.name, faults=(UNANSWERED,))
+        written = min(request.max_tokens, int(waited_s * OUTPUT_PER_S))
+        message = {"model": self.name, "usage": {"input_tokens": math.ceil(len(sent) / 4), "output_tokens": written}}
+        lost = self._spoilt(message, None)
+        return replace(lost, stop_reason="unanswered", faults=(UNANSWERED,), guessed_usd=lost.cost_usd or 0.0)
 
     async def _send(self, request: Request) -> Any:
         client = self._client or self._connect()
@@ -155,14 +188,24 @@ class ClaudeModel:
         if request.tools:
             arguments["tools"] = request.tools
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout_at(min(request.deadline, loop.time() + REQUEST_TIMEOUT_S)):
-            return await client.messages.with_raw_response.create(
-                model=self.name,
-                max_tokens=request.max_tokens,
-                cache_control={"type": "ephemeral"},  # the automatic mode: the marker moves on every turn
-                timeout=REQUEST_TIMEOUT_S,
-                **arguments,
-            )
+        until = loop.time() + self._reply_timeout_s
+        import anthropic
+
+        try:
+            with self._contact.pending(host_of(self._url)):
+                async with asyncio.timeout_at(min(request.deadline, until)):
+                    return await client.messages.with_raw_response.create(
+                        model=self.name,
+                        max_tokens=request.max_tokens,
+                        cache_control={"type": "ephemeral"},  # the automatic mode: the marker moves on every turn
+                        timeout=anthropic.Timeout(self._reply_timeout_s, connect=self._contact.connect_s),
+                        **arguments,
+                    )
+        except (TimeoutError, anthropic.APITimeoutError) as error:
+            if unreachable(error, self._url):
+                raise
+            limit = f"within {self._reply_timeout_s:g} s (--reply-timeout)"
+            raise Late(f"no reply {limit if until <= request.deadline else 'in time'}") from error
 
     def connect(self) -> None:
         """Make the client and learn the prices now; else the first request does. What is wrong, that request tells."""
@@ -173,8 +216,17 @@ class ClaudeModel:
     def _connect(self) -> AsyncAnthropic:
         from anthropic import AsyncAnthropic
 
-        self._client = AsyncAnthropic(max_retries=0)
+        try:
+            self._client = AsyncAnthropic(max_retries=0)
+        except Exception as error:  # whichever library of the SDK's is content with the environment or not
+            said = f"{type(error).__name__}: {error_text(error)}"
+            hint = "check the variables ANTHROPIC_* and those of a proxy"
+            raise Unsendable(f"no request can be sent: {self._discreet(said)}; {hint}") from error
         return self._client
+
+    @property
+    def _url(self) -> str:
+        return str(self._client.base_url) if self._client is not None else ""
 
     def _pricer(self) -> Callable[[Message], float | None]:
         if self._price is None:
@@ -188,18 +240,22 @@ class ClaudeModel:
 
     def _spoilt(self, message: Message, request_id: str | None) -> Reply:
         """Return what is left of a reply that is of no use: what it cost."""
-        usage, cost_usd = _usage(message["usage"]), self._pricer()(message)
-        return Reply([], "malformed", usage, cost_usd, str(message.get("model")), request_id)
+        price = self._pricer()
+        usage, cost_usd, priced_as = _usage(message["usage"]), price(message), ""
+        if cost_usd is None and (cost_usd := price({**message, "model": self.name})) is not None:
+            priced_as = self.name  # a server may call the model that was asked for by a name of its own
+        return Reply([], "malformed", usage, cost_usd, str(message.get("model")), request_id, priced_as=priced_as)
 
     def _outgrown(self, error: APIStatusError) -> Reply:
         """Return how a conversation ends that became too long; nothing was read, so nothing is billed."""
-        said = self._discreet(_describe(error) or "")
+        said = self._discreet(api_faults.describe(error) or "")
         stop = "model_context_window_exceeded"
         return Reply([], stop, model=self.name, request_id=error.request_id, faults=(said,))
 
     def _discreet(self, said: str) -> str:
         """Keep a fault short, and strike out the key, should a proxy quote it in its error."""
-        for secret in (getattr(self._client, "api_key", None), getattr(self._client, "auth_token", None)):
+        secrets = [getattr(self._client, name, None) for name in ("api_key", "auth_token")]
+        for secret in (*secrets, *(os.environ.get(name, "") for name in KEY_VARIABLES[:2])):
             said = said.replace(secret, "***") if secret else said
         return said[:400]
 
@@ -215,7 +271,9 @@ def _paid(reply: Reply, spoilt: list[Reply]) -> Reply:
     """Return a reply with what those before it cost that were of no use."""
     costs = [one.cost_usd for one in (reply, *spoilt)]
     cost_usd = None if None in costs else sum(cost for cost in costs if cost is not None)
-    return replace(reply, usage=sum((one.usage for one in spoilt), reply.usage), cost_usd=cost_usd)
+    guessed_usd = sum(one.guessed_usd for one in (reply, *spoilt))
+    usage = sum((one.usage for one in spoilt), reply.usage)
+    return replace(reply, usage=usage, cost_usd=cost_usd, guessed_usd=guessed_usd)
 
 
 def _wasted(spoilt: list[Reply], faults: list[str]) -> Reply | None:
@@ -261,111 +319,27 @@ def _sendable(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _describe(error: Exception) -> str | None:
-    """Say in a line what went wrong with the API; None if the error is not the API's but ours."""
-    import anthropic
-    import httpx2
-
-    match error:
-        case anthropic.APIStatusError():
-            kind = f", {error.error_code}" if error.error_code else ""
-            said = str(error.api_message or type(error).__name__)
-            return f"HTTP {error.status_code}{kind}: {said}"
-        case TimeoutError() | anthropic.APITimeoutError():
-            return "no reply in time"
-        case anthropic.APIConnectionError() if _is_blocked(error):
-            return f"another plugin of this pytest lets no connection through ({error_text(_origin(error))})"
-        case anthropic.APIConnectionError():
-            return f"connection failed ({type(error.__cause__).__name__})"
-        case Malformed():
-            return str(error)
-        case anthropic.AnthropicError() | httpx2.HTTPError():
-            return f"{type(error).__name__}: {error}"
-    return None
-
-
-def _origin(error: BaseException) -> BaseException:
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return error
-
-
-def _is_blocked(error: Exception) -> bool:
-    """Say whether a connection failed for no fault of the network: pytest-socket raises, where that has an OSError."""
-    from anthropic import APIConnectionError
-
-    return isinstance(error, APIConnectionError) and type(_origin(error)).__module__.startswith("pytest_")
-
-
-def _ended(error: Exception, attempts: int, wait_s: float, *, left_s: float) -> str | None:
+def _ended(error: Exception, attempts: int, wait_s: float, late: int, *, is_fatal: bool, left_s: float) -> str | None:
     """Say why there will be no further attempt, as the end of a sentence; None if there will."""
-    if not _is_retryable(error):
+    if not api_faults.is_retryable(error):
         return ""
+    if is_fatal:
+        return " (no attempt since the start of the run was answered)"
+    if late >= LATE_REPLIES:
+        return f" ({late} attempts, each of which may be paid; --reply-timeout S gives a reply longer)"
     if attempts >= MAX_ATTEMPTS:
         return f" ({attempts} attempts)"
     if wait_s < left_s:
         return None
-    if (asked_s := _asked_s(error)) >= left_s > 0:
+    if (asked_s := api_faults.asked_s(error)) >= left_s > 0:
         return f"; it asks to wait {asked_s:,.0f} s, and the trial has {left_s:,.0f} s left (--trial-timeout)"
     return "; no time is left in the trial for another attempt (--trial-timeout)"
 
 
-def _wait_s(error: Exception, attempts: int) -> float:
-    """Return the seconds until the next attempt at the earliest: what the API asks for, if not backoff."""
-    if _is_refusal(error):
-        return _asked_s(error)
-    return max(backoff_s(attempts), _asked_s(error))
+def _unbilled(fault: ModelFault) -> ModelFault:
+    """Return a fault as those meet it who paid nothing for it."""
+    return ModelFault(str(fault), kind=fault.kind, request_id=fault.request_id, fatal=fault.fatal)
 
 
-def _asked_s(error: Exception) -> float:
-    response = getattr(error, "response", None)
-    return 0.0 if response is None else retry_after_s(response.headers)
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Say whether the API takes no requests for now, whoever sends them."""
-    return getattr(error, "status_code", None) in (429, 529) and not _is_fatal(error)
-
-
-def _is_retryable(error: Exception) -> bool:
-    from anthropic import APIStatusError
-
-    if not isinstance(error, APIStatusError):
-        return True
-    if _is_fatal(error) or _is_too_long(error):
-        return False
-    asked = error.response.headers.get("x-should-retry")
-    if asked in ("true", "false"):
-        return asked == "true"
-    return error.status_code in TRANSIENT or error.status_code >= 500
-
-
-def _is_fatal(error: Exception) -> bool:
-    """Say whether no other trial could fare better: a wrong key, an unknown model, a spend limit."""
-    from anthropic import APIStatusError
-
-    if not isinstance(error, APIStatusError):
-        return False
-    return error.status_code in (401, 402, 403, 404) or "spend_limit" in (error.error_code or "")
-
-
-def _is_too_long(error: Exception) -> bool:
-    from anthropic import APIStatusError
-
-    return isinstance(error, APIStatusError) and says_too_long(error.status_code, error.body)
-
-
-def _blame(error: Exception, request: Request) -> tuple[FaultKind, str]:
-    """Return whose fault it is that a request has no answer, and how to begin to say so."""
-    if _is_too_long(error) and not request.extends:
-        return "task", "the task's prompt and tools are too long for the model, or for its server: "
-    if _is_rejected(error) and request.extends:
-        # Its beginning was taken, so what the conversation came to is at fault, and with it what the model did.
-        return "harness", "the API takes the conversation no further: "
-    return "harness" if _is_blocked(error) else "api", ""
-
-
-def _is_rejected(error: Exception) -> bool:
-    """Say whether the API refused a request for what it is, and not for who sends it or when."""
-    status = getattr(error, "status_code", 0)
-    return 400 <= status < 500 and status not in TRANSIENT and not _is_fatal(error)
+def _remedy(error: Exception, lost: Unreachable | None) -> str:
+    return f"; {lost.remedy}" if lost else api_faults.remedy(error)

@@ -65,6 +65,10 @@ class Reply:
     lost_s: float = 0.0
     """Seconds of these that went into attempts that failed and into waits for the API's limits."""
     faults: tuple[str, ...] = ()
+    priced_as: str = ""
+    """The model whose price it is, if that of the one which answered is not known."""
+    guessed_usd: float = 0.0
+    """What of the cost is an estimate, of replies that did not arrive and may be billed."""
 
     @property
     def text(self) -> str:

@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_rltask.models.model import Model
+from pytest_rltask.models.settings import KEY_VARIABLES, unusable
 from pytest_rltask.run.files import RunLogError
-from pytest_rltask.run.load import load_run
-from pytest_rltask.run.record import Record
+from pytest_rltask.run.load import load_plan, load_run
+from pytest_rltask.run.record import Record, Usage
 
-__all__ = ["ModelName", "is_paid", "load_replay", "make_model", "missing_key", "parse_model", "price_text"]
+if TYPE_CHECKING:
+    from pytest_rltask.models.contact import News
 
-KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE")
-"""Where the SDK looks for a credential, in its order."""
+__all__ = [
+    "ModelName",
+    "is_paid",
+    "load_replay",
+    "make_model",
+    "missing_key",
+    "parse_model",
+    "price_text",
+    "replayed_limits",
+    "token_price",
+]
 
 
 @dataclass(frozen=True)
@@ -58,15 +69,18 @@ def is_paid(name: str) -> bool:
 
 
 def missing_key(name: ModelName, environment: Mapping[str, str], policies: Collection[str]) -> str | None:
-    """Say which key is missing and both ways out, or None if the model has what it needs.
+    """Say which key is missing and both ways out, or cannot be sent, or None if the model has what it needs.
 
     Args:
         name: the model.
         environment: where the SDK looks for a key.
         policies: names of those that the task ships, and that could play instead.
     """
-    if name.kind != "claude" or any(environment.get(variable) for variable in KEY_VARIABLES):
+    if name.kind != "claude":
         return None
+    if any(environment.get(variable) for variable in KEY_VARIABLES):
+        wrong = unusable(environment)
+        return f"--model {name.name}: {wrong}" if wrong else None
     instead = next((policy for policy in ("baseline", *policies) if policy in policies), "NAME")
     return (
         f"--model {name.name} needs an API key: set ANTHROPIC_API_KEY, "
@@ -102,6 +116,11 @@ def load_replay(directory: str) -> dict[tuple[str, int], Record]:
     return found
 
 
+def replayed_limits(directory: str) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return the limits that the trials of a run directory were played with, by task and seed."""
+    return {(trial.task, trial.seed): trial.limits for trial in load_plan(Path(directory).expanduser())}
+
+
 def price_text(name: str) -> str | None:
     """Return the price of a model of the API in words; None if it is not known."""
     from genai_prices import Usage, calc_price
@@ -113,8 +132,31 @@ def price_text(name: str) -> str | None:
     return ", ".join(str(price).split(", ")[:2])  # of what is read and written; those of caches follow
 
 
-def make_model(name: ModelName) -> Model:
-    """Build the model behind a name. Claude's library is loaded here and not before."""
+def token_price(name: str, usage: Usage) -> float | None:
+    """Return what tokens of a model of the API cost today in US dollars; None if its price is not known."""
+    from genai_prices import Usage as Tokens
+    from genai_prices import calc_price
+
+    tokens = Tokens(
+        input_tokens=usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        output_tokens=usage.output_tokens,
+    )
+    try:
+        return float(calc_price(tokens, model_ref=name, provider_id="anthropic").total_price)
+    except (LookupError, ValueError):
+        return None
+
+
+def make_model(name: ModelName, *, reply_timeout_s: float | None = None, news: News | None = None) -> Model:
+    """Build the model behind a name. Claude's library is loaded here and not before.
+
+    Args:
+        name: of the model.
+        reply_timeout_s: seconds that one reply of an API may take; None: as many as it may by default.
+        news: where it is told what keeps the trials waiting.
+    """
     if name.kind == "policy":
         from pytest_rltask.models.policy import PolicyModel
 
@@ -127,8 +169,8 @@ def make_model(name: ModelName) -> Model:
         from pytest_rltask.models.human import HumanModel
 
         return HumanModel()
-    from pytest_rltask.models.claude import ClaudeModel
+    from pytest_rltask.models.claude import REPLY_TIMEOUT_S, ClaudeModel
 
-    model = ClaudeModel(name.argument)
+    model = ClaudeModel(name.argument, reply_timeout_s=reply_timeout_s or REPLY_TIMEOUT_S, news=news)
     model.connect()  # by the environment as it is now: tests may change it later
     return model

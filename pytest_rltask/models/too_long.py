@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["says_too_long"]
+__all__ = ["said", "says_too_long"]
 
 ALWAYS = 413
 """The status that means it whatever is said: the API's own limit on bytes, or that of a proxy before it."""
@@ -67,22 +67,22 @@ def says_too_long(status: int, body: object) -> bool:
         >>> says_too_long(400, {"error": {"message": "messages: roles must alternate"}}), says_too_long(413, None)
         (False, True)
     """
-    return status == ALWAYS or (status in STATUSES and any(map(_is_wording, _said(body))))
+    return status == ALWAYS or (status in STATUSES and any(map(_is_wording, said(body))))
 
 
-def _is_wording(said: str) -> bool:
+def _is_wording(words: str) -> bool:
     patterns = (pattern for patterns in WORDINGS.values() for pattern in patterns)
-    return any(re.search(pattern, said, re.IGNORECASE | re.DOTALL) for pattern in patterns)
+    return any(re.search(pattern, words, re.IGNORECASE | re.DOTALL) for pattern in patterns)
 
 
-def _said(body: Any, depth: int = 0) -> Iterator[str]:
+def said(body: Any, depth: int = 0) -> Iterator[str]:
     """Yield what an error says in words."""
     match body:
         case str():
             yield body
         case dict() if depth < MAX_DEPTH:
             for field in SAYING:
-                yield from _said(body.get(field), depth + 1)
+                yield from said(body.get(field), depth + 1)
         case list() if depth < MAX_DEPTH:
             for entry in body:
-                yield from _said(entry, depth + 1)
+                yield from said(entry, depth + 1)

@@ -7,22 +7,19 @@ from collections.abc import Iterable
 __all__ = ["joined", "without"]
 
 
-def joined(words: Iterable[str], flag: str) -> list[str]:
+def joined(words: Iterable[str], *flags: str) -> list[str]:
     """Write an option and its value as one word: of a folder as a word of its own, pytest takes its configuration.
 
     Example:
         >>> joined(["-q", "--log-dir", "runs"], "--log-dir")
         ['-q', '--log-dir=runs']
     """
-    words = list(words)
-    if flag not in words[:-1]:
-        return words
-    place = words.index(flag)
-    return [*words[:place], f"{flag}={words[place + 1]}", *words[place + 2 :]]
+    rest = iter(words)
+    return [f"{word}={value}" if word in flags and (value := next(rest, None)) else word for word in rest]
 
 
-def without(words: Iterable[str], flag: str) -> list[str]:
-    """Return the words of a command line without an option and its value.
+def without(words: Iterable[str], *flags: str) -> list[str]:
+    """Return the words of a command line without an option, by any of its names, and its value.
 
     Example:
         >>> without(["pytest", "--runs", "3", "-x", "--runs=4"], "--runs")
@@ -31,8 +28,8 @@ def without(words: Iterable[str], flag: str) -> list[str]:
     rest = iter(words)
     kept: list[str] = []
     for word in rest:
-        if word == flag:
+        if word in flags:
             next(rest, None)
-        elif not word.startswith(f"{flag}="):
+        elif word.partition("=")[0] not in flags:
             kept.append(word)
     return kept

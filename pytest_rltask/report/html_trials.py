@@ -78,7 +78,7 @@ class TrialView:
             return element(
                 "div", mark, name, element("span", self._why_no_record, class_="why"), class_="entry", id=self.anchor
             )
-        paid = cost(dataclasses.replace(self.row, cost_usd=record.cost_usd))
+        paid = cost(dataclasses.replace(self.row, cost_usd=record.cost_usd, known_cost_usd=record.known_cost_usd))
         turns = f"{record.turns} turn{'s' * (record.turns != 1)}"
         numbers = [turns, *([paid] if paid != "-" else []), duration_text(record.seconds.get("total", 0.0))]
         head = [

@@ -15,9 +15,11 @@ from datetime import datetime
 from pathlib import Path
 
 from pytest_rltask.clock import utc_now
+from pytest_rltask.run.bulletin import waits
 from pytest_rltask.run.live import LiveRun
 from pytest_rltask.run.load import load_plan
 from pytest_rltask.run.planned import PlannedTrial
+from pytest_rltask.run.record import dollars
 
 __all__ = ["Progress"]
 
@@ -49,6 +51,7 @@ class Progress:
 
     def __init__(self, run_dir: Path, *, since: str) -> None:
         self._run_dir = run_dir
+        self._since = since
         self._live = LiveRun(run_dir, since=since)
         self._plan: list[PlannedTrial] = []
         self._names: dict[tuple[str, str], str] = {}
@@ -81,6 +84,8 @@ class Progress:
         ended = sum(row.judged + row.errored for row in rows)
         in_flight = sum(len(row.in_flight) for row in rows)
         yield 0, f"trials {ended}/{ended + in_flight + sum(row.waiting for row in rows)}"
+        for what, at in waits(self._run_dir, self._since)[:1]:
+            yield 1, _printable(f"waiting: {what}" + (f" for {_seconds_between(at, now):.0f} s" if at else ""))
         yield 5, f"{in_flight} in flight"
         if len(rows) == 1:
             yield from ((1, f"pass rate {_rate(row)}") for row in rows if row.judged)
@@ -90,7 +95,7 @@ class Progress:
         if errored := sum(row.errored for row in rows):
             yield 2, f"{errored} errored"
         if any(trial.model.startswith("claude-") for trial in self._plan):
-            yield 3, "cost unknown" if self._live.cost_usd is None else f"${self._live.cost_usd:.2f}"
+            yield 3, _cost(self._live)
         self._at_once |= Counter(row.party for row in rows for _ in row.in_flight)
         if left := _time_left(rows, self._at_once):
             yield 4, left
@@ -127,6 +132,14 @@ def _names(plan: Iterable[PlannedTrial]) -> dict[tuple[str, str], str]:
         else _printable(task)
         for (test, model), task in of.items()
     }
+
+
+def _cost(live: LiveRun) -> str:
+    """Say what the trials that have ended cost; until one has that cost anything, nothing is known."""
+    known = f"${live.known_cost_usd:.2f}" if live.known_cost_usd >= 0.095 else dollars(live.known_cost_usd)
+    if live.cost_usd is None and live.known_cost_usd:
+        return f"cost unknown (>= {known})"
+    return known if live.cost_usd is not None and live.payments else "cost unknown"
 
 
 def _rate(row: _Row) -> str:

@@ -98,6 +98,17 @@ class StatusLine:
         finally:
             self._hide()
 
+    @contextlib.contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Give way to what is written in this block, in any process that shows the line."""
+        was_shown = self._is_shown
+        self._hide()
+        try:
+            yield
+        finally:
+            if was_shown:
+                self._show()
+
     def stop(self) -> None:
         """Take the line away for good. Harmless when repeated."""
         self._hide()

@@ -60,6 +60,12 @@ class Row:
     usage: Usage
     cost_usd: float | None
     """Cost of all trials, with errored ones and those that were played again; None: unknown."""
+    known_cost_usd: float
+    """What is known of that."""
+    guessed_cost_usd: float
+    """What of that is an estimate, of replies that did not arrive and may be billed."""
+    priced_as: dict[str, str]
+    """Of models that answered and whose price is not known, the one that was asked for, whose price counts instead."""
     paid: bool
     """False if a policy or replay played, which costs nothing."""
     seconds: float
@@ -168,6 +174,8 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         proof=proof,
     )
     costs = [record.cost_usd for record in paid]
+    known_usd = sum(record.known_cost_usd for record in paid)
+    requests = [request for record in paid for request in record.requests]
     return Row(
         task=first.task,
         test=first.test,
@@ -189,7 +197,10 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         mean_score=_mean(record.score for record in judged if record.outcome != "cheated" and record.score is not None),
         turns=_mean(record.turns for record in judged),
         usage=sum((record.usage for record in paid), Usage()),
-        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        cost_usd=None if None in costs else known_usd,
+        known_cost_usd=known_usd,
+        guessed_cost_usd=sum(request.guessed_usd for request in requests),
+        priced_as={request.model: request.priced_as for request in requests if request.priced_as},
         paid=is_paid(first.model),
         seconds=sum(record.seconds.get("total", 0.0) for record in records),
         reasons=_counted(record.label or "assertion" for record in missed if record.outcome == "failed"),

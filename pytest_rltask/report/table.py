@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from pytest_rltask.report.summary import Row
-from pytest_rltask.run.record import dollars
+from pytest_rltask.run.record import cost_text, dollars
 from pytest_rltask.task import Band
 from pytest_rltask.verdict import CAUSES
 
@@ -20,6 +20,7 @@ __all__ = [
     "gate_line",
     "graders",
     "not_started",
+    "prices",
     "remarks",
     "shown_interval",
     "tokens_text",
@@ -127,6 +128,16 @@ def remarks(row: Row) -> Iterator[str]:
     """Yield what must be said beside a row's numbers, a phrase each."""
     yield from not_started(row)
     yield from graders(row)
+    yield from prices(row)
+
+
+def prices(row: Row) -> Iterator[str]:
+    """Yield what is to be said of the cost, a phrase each."""
+    for answered, asked in row.priced_as.items():
+        yield f"cost by the price of {asked}, as the server answers as {answered}, whose price is not known"
+    if row.guessed_cost_usd:
+        guessed = dollars(row.guessed_cost_usd)
+        yield f"{guessed} of the cost is an estimate, of replies that did not arrive and may be billed"
 
 
 def graders(row: Row) -> Iterator[str]:
@@ -178,9 +189,8 @@ def _undone(row: Row) -> str:
 
 def cost(row: Row) -> str:
     """Return the cost in US dollars; a dash where nothing is paid."""
-    if row.cost_usd is None:
-        return "unknown"
-    return dollars(row.cost_usd) if row.paid or row.cost_usd >= 0.995 else "-"
+    is_free = not row.paid and row.cost_usd is not None and row.cost_usd < 0.995
+    return "-" if is_free else cost_text(row.cost_usd, row.known_cost_usd)
 
 
 def _place(rate: float) -> int:

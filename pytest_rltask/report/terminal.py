@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pytest_rltask.report.command_line import without
 from pytest_rltask.report.isolation import warning
 from pytest_rltask.report.summary import Row, Summary
 from pytest_rltask.report.table import COLUMNS, cells, remarks
+from pytest_rltask.run.earlier import EarlierRuns
+from pytest_rltask.run.load import load_plan
 from pytest_rltask.run.planned import transcript_path
 
 __all__ = ["Line", "short_path", "summary_lines"]
@@ -34,6 +36,7 @@ def summary_lines(
     unicode: bool,
     interrupted: bool = False,
     notes: Iterable[str] = (),
+    flag: Callable[[str], str] = str,
 ) -> Iterator[Line]:
     """Yield the lines of the summary.
 
@@ -45,6 +48,7 @@ def summary_lines(
         unicode: whether the terminal can show more than ASCII.
         interrupted: whether the run ended early, so that no gate was checked.
         notes: on how the run was played.
+        flag: returns the name by which an option can be written here, given its short one.
     """
     yield from _table(summary.rows, width, unicode=unicode)
     several = len({row.model for row in summary.rows}) > 1
@@ -67,7 +71,7 @@ def summary_lines(
     example = _example(summary, run_dir)
     if example:
         yield f"a trial to read: {shlex.quote(short_path(example))}", {}
-    yield f"next: {_next_command(summary, run_dir, command)}", {"bold": True}
+    yield f"next: {_next_command(summary, run_dir, command, flag)}", {"bold": True}
 
 
 def _table(rows: list[Row], width: int, *, unicode: bool) -> Iterator[Line]:
@@ -113,34 +117,53 @@ def _example(summary: Summary, run_dir: Path) -> Path | None:
     return transcript_path(run_dir, row.task, row.example) if row and row.example else None
 
 
-def _next_command(summary: Summary, run_dir: Path, command: str) -> str:
+def _next_command(summary: Summary, run_dir: Path, command: str, flag: Callable[[str], str]) -> str:
     """Return what most likely helps next: mend faults and go on, play enough more to prove, or read."""
     worst = summary.rows[0]
-    goes_on = ["--resume", short_path(run_dir)]
+    goes_on = [f"{flag('--resume')}={short_path(run_dir)}"]
     words = shlex.split(command)
     if any(row.not_afforded for row in summary.rows):
-        return shlex.join([*without(words, "--max-cost"), "--max-cost", _enough(summary.rows), *goes_on])
+        words = _without(words, flag("--max-cost"))
+        enough = _enough(summary.rows, run_dir)  # without a limit, if nobody knows what a trial costs
+        return shlex.join([*words, *((flag("--max-cost"), enough) if enough else ()), *goes_on])
     if worst.verdict.word == "incomplete" or any(row.lost for row in summary.rows):
         return shlex.join([*words, *goes_on])
     unproven = [row for row in summary.rows if row.verdict.more_runs]
     selects = "-k" in words or "--lf" in words or any("::" in word for word in words)
     if unproven and not selects:  # more runs of one selected run are none
         runs = max(row.judged + (row.verdict.more_runs or 0) for row in unproven)
-        return shlex.join([*without(words, "--runs"), "--runs", str(runs), *goes_on])
+        return shlex.join([*_without(words, flag("--runs")), flag("--runs"), str(runs), *goes_on])
     example = _example(summary, run_dir)
     if not summary.holds and example:
         return f"less {shlex.quote(short_path(example))}"
     return f"less {shlex.quote(short_path(run_dir / 'summary.md'))}"
 
 
-def _enough(rows: list[Row]) -> str:
-    """Return about how many dollars the whole run takes: half as much again for what is left, since trials differ."""
-    spent = sum(row.cost_usd or 0.0 for row in rows)
+def _without(words: list[str], flag: str) -> list[str]:
+    """Leave out an option, which its true name may stand for."""
+    return without(words, flag, f"--rltask-{flag.removeprefix('--').removeprefix('rltask-')}")
+
+
+def _enough(rows: list[Row], run_dir: Path) -> str:
+    """Return about how many dollars the whole run takes: half as much again for what is left, since trials differ.
+
+    Of a run that has paid for none, what earlier ones paid tells; empty if nothing does.
+    """
+    spent = sum(row.known_cost_usd for row in rows)
     played = sum(row.judged + row.errored for row in rows if row.paid)
     left = sum(row.not_afforded for row in rows)
-    enough = spent + 1.5 * left * spent / max(played, 1)
+    each = spent / max(played, 1) if spent else _dearest_before(run_dir)
+    enough = spent + 1.5 * left * each
+    if not enough:
+        return ""
     cents = 10.0 ** (2 - len(f"{enough:.0f}")) if enough >= 1 else 1000.0  # two digits that count, or tenths of a cent
     return f"{math.ceil(enough * cents) / cents:g}"
+
+
+def _dearest_before(run_dir: Path) -> float:
+    """Return what the dearest trial of this kind cost in earlier runs; 0: nobody knows."""
+    earlier = EarlierRuns(run_dir.parent, besides=run_dir)
+    return max((earlier.dearest(trial) or 0.0 for trial in load_plan(run_dir)), default=0.0)
 
 
 def short_path(path: Path) -> str:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from pytest_rltask.run.messages import said
-from pytest_rltask.run.record import Record
+from pytest_rltask.run.record import Record, cost_text
 
 __all__ = ["grades_before", "lost_to_api", "render"]
 
@@ -61,15 +61,18 @@ def grades_before(record: Record) -> Iterator[str]:
 
 def lost_to_api(record: Record) -> Iterator[str]:
     """Yield the time that went into faults and limits of the API, and each fault with its turn."""
-    if (seconds := sum(request.lost_s for request in record.requests)) >= 0.1:
-        yield f"{seconds:.1f} s"
+    if record.model == "human":
+        return  # who thinks it over
+    is_faulty = any(request.faults for request in record.requests)
+    if (seconds := sum(request.lost_s for request in record.requests)) >= (0.1 if is_faulty else 1.0):
+        yield f"{seconds:.1f} s" + ("" if is_faulty else " of waiting for a place among its limits")
     for turn, request in enumerate(record.requests, start=1):
         for fault in request.faults:
             yield f"turn {turn}: {fault}"
 
 
 def _paid(record: Record) -> str:
-    cost = "unknown" if record.cost_usd is None else f"${record.cost_usd:.4f}"
+    cost = f"${record.cost_usd:.4f}" if record.cost_usd is not None else cost_text(None, record.known_cost_usd)
     return f"tokens: {record.usage.total:,} · cost: {cost}"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pytest_rltask.run.amendments import Amendments, begun
 from pytest_rltask.run.live import parsed, unread
 from pytest_rltask.run.load import writer_of
-from pytest_rltask.run.record import Record
+from pytest_rltask.run.record import Record, Usage
 
 __all__ = ["Attempt", "Ledger"]
 
@@ -33,9 +33,17 @@ class Ledger:
         path: the run directory.
         since: UTC time, ISO 8601: what began before belongs to an invocation that this one resumes.
         is_alive: says of a process of the run, by its name, whether it is alive.
+        price: returns what tokens of a model cost; None: unknown.
     """
 
-    def __init__(self, path: Path, *, since: str, is_alive: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        since: str,
+        is_alive: Callable[[str], bool],
+        price: Callable[[str, Usage], float | None] = lambda model, usage: None,
+    ) -> None:
         self.payments: list[tuple[str, float | None]] = []
         """Trial and cost of every record, those that do not count included; None: unknown."""
         self.ended: list[Record] = []
@@ -43,6 +51,7 @@ class Ledger:
         self._path = path
         self._since = since
         self._is_alive = is_alive
+        self._price = price
         self._read: dict[Path, int] = {}
         self._records: dict[str, list[Record]] = {}
         self._amendments = Amendments()
@@ -68,7 +77,7 @@ class Ledger:
 
     def _finish(self, record: Record, file: Path) -> None:
         trial_id = record.trial_id
-        self.payments.append((trial_id, record.cost_usd))
+        self.payments.append((trial_id, self._cost(record)))
         self._counting.pop(trial_id, None)
         self._records.setdefault(trial_id, []).append(record)
         if record.started >= self._since:
@@ -77,6 +86,16 @@ class Ledger:
             attempts.pop()
             if not attempts:
                 del self._attempts[trial_id, file]
+
+    def _cost(self, record: Record) -> float | None:
+        """Return what a trial cost; where a server answered as a model of unknown price, by that of the one asked."""
+        total = record.known_cost_usd
+        for request in record.requests:
+            if request.cost_usd is None:
+                if (cost := self._price(record.model, request.usage)) is None:
+                    return None
+                total += cost
+        return total
 
     def _counted(self, trial_id: str) -> Record | None:
         """Return the record of a trial that counts, with its last grade."""

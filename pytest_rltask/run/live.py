@@ -46,10 +46,16 @@ class LiveRun:
         self.skipped: set[str] = set()
         """Trials that will not be played."""
         self.cost_usd: float | None = 0.0
-        """What all trials together cost; None once the price of any is unknown."""
+        """What all trials together cost, those in flight included; None once the price of any is unknown."""
+        self.known_cost_usd = 0.0
+        """What is known of that."""
+        self.payments = 0
+        """Requests that cost something, or may have."""
         self.shares = 0
         """In how many shares the trials are dealt to workers of pytest-xdist; 0: they are not."""
         self._path = path
+        self._paid_ahead: Counter[tuple[str, str]] = Counter()
+        """How many requests of a trial were added up before it had ended."""
         self._read: dict[Path, int] = {}
         self._finished: dict[str, tuple[Path, int]] = {}
         self._superseded: dict[str, str] = {}
@@ -104,6 +110,10 @@ class LiveRun:
             case "assertion":
                 judged = str(entry.get("at", "")), str(entry.get("outcome"))
                 self._judged[trial_id] = max(judged, self._judged.get(trial_id, judged))
+            case "paid" if isinstance(entry.get("request"), dict):
+                key = trial_id, str(entry.get("started", ""))
+                self._paid_ahead[key] += 1
+                self._add(entry["request"].get("cost_usd"))
             case "trial" if str(entry.get("started", "")) < self._superseded.get(trial_id, ""):
                 self._note_cost(entry)
             case "trial" if isinstance(entry.get("tried"), str):
@@ -118,9 +128,15 @@ class LiveRun:
             known.pop(trial_id, None)
 
     def _note_cost(self, entry: dict[str, Any]) -> None:
+        ahead = self._paid_ahead.pop((str(entry.get("trial_id")), str(entry.get("started", ""))), 0)
         costs = [request.get("cost_usd") for request in entry.get("requests", ())]
-        known = self.cost_usd is not None and None not in costs
-        self.cost_usd = sum(costs, self.cost_usd or 0.0) if known else None
+        for cost in [cost for cost in costs if cost != 0][ahead:]:
+            self._add(cost)
+
+    def _add(self, cost: float | None) -> None:
+        self.payments += 1
+        self.known_cost_usd += cost or 0.0
+        self.cost_usd = None if self.cost_usd is None or cost is None else self.known_cost_usd
 
     def _note_end(self, trial_id: str, entry: dict[str, Any]) -> None:
         self._note_cost(entry)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pytest_rltask.run.amendments import Amendments
 from pytest_rltask.run.files import RunLogError, load_json
 from pytest_rltask.run.planned import NotStarted, PlannedTrial
-from pytest_rltask.run.record import SCHEMA_VERSION, Record, known_fields
+from pytest_rltask.run.record import SCHEMA_VERSION, Record, RequestLog, known_fields, request_from_json
 
 __all__ = ["Run", "load_grader", "load_header", "load_plan", "load_records", "load_run", "writer_of"]
 
@@ -31,13 +31,15 @@ class Run:
     """When each trial was begun, by id."""
     not_started: dict[str, NotStarted] = field(default_factory=dict)
     """Planned trials that the run did not start, by id."""
+    unrecorded: list[Record] = field(default_factory=list)
+    """What is known of trials whose process died before their record was written, if anything of them was paid."""
     damaged_lines: int = 0
     """Half-written lines that were skipped."""
 
     @property
     def paid(self) -> list[Record]:
-        """All records, whether they count or not."""
-        return [*self.records.values(), *self.superseded]
+        """All records, whether they count or not, and what else was paid."""
+        return [*self.records.values(), *self.superseded, *self.unrecorded]
 
 
 def writer_of(file: Path) -> str:
@@ -92,7 +94,7 @@ def load_records(run: Run) -> None:
     Raises:
         RunLogError: a file cannot be read.
     """
-    found = _Found({}, Amendments(), {})
+    found = _Found({}, Amendments(), {}, {})
     for file in sorted(run.path.glob("trials.*.jsonl")):
         _load_trials(file, run, found)
     for trial_id, records in found.records.items():
@@ -101,6 +103,13 @@ def load_records(run: Run) -> None:
         run.superseded += rest
         if counts is not None:
             run.records[trial_id] = counts
+    planned = {trial.trial_id: trial for trial in run.plan}
+    ended = {(record.trial_id, record.started) for records in found.records.values() for record in records}
+    run.unrecorded = [
+        planned[trial_id].cut_off(started, requests)
+        for (trial_id, started), requests in found.payments.items()
+        if trial_id in planned and (trial_id, started) not in ended
+    ]
     left_out = {
         trial_id: why
         for trial_id, (at, why) in found.skipped.items()
@@ -132,6 +141,8 @@ class _Found(NamedTuple):
     amendments: Amendments
     skipped: dict[str, tuple[str, NotStarted | None]]
     """When a trial was skipped last, and why if the run decided so."""
+    payments: dict[tuple[str, str], list[RequestLog]]
+    """What requests cost before their trial had ended, by trial and the time at which it began."""
 
 
 def _load_trials(file: Path, run: Run, found: _Found) -> None:
@@ -147,13 +158,23 @@ def _load_trials(file: Path, run: Run, found: _Found) -> None:
 
 
 def _note_start(entry: dict[str, Any], run: Run, found: _Found) -> None:
-    """Take in that a trial was begun or skipped."""
+    """Take in that a trial was begun or skipped, or that something of it was paid."""
     trial_id, at = str(entry.get("trial_id")), str(entry.get("at", ""))
-    if entry.get("type") == "started":
+    if entry.get("type") == "paid":
+        _note_payment(trial_id, entry, found)
+    elif entry.get("type") == "started":
         run.starts.setdefault(trial_id, []).append(at)
     elif entry.get("type") == "skipped":
         why = _not_started(entry)
         found.skipped[trial_id] = max(found.skipped.get(trial_id, ("", None)), (at, why), key=lambda skip: skip[0])
+
+
+def _note_payment(trial_id: str, entry: dict[str, Any], found: _Found) -> None:
+    try:
+        paid = request_from_json(entry["request"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a payment: {error}") from error
+    found.payments.setdefault((trial_id, str(entry.get("started", ""))), []).append(paid)
 
 
 def _not_started(entry: dict[str, Any]) -> NotStarted | None:

@@ -19,7 +19,7 @@ from pytest_rltask.clock import utc, utc_now
 from pytest_rltask.run.files import created, write_whole
 from pytest_rltask.run.lines import Lines
 from pytest_rltask.run.planned import NotStarted, PlannedTrial, transcript_path
-from pytest_rltask.run.record import SCHEMA_VERSION, Outcome, Record
+from pytest_rltask.run.record import SCHEMA_VERSION, Outcome, Record, RequestLog
 
 __all__ = ["RunWriter"]
 
@@ -53,6 +53,11 @@ class RunWriter:
     def append(self, record: Record) -> None:
         """Put a finished trial on disk; returns once it would survive a power cut."""
         self._append_line({"type": "trial", "schema": SCHEMA_VERSION, **record.to_json()})
+
+    def pay(self, record: Record, request: RequestLog) -> None:
+        """Write what a request of a trial that goes on cost, in case this process dies before the trial has ended."""
+        told = {"trial_id": record.trial_id, "started": record.started, "at": utc_now(), "request": asdict(request)}
+        self._append_line({"type": "paid", **told}, durable=False)
 
     def amend(self, trial_id: str, outcome: Outcome, why: str) -> None:
         """Put on disk that the test's assertion judged a trial otherwise than its grader."""

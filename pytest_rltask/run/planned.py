@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_rltask.clock import utc_now
-from pytest_rltask.run.record import Fault, Record
+from pytest_rltask.run.record import Fault, Record, RequestLog
 
 __all__ = ["NotStarted", "PlannedTrial", "split_trial_id", "transcript_path"]
 
@@ -34,6 +34,12 @@ class PlannedTrial:
     """What isolates the code that it runs, ``auto`` until that is settled; empty if its task runs none."""
     alone: str = ""
     """Why no other trial of its process is in flight beside it; empty if others may be."""
+
+    def cut_off(self, started: str, requests: list[RequestLog]) -> Record:
+        """Return what is known of this trial if its process died: when it began, and what of it was paid."""
+        record = self.lost()
+        record.started, record.requests = started, requests
+        return record
 
     def lost(self) -> Record:
         """Return the record of this trial if the process that played it died, whatever of."""

@@ -20,8 +20,11 @@ __all__ = [
     "Step",
     "Usage",
     "clean_text",
+    "cost_text",
     "dollars",
     "error_text",
+    "known_fields",
+    "request_from_json",
 ]
 
 SCHEMA_VERSION = 1
@@ -84,6 +87,10 @@ class RequestLog:
     """What went wrong in earlier attempts at this request, in order."""
     empty: bool = False
     """True if the reply had no content at all, so that the history holds no message for it."""
+    priced_as: str = ""
+    """The model whose price the cost is by, if that of the one which answered is not known."""
+    guessed_usd: float = 0.0
+    """What of the cost is an estimate, of replies that did not arrive and may be billed."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +220,12 @@ class Record:
     def cost_usd(self) -> float | None:
         """Cost of all requests in US dollars; None when the price of any is unknown."""
         costs = [request.cost_usd for request in self.requests]
-        return None if None in costs else sum(cost for cost in costs if cost is not None)
+        return None if None in costs else self.known_cost_usd
+
+    @property
+    def known_cost_usd(self) -> float:
+        """Cost of the requests whose price is known, in US dollars."""
+        return sum(request.cost_usd for request in self.requests if request.cost_usd is not None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON data."""
@@ -228,7 +240,7 @@ class Record:
         """
         try:
             known = known_fields(cls, data)
-            known["requests"] = [_request(entry) for entry in known.get("requests", [])]
+            known["requests"] = [request_from_json(entry) for entry in known.get("requests", [])]
             known["fault"] = Fault(**known_fields(Fault, known["fault"])) if known.get("fault") else None
             known["history"] = [Step(**known_fields(Step, step)) for step in known.get("history", [])]
             if known["outcome"] not in get_args(Outcome):
@@ -248,6 +260,22 @@ def dollars(usd: float) -> str:
     return f"${usd:.2f}" if usd >= 0.995 else f"${usd:.4f}"
 
 
+def cost_text(usd: float | None, known_usd: float) -> str:
+    """Return a cost in words, of which maybe only a part is known.
+
+    Args:
+        usd: all of it; None: not known.
+        known_usd: what is known of it.
+
+    Example:
+        >>> cost_text(1.5, 1.5), cost_text(None, 0.25), cost_text(None, 0.0)
+        ('$1.50', '>= $0.2500', 'unknown')
+    """
+    if usd is not None:
+        return dollars(usd)
+    return f">= {dollars(known_usd)}" if known_usd else "unknown"
+
+
 def error_text(error: BaseException) -> str:
     """Return what an exception says, even if it cannot say it."""
     try:
@@ -261,6 +289,7 @@ def known_fields(cls: type[Any], data: dict[str, Any]) -> dict[str, Any]:
     return {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
 
 
-def _request(entry: dict[str, Any]) -> RequestLog:
+def request_from_json(entry: dict[str, Any]) -> RequestLog:
+    """Rebuild what a record says of a request."""
     usage = Usage(**known_fields(Usage, entry["usage"]))
     return RequestLog(**{**known_fields(RequestLog, entry), "usage": usage, "faults": tuple(entry["faults"])})

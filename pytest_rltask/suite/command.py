@@ -14,6 +14,7 @@ from pytest_rltask.clock import utc
 from pytest_rltask.report.command_line import joined, without
 from pytest_rltask.run.files import choose_run_dir
 from pytest_rltask.run.record import SCHEMA_VERSION
+from pytest_rltask.suite.option_names import names_of
 from pytest_rltask.suite.options import Options
 
 __all__ = ["new_header", "reproduction", "unwritable"]
@@ -41,10 +42,16 @@ def new_header(config: pytest.Config, options: Options, log_dir: Path) -> dict[s
 
 def reproduction(config: pytest.Config, options: Options) -> str:
     """Return the command as typed, with every setting that it left to a default, and nothing that resumes a run."""
-    typed = without(without(map(str, config.invocation_params.args), "--resume"), "--changed")
-    typed = joined(typed, "--log-dir")
+    names = names_of(config)
+    typed = without(map(str, config.invocation_params.args), *names.ours("--resume"), *names.ours("--changed"))
+    typed = joined(typed, *names.ours("--log-dir"))
     flags = {word.partition("=")[0] for word in typed}
-    missing = [word for words in options.command_line() if words[0] not in flags for word in words]
+    missing = [
+        word
+        for flag, *values in options.command_line()
+        if flags.isdisjoint(names.ours(flag))
+        for word in (names.flag(flag), *values)
+    ]
     return shlex.join(["pytest", *typed, *missing])
 
 

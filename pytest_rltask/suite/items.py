@@ -9,13 +9,21 @@ import fnmatch
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pytest
 
 from pytest_rltask.audit.omissions import episode_classes, omissions, toolless
-from pytest_rltask.models.named import ModelName, is_paid, load_replay, missing_key, parse_model, price_text
+from pytest_rltask.models.named import (
+    ModelName,
+    is_paid,
+    load_replay,
+    missing_key,
+    parse_model,
+    price_text,
+    replayed_limits,
+)
 from pytest_rltask.run.record import Record
 from pytest_rltask.suite.options import DEFAULT_MODEL, Options
 from pytest_rltask.suite.person import no_terminal
@@ -28,6 +36,7 @@ __all__ = [
     "is_trial",
     "param_of",
     "plugin_files",
+    "replay_differs",
     "warn_if_toolless",
 ]
 
@@ -159,6 +168,10 @@ class TrialItems:
         if needed := missing_key(model, os.environ, task.policies):
             raise DefinitionError(needed)
 
+    def recorded(self, param: TrialParam) -> Record:
+        """Return the trial that a replay replays."""
+        return self._replay(param.model)[param.task_name, param.seed]
+
     def _replay(self, model: ModelName) -> dict[tuple[str, int], Record]:
         if model.name not in self._replays:
             try:
@@ -166,6 +179,33 @@ class TrialItems:
             except ValueError as error:
                 raise DefinitionError(str(error)) from None
         return self._replays[model.name]
+
+
+def replay_differs(param: TrialParam, recorded: Record, replayed: Record) -> str:
+    """Say in what a replay is of another trial than was recorded; empty if in nothing that a model would see.
+
+    Args:
+        param: of the replay.
+        recorded: the trial that is replayed.
+        replayed: what came of it.
+    """
+    was = replayed_limits(param.model.argument).get((param.task_name, param.seed), {})
+    now = asdict(param.limits)
+    changes = [
+        *(["the prompt changed"] if recorded.prompt_digest != replayed.prompt_digest else []),
+        *(["the tools changed"] if recorded.tools_digest != replayed.tools_digest else []),
+        *(
+            f"limit {name} was {was[name]}, is {now[name]}"
+            for name in was
+            if name in now and was[name] != now[name] and name not in ("wall_s", "tool_s")
+        ),
+    ]
+    if not changes or replayed.fault:
+        return ""
+    return (
+        f"{param.model.name} replays what was said of another task {param.task_name} (seed {param.seed}): "
+        f"{'; '.join(changes)}; a model might have acted otherwise"
+    )
 
 
 def _checked_model(name: str) -> ModelName:

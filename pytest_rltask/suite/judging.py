@@ -13,8 +13,9 @@ from pytest_rltask.run.load import Run
 from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Outcome, Record
-from pytest_rltask.suite.items import is_trial, warn_if_toolless
+from pytest_rltask.suite.items import TrialParam, is_trial, replay_differs, warn_if_toolless
 from pytest_rltask.suite.wording import assertion_text, explained_amendment, oneline, properties
+from pytest_rltask.task import TaskWarning
 
 __all__ = ["Judge", "lose"]
 
@@ -34,6 +35,7 @@ class Judge:
     def __init__(self, writer: Callable[[], RunWriter | None]) -> None:
         self._the_writer = writer
         self._toolless: set[str] = set()  # tasks that a warning was given of
+        self._retold: set[str] = set()  # the same, of replays
 
     @property
     def _writer(self) -> RunWriter:
@@ -41,11 +43,24 @@ class Judge:
         assert writer is not None, "what is judged was planned"
         return writer
 
-    def note_record(self, item: pytest.Item, record: Record) -> None:
-        """Take in the record of an item's trial, and show where it can be read."""
+    def note_record(
+        self, item: pytest.Item, param: TrialParam, record: Record, recorded: Callable[[TrialParam], Record]
+    ) -> None:
+        """Take in the record of an item's trial, and show where it can be read.
+
+        Args:
+            item: whose trial it is.
+            param: of the trial.
+            record: what came of it.
+            recorded: returns the trial that a replay replays.
+        """
         item.stash[RECORD_KEY] = record
         if record.task not in self._toolless and warn_if_toolless(item, record):
             self._toolless.add(record.task)
+        is_replay = param.model.kind == "replay" and param.task_name not in self._retold
+        if is_replay and (said := replay_differs(param, recorded(param), record)):
+            self._retold.add(param.task_name)
+            item.warn(TaskWarning(said))
         item.add_report_section("setup", "trial", f"{oneline(record)}\ntranscript: {self._write_transcript(record)}")
 
     def note_not_started(self, item: pytest.Item, because: NotStarted) -> None:

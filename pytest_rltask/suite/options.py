@@ -6,6 +6,7 @@ task's own value or the default. A value that cannot be used is a usage error th
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class Option:
     """One setting, on the command line and in the ini file."""
 
     flag: str
+    """Its short name, which is another's where somebody else claims it; see :mod:`pytest_rltask.suite.option_names`."""
     metavar: str
     default: Any
     example: str
@@ -39,6 +41,18 @@ class Option:
     """Whether it takes no value: on where it is given, and ``true`` or ``false`` in the ini file."""
     has_ini: bool = True
     """Whether it is a setting of the ini file as well."""
+
+    @property
+    def long_flag(self) -> str:
+        """Its true name, which nobody else can claim."""
+        return f"--rltask-{self.flag.removeprefix('--')}"
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What pytest's parser needs to know of its value."""
+        if self.is_switch:
+            return {"action": "store_true", "default": None}
+        return {"action": "append" if self.repeatable else "store", "metavar": self.metavar, "default": None}
 
     @property
     def name(self) -> str:
@@ -123,6 +137,11 @@ def _sandbox(text: str) -> str:
     return text
 
 
+def _folder(text: str) -> str:
+    """Parse the path of a folder; a shell replaces ``~`` where it stands alone, and not behind ``--log-dir=``."""
+    return os.path.expanduser(text)
+
+
 def _way(text: str) -> str:
     from pytest_rltask.analysis.changed import WAYS
 
@@ -146,6 +165,15 @@ OPTIONS = (
     Option("--seed", "N", 42, "42", "seed of run 0; run i uses seed + i", lambda text: _whole(text, at_least=0)),
     Option("--conv-steps", "N", None, "10", "turns a trial may take (10 unless the task says otherwise)", parse_runs),
     Option("--trial-timeout", "S", None, "900", "seconds a trial may take (900 unless the task says so)", _seconds),
+    Option(
+        "--reply-timeout",
+        "S",
+        600.0,
+        "600",
+        "seconds that one reply of an API may take, within its trial's time; a late one may be paid and is asked for "
+        "once more",
+        _seconds,
+    ),
     Option(
         "--concurrency",
         "N",
@@ -209,14 +237,14 @@ OPTIONS = (
         "none (it runs with your rights)",
         _sandbox,
     ),
-    Option("--log-dir", "DIR", "logs", "logs", "where run directories are created", str),
+    Option("--log-dir", "DIR", "logs", "logs", "where run directories are created", _folder),
     Option(
         "--resume",
         "DIR",
         None,
         "last",
         "go on with the run in DIR, or the last one of --log-dir: play what is missing or errored, keep the rest",
-        str,
+        _folder,
     ),
     Option(
         "--changed",
@@ -249,6 +277,7 @@ class Options:
     seed: int
     conv_steps: int | None
     trial_timeout: float | None
+    reply_timeout: float
     concurrency: int | None
     sequential: bool
     band: Band | None
@@ -308,21 +337,18 @@ class Options:
         return words
 
 
-def add_options(parser: pytest.Parser) -> None:
-    """Register every option and its ini setting."""
-    group = parser.getgroup("rltask", "RL tasks for language models (pytest-rltask)")
+def add_options(parser: pytest.Parser) -> pytest.OptionGroup:
+    """Register every option by its true name, and its ini setting; return the group."""
+    group = parser.getgroup("rltask", "RL tasks for language models (pytest-rltask); for short --runs, --model, ...")
     for option in OPTIONS:
-        if option.is_switch:
-            default, value = "", {"action": "store_true"}
-        else:
-            default = f"; default {option.default}" if option.default is not None else ""
-            value = {"action": "append" if option.repeatable else "store", "metavar": option.metavar}
-        group.addoption(option.flag, dest=option.dest, default=None, help=f"{option.help}{default}", **value)
+        default = f"; default {option.default}" if option.default is not None and not option.is_switch else ""
+        group.addoption(option.long_flag, dest=option.dest, help=f"{option.help}{default}", **option.attributes)
         if not option.has_ini:
             continue
         kind: Any = "bool" if option.is_switch else "args" if option.repeatable else "string"
         parser.addini(option.dest, f"{option.flag}: {option.help}", type=kind, default=None)
     parser.addini("rltask_sandbox_allow_none", "allow --sandbox none although CI is set", type="bool", default=False)
+    return group
 
 
 def _written(option: Option, config: pytest.Config) -> Any:

@@ -98,7 +98,7 @@ def plan_lines(
         kept = (f", {left} more are reused" if left else "") + f", {len(undecided)} are graded anew without a model"
     yield f"{_trials(sum(group.trials for group in plan))} to be played{kept}; cost: {_expected(plan)}"
     if options.max_cost is not None:
-        paid = sum(record.cost_usd or 0.0 for record in resumed.run.paid) if resumed else 0.0
+        paid = sum(record.known_cost_usd for record in resumed.run.paid) if resumed else 0.0
         yield f"--max-cost {options.max_cost:g}: {_limited(plan, options.max_cost - paid, paid)}"
 
 

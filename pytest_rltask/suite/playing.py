@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rltask.models.named import parse_model
+from pytest_rltask.report.terminal import short_path
+from pytest_rltask.run.bulletin import Bulletin
 from pytest_rltask.run.live import LiveRun
 from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.planned import NotStarted, PlannedTrial, split_trial_id
 from pytest_rltask.run.record import Record
 from pytest_rltask.suite.ahead import Ahead
 from pytest_rltask.suite.interrupt import StopFile
+from pytest_rltask.suite.option_names import names_of
 from pytest_rltask.suite.options import Options
 from pytest_rltask.suite.plan import Entry, Plan
 from pytest_rltask.suite.setups import process_state
-from pytest_rltask.trial.loop import SteadyLoop
+from pytest_rltask.trial.event_loop import SteadyLoop
 
 if TYPE_CHECKING:
     from pytest_rltask.engines.local import Admit, LocalEngine
@@ -51,6 +54,7 @@ class Playing:
         since: when this invocation began.
         log_dir: where earlier runs are, which tell what a trial may cost.
         is_alive: says of a process of the run, by its name, whether it is alive.
+        tell: tells whoever watches the run something, in pytest's thread.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Playing:
         since: str,
         log_dir: Path,
         is_alive: Callable[[str], bool],
+        tell: Callable[[str], None],
     ) -> None:
         self.options = options
         self._plan = plan
@@ -77,6 +82,8 @@ class Playing:
         self._since = since
         self._log_dir = log_dir
         self._is_alive = is_alive
+        self._tell = tell
+        self._bulletin = Bulletin(writer.path, str(os.getpid()), since)
         self._later = Ahead(plan)
         self._live = LiveRun(writer.path, since=since)
         # As it is before any fixture or test changes it, or blocks the sockets that a loop needs.
@@ -106,11 +113,25 @@ class Playing:
         if setup.fellows is not None:
             engine.settle()
             self._compare(item)
-        result = engine.result(item.nodeid)
+        result = self._awaited(engine, item)
         if isinstance(result, NotStarted):  # before its turn; a test's assertion may have overruled a grader since
             engine.submit([self._spec(entry)])
-            result = engine.result(item.nodeid)
+            result = self._awaited(engine, item)
         return result
+
+    def _awaited(self, engine: LocalEngine, item: pytest.Item) -> Record | NotStarted:
+        """Wait for a trial; where no record can be written any more, that ends the run."""
+        from pytest_rltask.engines.local import Unwritable
+
+        try:
+            return engine.result(item.nodeid)
+        except Unwritable as error:
+            said = (
+                f"no record can be written to {self._writer.path}: {error}; what was written counts: make room, and go "
+                f"on with {names_of(item.config).flag('--resume')}={short_path(self._writer.path)}"
+            )
+        item.session.shouldstop = said
+        pytest.fail(said, pytrace=False)
 
     def close(self, *, finish: bool) -> None:
         """Give back the engine.
@@ -182,16 +203,24 @@ class Playing:
             from pytest_rltask.models.named import make_model
 
             self._engine = LocalEngine(
-                lambda name: make_model(parse_model(name)),
+                lambda name: make_model(
+                    parse_model(name), reply_timeout_s=self.options.reply_timeout, news=self._bulletin
+                ),
                 concurrency=self._concurrency,
                 cores=self._cores,
                 admit=self._admits(),
                 finished=self._finished,
+                paid=self._writer.pay,
                 is_stopped=StopFile(self._writer.path, self._since).is_there if self._worker else None,
                 folder=self._folder,
+                waits=self._tell_news,
                 loop=self._loop,
             )
         return self._engine
+
+    def _tell_news(self) -> None:
+        for line in self._bulletin.taken():
+            self._tell(line)
 
     def _admits(self) -> Admit:
         """Return what lets trials start, and notes that they do."""

@@ -19,7 +19,7 @@ from pytest_rltask.graders.fingerprint import Grader
 from pytest_rltask.run.files import RunLogError
 from pytest_rltask.run.load import Run, load_header, load_plan, load_records
 from pytest_rltask.run.log import RunWriter
-from pytest_rltask.run.planned import PlannedTrial
+from pytest_rltask.run.planned import PlannedTrial, split_trial_id
 from pytest_rltask.run.record import Record
 from pytest_rltask.suite.plan import Entry, Plan
 
@@ -92,6 +92,8 @@ class Resumption:
             return probed(plan.entries[trial.trial_id], seed, sandbox)
 
         found = list(changes(self.run, plan.trials, probe))
+        if strange := self._strangers(plan.trials):
+            return f"--resume {self.shown}: {strange}"
         told_of_others = self.run.header.get("sequential", sequential)
         if told_of_others != sequential and any(record.graded for record in self.run.records.values()):
             found.append("--sequential was " + ("given, and is no more" if told_of_others else "not given, and is now"))
@@ -112,6 +114,24 @@ class Resumption:
         write = ", ".join(f"--resume={self.shown} --changed={one} ({WAYS[one]})" for one in ways)
         said = "; ".join(dict.fromkeys([*phrases, *found]))
         return f"--resume {self.shown}{asked_for}: {said}; {does}write {write}; --plan lists what each does"
+
+    def _strangers(self, planned: Iterable[PlannedTrial]) -> str:
+        """Say that the run's tests are others by name, though their functions are the same; empty if they are not.
+
+        pytest names a test by its file's path below the folder that it takes for the project's.
+        """
+        today = {split_trial_id(trial.test)[0] for trial in planned}
+        graded = [record for record in self.run.records.values() if record.graded]
+        recorded = {split_trial_id(record.trial_id)[0] for record in graded}
+        here, there = ({test.partition("::")[2]: test for test in sorted(tests)} for tests in (today, recorded))
+        same = sorted(here.keys() & there.keys())
+        if not same or today & recorded:
+            return ""
+        return (
+            f"none of its {len(graded)} graded trials would be reused: its tests are named {there[same[0]]}, today's "
+            f"{here[same[0]]}; start pytest from the folder that the run was started from, with its paths, and write "
+            f"--resume={self.shown} as one word: of a folder as a word of its own pytest takes its configuration"
+        )
 
     def changed(self, planned: Iterable[PlannedTrial], graders: Mapping[str, Grader], way: str | None) -> list[Changed]:
         """Return the recorded trials whose grader has changed, by test and model."""
@@ -194,7 +214,7 @@ def resumption(wanted: str, log_dir: str, cwd: Path, *, since: str, hold: Callab
         hold(path)
         return Resumption(path, since=since)
     except (RunLogError, OSError) as error:
-        write = "write --resume DIR, or leave it out to play a new run"
+        write = "write --resume=DIR, or leave it out to play a new run"
         raise pytest.UsageError(f"--resume {shlex.quote(wanted)}: {error}; {write}") from None
 
 
@@ -325,7 +345,7 @@ def _tools(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> str:
 
 def probed(entry: Entry, seed: int, sandbox: str) -> Record:
     """Open the episode of a trial's task and a seed, and close it again."""
-    from pytest_rltask.trial.loop import run
+    from pytest_rltask.trial.event_loop import run
     from pytest_rltask.trial.play import probe
 
     return run(probe(replace(entry.spec(sandbox), seed=seed)))

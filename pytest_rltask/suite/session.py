@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rltask.graders.fingerprint import Graders
+from pytest_rltask.report.command_line import joined
+from pytest_rltask.run.bulletin import cleared
 from pytest_rltask.run.load import load_run
 from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Record
@@ -23,11 +25,13 @@ from pytest_rltask.suite.interrupt import Interrupts
 from pytest_rltask.suite.isolation import check_allowed, sandbox_line, settled
 from pytest_rltask.suite.items import TrialItems, TrialParam, plugin_files
 from pytest_rltask.suite.judging import Judge, lose
+from pytest_rltask.suite.option_names import names_of
 from pytest_rltask.suite.options import Options
 from pytest_rltask.suite.person import at_terminal
 from pytest_rltask.suite.plan import Plan, make_plan
 from pytest_rltask.suite.playing import Playing
 from pytest_rltask.suite.setups import alone_lines
+from pytest_rltask.suite.telling import Telling
 from pytest_rltask.suite.wording import explained
 from pytest_rltask.tools import DefinitionError
 
@@ -63,6 +67,7 @@ class Session:
         """What this process knows of the run directory, and does there."""
         self.judge = Judge(lambda: self.directory.writer)
         """Turns what becomes of items into outcomes of trials."""
+        self._telling = Telling(config)
         self._interrupts = Interrupts(config, self.directory.since)
         self._plan: Plan | None = None
         self._playing: Playing | None = None
@@ -127,6 +132,7 @@ class Session:
                 since=directory.since,
                 log_dir=directory.log_dir,
                 is_alive=directory.hold(writer.path).is_alive,
+                tell=self._telling.tell,
             )
             directory.is_checked = True
             self._interrupts.install(writer.path)
@@ -154,11 +160,13 @@ class Session:
         if not self._plays_nothing:
             directory.hold(run_dir)
             self._interrupts.install(run_dir)
+            self.config.add_cleanup(lambda: cleared(run_dir))
             self._status = status_line(self.config, run_dir, since=directory.since)
         isolated_by = sandbox_line(self.config, (trial.sandbox for trial in directory.plan))
         alone = [f"rltask: {line}" for line in self._alone_lines()]
         command = str(directory.header["command"])
-        lines = [f"rltask: {command}", f"rltask: records in {run_dir}", isolated_by, *alone, going_on]
+        claimed = names_of(self.config).line
+        lines = [f"rltask: {command}", f"rltask: records in {run_dir}", isolated_by, *alone, claimed, going_on]
         return "\n".join(line for line in lines if line)
 
     def audit(self, item: pytest.Function) -> bool | None:
@@ -193,7 +201,7 @@ class Session:
         if isinstance(record, NotStarted):
             self.judge.note_not_started(item, record)
             pytest.skip(record.reason)
-        self.judge.note_record(item, record)
+        self.judge.note_record(item, param, record, self.items.recorded)
         if record.fault is not None:
             if record.fault.fatal:
                 item.session.shouldstop = f"no trial can be played by {record.model}: {record.fault.message}"
@@ -205,6 +213,10 @@ class Session:
         if param.model.kind == "human":
             return at_terminal(self.config)
         return self._status.shown() if self._status else contextlib.nullcontext()
+
+    def hear(self, warning: object) -> None:
+        """Show at once what a process of the run tells of its server, be it this one or a worker of pytest-xdist."""
+        self._telling.show(warning, self._status.hidden if self._status else contextlib.nullcontext)
 
     def scheduler(self, log: Any, own: Any) -> Any:
         """Return what gives workers of pytest-xdist their items, in place of or around its own."""
@@ -243,6 +255,7 @@ class Session:
             width=width,
             unicode=unicode,
             interrupted=interrupted,
+            flag=names_of(self.config).flag,
             notes=self._alone_lines(),
         )
 
@@ -254,11 +267,12 @@ class Session:
         """Return what ``--plan`` shows."""
         from pytest_rltask.suite.outlook import plan_lines
 
-        args = map(str, self.config.invocation_params.args)
+        names = names_of(self.config)
+        args = joined(map(str, self.config.invocation_params.args), *names.ours("--resume"), *names.ours("--log-dir"))
         trials = self._plan.trials if self._plan else []
         directory = self.directory
         yield from plan_lines(trials, self.options, directory.log_dir, directory.resumption, self._graders.by_digest)
-        yield f"next: {shlex.join(['pytest', *(word for word in args if word != '--plan')])}"
+        yield f"next: {shlex.join(['pytest', *(word for word in args if word not in names.ours('--plan'))])}"
 
     def close(self, session: pytest.Session, exitstatus: int) -> int:
         """Give back the engine, the terminal and what the audit holds; return the exit status as it is then."""

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from pytest_rltask.models.named import is_paid
+from pytest_rltask.models.named import is_paid, token_price
 from pytest_rltask.proof import RULE
 from pytest_rltask.run.earlier import EarlierRuns
 from pytest_rltask.run.ledger import Ledger
@@ -68,7 +68,7 @@ class Admission:
         self._stop_early = stop_early
         self._max_cost = max_cost
         self._earlier = EarlierRuns(log_dir, besides=writer.path)
-        self._ledger = Ledger(writer.path, since=since, is_alive=is_alive)
+        self._ledger = Ledger(writer.path, since=since, is_alive=is_alive, price=token_price)
 
     def ask(self, trial_id: str) -> NotStarted | Literal["later"] | None:
         """Let a trial start, and note that it does (None); or say why it does not."""
@@ -101,14 +101,15 @@ class Admission:
         if self._max_cost is None or not is_paid(trial.model):
             return None
         payments = self._ledger.payments
-        if unpriced := next((trial_id for trial_id, cost in payments if cost is None), None):
-            return NotStarted("cost", f"--max-cost {self._max_cost:g}: what {unpriced} cost is not known")
         here: dict[tuple[str, str], float] = {}  # what the dearest trial of each test and model cost
         for trial_id, cost in payments:
             if cost and (paid_for := self._plan.get(trial_id)):
                 group = paid_for.test, paid_for.model
                 here[group] = max(cost, here.get(group, 0.0))
-        funds = Funds(self._max_cost, spent=sum(cost for _, cost in payments if cost))
+        # Of unknown cost, although the price is known: most likely no more than the dearest of its kind.
+        unknown = [other for trial_id, cost in payments if cost is None and (other := self._plan.get(trial_id))]
+        spent = sum(cost for _, cost in payments if cost) + sum(self._dearest(other, here) or 0.0 for other in unknown)
+        funds = Funds(self._max_cost, spent=spent)
         for attempt, in_flight in self._ledger.attempts():
             other = self._plan.get(attempt.trial_id)
             if other and is_paid(other.model):

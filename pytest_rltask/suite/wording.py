@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_rltask.run.record import Fault, Outcome, Record, error_text
+from pytest_rltask.run.record import Fault, Outcome, Record, cost_text, error_text
 
 __all__ = ["assertion_text", "explained", "explained_amendment", "oneline", "properties"]
 
@@ -54,5 +54,5 @@ def properties(record: Record) -> list[tuple[str, object]]:
         ("outcome", record.outcome),
         ("score", record.score),
         ("turns", record.turns),
-        ("cost_usd", "unknown" if cost is None else round(cost, 6)),
+        ("cost_usd", cost_text(None, record.known_cost_usd) if cost is None else round(cost, 6)),
     ]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from pytest_rltask.models import Model, ModelFault, Player, Reply, Request, Start
-from pytest_rltask.run.record import RequestLog
+from pytest_rltask.run.record import Record, RequestLog
 from pytest_rltask.task import Policy
 from pytest_rltask.trial.guard import charged, timed
 from pytest_rltask.trial.turns import Turns
 
-__all__ = ["Conversation"]
+__all__ = ["Conversation", "Paid"]
+
+Paid = Callable[[Record, RequestLog], Awaitable[None]]
+"""Takes note of what a request cost before its trial has ended, in case its process does not live to tell."""
 
 REPLY_GRACE_S = 60.0
 """Seconds past the trial's time limit that a reply under way has to arrive; at most as long as the limit itself."""
@@ -23,12 +26,14 @@ class Conversation:
     Args:
         turns: the episode's side.
         policies: the scripted policies that the task ships.
+        paid: called with the record and each of its requests that cost something, or may have, once it is answered.
     """
 
-    def __init__(self, turns: Turns, policies: Mapping[str, Policy]) -> None:
+    def __init__(self, turns: Turns, policies: Mapping[str, Policy], paid: Paid | None = None) -> None:
         self.record = turns.record
         self._turns = turns
         self._policies = policies
+        self._paid = paid
 
     async def hold(self, model: Model) -> None:
         """Hold the conversation; the record tells why it ended.
@@ -72,7 +77,7 @@ class Conversation:
             record.requests += [_log(estimate()) for estimate in request.under_way]
             raise
         self._turns.lost_s += reply.lost_s
-        record.requests.append(_log(reply))
+        await self._note(_log(reply))
         return reply
 
     async def _paid_for(self, player: Player, request: Request) -> Reply:
@@ -80,8 +85,14 @@ class Conversation:
         try:
             return await player.reply(request)
         except ModelFault as fault:
-            self.record.requests += [_log(fault.billed)] if fault.billed else []
+            if fault.billed:
+                await self._note(_log(fault.billed))
             raise
+
+    async def _note(self, request: RequestLog) -> None:
+        self.record.requests.append(request)
+        if self._paid is not None and request.cost_usd != 0:
+            await self._paid(self.record, request)  # before a tool runs, which may kill the process
 
 
 def _log(reply: Reply) -> RequestLog:
@@ -95,4 +106,6 @@ def _log(reply: Reply) -> RequestLog:
         lost_s=round(reply.lost_s, 4),
         faults=reply.faults,
         empty=not reply.content,
+        priced_as=reply.priced_as,
+        guessed_usd=reply.guessed_usd,
     )

@@ -22,9 +22,9 @@ from pytest_rltask.run.record import Record
 from pytest_rltask.sandbox import using_backend
 from pytest_rltask.task import Episode, Grade, Limits, Task
 from pytest_rltask.tools import ToolCall, ToolResult
+from pytest_rltask.trial.event_loop import LoopThread
 from pytest_rltask.trial.grading import judge, note_tried
 from pytest_rltask.trial.guard import TrialFault, Worker
-from pytest_rltask.trial.loop import LoopThread
 from pytest_rltask.trial.opening import TrialSpec, completed, mark_errored, new_record, opened, sources_of, turns_of
 from pytest_rltask.trial.turns import Turns
 

@@ -71,7 +71,8 @@ def _explained(record: Record, grade: Grade) -> tuple[str, str]:
     how = LIMIT_NAMES[record.limit] if record.limit else STOP_LABELS.get(record.stop)
     if how is None:
         return grade.label, reason
-    return how, f"{reason} (ended by: {how})" if reason else f"ended by: {how}"
+    label = how if grade.label == Grade.label else f"{grade.label} ({how})"  # the default says no more than the limit
+    return label, f"{reason} (ended by: {how})" if reason else f"ended by: {how}"
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

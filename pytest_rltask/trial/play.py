@@ -19,7 +19,8 @@ from pytest_rltask.models import Model
 from pytest_rltask.run.record import CUT_OFF, Fault, Record, clean_text, error_text
 from pytest_rltask.sandbox import using_backend
 from pytest_rltask.task import Episode, Grade, Limits
-from pytest_rltask.trial.conversation import Conversation
+from pytest_rltask.tools import DefinitionError
+from pytest_rltask.trial.conversation import Conversation, Paid
 from pytest_rltask.trial.grading import judge, note_tried, take_grade
 from pytest_rltask.trial.guard import TrialFault, Worker, blamed
 from pytest_rltask.trial.opening import TrialSpec, completed, mark_errored, new_record, opened, sources_of, turns_of
@@ -46,7 +47,16 @@ class Trial:
 
     @property
     def passed(self) -> bool:
-        """Whether the grader passed the trial: ``score >= threshold``, and never if it was cheated."""
+        """Whether the grader passed the trial: ``score >= threshold``, and never if it was cheated.
+
+        Raises:
+            DefinitionError: the grade names no threshold, so that the test has to decide.
+        """
+        if self.record.grade_passed is None and self.record.outcome != "cheated":
+            raise DefinitionError(
+                "trial.passed: the grade names no threshold, so that nobody but the test can say; write "
+                "`assert trial.score >= ...`, or Grade(score=..., threshold=...) in the grader"
+            )
         return bool(self.record.grade_passed)
 
     @property
@@ -67,6 +77,7 @@ async def play(
     *,
     inspect: Callable[[Episode, Grade], None] | None = None,
     cut_off: Callable[[Record], None] | None = None,
+    paid: Paid | None = None,
 ) -> Record:
     """Play a trial to its grade.
 
@@ -77,6 +88,7 @@ async def play(
         inspect: called with the graded episode before it is closed, in its thread.
         cut_off: called with the record as far as it got if the trial is cancelled, before its episode is closed: it may
             be paid, and there may be no time for more.
+        paid: called with the record and each of its requests that cost something, once it is answered.
 
     Returns:
         The trial's record, with outcome ``errored`` if anything but the model was at fault.
@@ -88,7 +100,7 @@ async def play(
             if cut_off is not None:
                 cut_off(completed(record, choice, begin))
 
-        return completed(await _played(spec, model, slots, inspect, tell), choice, begin)
+        return completed(await _played(spec, model, slots, inspect, tell, paid), choice, begin)
 
 
 async def _played(
@@ -97,13 +109,14 @@ async def _played(
     slots: asyncio.Semaphore | None,
     inspect: Callable[[Episode, Grade], None] | None,
     cut_off: Callable[[Record], None],
+    paid: Paid | None,
 ) -> Record:
     record = new_record(spec)
     worker = Worker(slots)
     try:
         async with opened(spec, record, worker) as episode:
             with _telling(cut_off, record):
-                await _converse(spec, record, episode, worker, model)
+                await _converse(spec, record, episode, worker, model, paid)
                 grade = await judge(record, episode, worker, spec.limits)
                 if inspect is not None:
                     await _inspect(inspect, episode, grade, worker, spec.limits)
@@ -159,9 +172,11 @@ def unplayed(spec: TrialSpec, fault: Fault) -> Record:
     return record
 
 
-async def _converse(spec: TrialSpec, record: Record, episode: Episode, worker: Worker, model: Model) -> None:
+async def _converse(
+    spec: TrialSpec, record: Record, episode: Episode, worker: Worker, model: Model, paid: Paid | None
+) -> None:
     """Hold the conversation; what was tried is noted even if it breaks off."""
-    conversation = Conversation(turns_of(spec, record, episode, worker), spec.task.policies)
+    conversation = Conversation(turns_of(spec, record, episode, worker), spec.task.policies, paid)
     try:
         await conversation.hold(model)
     except TrialFault:

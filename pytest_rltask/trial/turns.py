@@ -10,8 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime
+import decimal
+import enum
 import hashlib
 import json
+import math
+import os
+import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -31,7 +37,9 @@ LIMIT_NAMES = {
 }
 
 FEW_TURNS = 5
-"""A model that has no more turns than these is told how many are left: with one call a turn it would get nowhere."""
+"""A model that has no more turns than these is told so from the start: with one call a turn it would get nowhere."""
+LAST_TURNS = 3
+"""Any model is told when no more turns than these are left."""
 SEVERAL = "One reply may call several tools."
 
 HISTORY_LINES, HISTORY_CHARS = 10, 300
@@ -71,8 +79,8 @@ class Turns:
         self._waited_s = worker.waited_s
         with blamed("reading the episode's prompt and tools"):
             self.tools: dict[str, Tool] = tools_of(episode)
-            self.prompt = clean_text(episode.prompt)
-            record.system = clean_text(episode.system)
+            self.prompt = clean_text(_text_of(episode.prompt, "prompt"))
+            record.system = clean_text(_text_of(episode.system, "system"))
             if not self.prompt.strip():
                 raise ValueError("the prompt is blank")
         record.tools = [tool.param for tool in self.tools.values()]
@@ -180,33 +188,37 @@ class Turns:
 
     def _reminders(self) -> list[str]:
         with blamed("the episode's reminder"):
-            own = clean_text(self.episode.remind() or "")
-        left = []
-        if self.limits.turns <= FEW_TURNS:
-            left.append(f"{self.limits.turns - self.record.turns} of {self.limits.turns} replies remain. {SEVERAL}")
+            own = clean_text(_text_of(self.episode.remind() or "", "remind()"))
+        left = self._turns_left()
         if self.limits.tool_calls is not None:
             calls = self.limits.tool_calls
             left.append(f"{calls - self.record.tool_calls} of {calls} tool calls remain.")
         return [*left, own]
+
+    def _turns_left(self) -> list[str]:
+        """Return what to say of the turns that are left; nothing as long as there are plenty."""
+        turns = self.limits.turns
+        left = turns - self.record.turns
+        return [f"{left} of {turns} replies remain. {SEVERAL}"] if left <= LAST_TURNS or turns <= FEW_TURNS else []
 
     def _say_cut(self, reply: Reply) -> None:
         """Tell the model that its reply was cut; a cut tool call is answered, never run."""
         refused = ToolResult("This call was not run: the reply that held it was cut.", is_error=True)
         blocks = [_result_block(use["id"], refused) for use in reply.tool_uses]
         said = f"Your reply was cut at {self.limits.reply_tokens:,} tokens. Go on, more briefly."
-        self._say([*blocks, *_text_blocks([said])])
+        self._say([*blocks, *_text_blocks([said, *self._turns_left()])])
 
     def _say_nudge(self, reply: Reply) -> str | None:
         """Let the episode answer a reply without tool calls; without an answer the conversation is over."""
         if self._ended():
             return "done"
         with blamed("the episode's nudge"):
-            nudge = clean_text(self.episode.nudge() or "")
+            nudge = clean_text(_text_of(self.episode.nudge() or "", "nudge()"))
         if not nudge.strip():
             return reply.stop_reason
         refused = ToolResult("This call was not run: the turn had ended.", is_error=True)
         blocks = [_result_block(use["id"], refused) for use in reply.tool_uses]
-        self._say([*blocks, *_text_blocks([nudge])])
+        self._say([*blocks, *_text_blocks([nudge, *self._turns_left()])])
         return None
 
     def _say(self, blocks: list[dict[str, Any]]) -> None:
@@ -243,18 +255,56 @@ def shown_history(tried: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(short))[-HISTORY_LINES:]
 
 
+def _text_of(value: object, what: str) -> str:
+    """Return a text of the episode's.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is {value!r}; it must be a string")
+    return value
+
+
 def _text(output: Any) -> str:
-    """Return what a tool returned as the model reads it."""
-    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, default=_json)
+    """Return what a tool returned as the model reads it.
+
+    Raises:
+        TypeError: JSON can hold no such value.
+    """
+    return output if isinstance(output, str) else json.dumps(_plain(output), ensure_ascii=False, default=_json)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without numbers that JSON has none of: not a number, and infinite, are null."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _plain(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_plain(one) for one in value]
+    return value
 
 
 def _json(value: Any) -> Any:
-    """Return what JSON can hold of a value that a tool returned."""
+    """Return what JSON can hold of a value that a tool returned.
+
+    Raises:
+        TypeError: it can hold nothing of it: the model would read where an object lies in memory.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+        return _plain(dataclasses.asdict(value))
+    if isinstance(value, set | frozenset):
+        return sorted(map(_plain, value), key=repr)
+    if hasattr(value, "tolist"):  # numpy's arrays and numbers
+        return _plain(value.tolist())
+    if isinstance(value, enum.Enum):
+        return _plain(value.value)
+    if isinstance(value, os.PathLike | datetime.date | datetime.time | decimal.Decimal | uuid.UUID):
+        return str(value)
+    hint = "; write .decode() behind it" if isinstance(value, bytes | bytearray) else ""
+    raise TypeError(f"it returned {type(value).__name__}, which is neither a string nor what JSON can hold{hint}")
 
 
 def _result_block(tool_use_id: str, result: ToolResult) -> dict[str, Any]:

@@ -42,7 +42,7 @@ from benchmarks.imbalance.losses import Focal, Objective
 from benchmarks.imbalance.resampling import Resampler, Smote
 from benchmarks.imbalance.task import Imbalance
 from tests.bench.imbalance_plain import BATCH_ROWS, PlainTrial, play, read_split, same_split
-from tests.benchmarks.fake_kaggle import creditcard_csv
+from tests.benchmarks.imbalance.fake_kaggle import creditcard_csv
 
 SIZES = (50_000, None)  # sample_n
 SEED = 1

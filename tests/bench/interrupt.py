@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.interruption import SITUATIONS, started
+from tests.support.interruption import SITUATIONS, started
 
 TARGET_S = 2.0
 WAYS = {

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pytest_rltask.run.load import load_run
-from tests.messages_api import MessagesAPI, Reply, SeenRequest, reply, text, tool_use
+from tests.support.messages_api import MessagesAPI, Reply, SeenRequest, reply, text, tool_use
 
 Victim = Literal["run", "controller", "worker"]
 

@@ -14,8 +14,8 @@ class Module:
     """Patterns of files, the quickest first: a mutant is played until one test notices it."""
 
 
-TRIAL = ("tests/trial/test_[!e]*.py", "tests/test_trial*.py", "tests/trial/test_e*.py")
-RUN = ("tests/run/test_[!r]*.py", "tests/test_runlog*.py")
+TRIAL = tuple(f"tests/trial/test_{part}*.py" for part in ("[cgho]", "turns", "trial", "environment"))
+RUN = ("tests/run/test_[!r]*.py",)
 
 MODULES = (
     Module("pytest_rltask/verdict.py", ("tests/test_verdict*.py",)),
@@ -25,7 +25,7 @@ MODULES = (
     Module("pytest_rltask/trial/grading.py", TRIAL),
     Module("pytest_rltask/trial/turns.py", TRIAL),
     Module("pytest_rltask/trial/conversation.py", TRIAL),
-    Module("pytest_rltask/suite/stopping.py", ("tests/test_stopping*.py",)),
+    Module("pytest_rltask/suite/stopping.py", ("tests/suite/test_stop*.py",)),
     Module("pytest_rltask/suite/resume.py", ("tests/suite/test_resum*.py",)),
     Module("pytest_rltask/suite/judging.py", ("tests/suite/test_judg*.py",)),
     Module("pytest_rltask/suite/items.py", ("tests/suite/test_item*.py",)),
@@ -77,7 +77,7 @@ EQUAL: dict[str, dict[tuple[str, str], str]] = {
         ): "what is negligible is kept, which takes longer",
         (
             "first = [0 if band.low == 0 else low.first_below(n, level * factor) for n, factor in enumerate(factors)]",
-            "first = [ -1 if band.low == 0 else low.first_below(n, level * factor) for n, factor in enumerate(factors)]",
+            "first = [ -1 if band.low == 0 else low.first_below(n, level * factor) for n, factor in enumerate(factors)]",  # noqa: E501
         ): "no number of passes is below 0",
         (
             "while lead < end and moved[lead] <= negligible:",

@@ -29,10 +29,10 @@ from typing import Any
 from anthropic import AsyncAnthropic
 
 from pytest_rltask import Episode, Grade, Limits, Task, tool
-from pytest_rltask.models.claude import REQUEST_TIMEOUT_S, ClaudeModel
+from pytest_rltask.models.claude import REPLY_TIMEOUT_S, ClaudeModel
 from pytest_rltask.tools import tools_of
 from pytest_rltask.trial.play import TrialSpec, play
-from tests.messages_api import MessagesAPI, echo_script
+from tests.support.messages_api import MessagesAPI, echo_script
 
 MODEL = "claude-haiku-4-5-20251001"
 PROMPT = "Say hello until I tell you to stop. " * 20
@@ -77,7 +77,7 @@ async def bare(client: AsyncAnthropic) -> None:
             model=MODEL,
             max_tokens=REPLY_TOKENS,
             cache_control={"type": "ephemeral"},
-            timeout=REQUEST_TIMEOUT_S,
+            timeout=REPLY_TIMEOUT_S,
             messages=messages,
             tools=tools,
         )
@@ -155,7 +155,7 @@ async def clients(base_url: str) -> Any:
 @contextlib.contextmanager
 def server(turns: int) -> Iterator[str]:
     """Run the Messages API in a process of its own; it ends when its stdin closes."""
-    command = [sys.executable, "-m", "tests.messages_api", "--port", "0", "--turns", str(turns)]
+    command = [sys.executable, "-m", "tests.support.messages_api", "--port", "0", "--turns", str(turns)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -17,10 +17,8 @@ from pytest_rltask import Episode, Grade, Limits, Task, ToolError, tool
 from pytest_rltask.models import claude
 from pytest_rltask.run.record import Record
 from pytest_rltask.trial.play import TrialSpec, play
-from tests.messages_api import MessagesAPI, Reply, Script, SeenRequest, reply, tool_use
-
-MODEL = "claude-haiku-4-5-20251001"
-KEY = "sk-ant-a-key-to-recognise-0123456789"
+from tests.support.messages_api import MessagesAPI, Reply, Script, SeenRequest, reply, tool_use
+from tests.support.serving import KEY, MODEL
 
 OUTPUTS: Mapping[str, Any] = {
     "nothing": None,
@@ -28,7 +26,6 @@ OUTPUTS: Mapping[str, Any] = {
     "number": 1.5,
     "list": [1, "two", None],
     "dict": {"exit": 0, "output": "grün"},
-    "bytes": b"\x00\xff",
     "control": "\x00\x1b[31m",
     "surrogate": "a\ud800b",
     "nested surrogate": {"a\ud800": ["b\udfff"]},

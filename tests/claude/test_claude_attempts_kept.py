@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pytest_rltask.models import Reply
 from pytest_rltask.models import limiter as limiter_module
 from pytest_rltask.models.claude import ClaudeModel
 from pytest_rltask.run.record import Usage
@@ -70,8 +71,11 @@ def test_a_request_that_is_given_up_is_told_by_its_last_answer_and_cost_what_all
 
 
 def test_one_price_that_is_unknown_makes_the_sum_unknown():
-    reply = replied(Api(message(stop_reason="unheard of", model="claude-unknown"), message()))
+    api = Api(message(stop_reason="unheard of", model="claude-unknown"), message())
 
+    (reply,) = asks(api, request(), name="claude-unknown")
+
+    assert isinstance(reply, Reply)
     assert (reply.cost_usd, reply.usage) == (None, Usage(input_tokens=200))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_rltask import Episode, Grade
 from tests.claude.desk import MODEL, DeskEpisode, TrialPlayer, message, submit
-from tests.messages_api import reply, text, thinking, tool_use
+from tests.support.messages_api import reply, text, thinking, tool_use
 
 SUBMISSION = message(tool_use("submit", {"answer": 12}, id="toolu_submit"))
 
@@ -178,11 +178,10 @@ def test_an_error_text_is_cut_too(desk: TrialPlayer):
         ("number", "1.5"),
         ("list", '[1, "two", null]'),
         ("dict", '{"exit": 0, "output": "grün"}'),
-        ("bytes", '"\\u0000\ufffd"'),
         ("control", "\x00\x1b[31m"),
         ("surrogate", "a?b"),
         ("nested surrogate", '{"a?": ["b?"]}'),
-        ("nan", '{"loss": NaN}'),
+        ("nan", '{"loss": null}'),
     ],
 )
 def test_whatever_a_tool_returns_becomes_text(desk: TrialPlayer, what: str, shown: str):

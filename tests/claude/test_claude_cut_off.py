@@ -14,11 +14,11 @@ from pytest_rltask.models import limiter
 from pytest_rltask.models.claude import MAX_ATTEMPTS, ClaudeModel
 from pytest_rltask.models.named import make_model, parse_model
 from pytest_rltask.run.record import Record
-from pytest_rltask.trial.loop import run
+from pytest_rltask.trial.event_loop import run
 from pytest_rltask.trial.play import play
 from tests.claude.desk import KEY, MODEL, Desk, message, spec_of, submit
 from tests.conftest import Suite
-from tests.messages_api import MessagesAPI, Step, hang, reply, tool_use
+from tests.support.messages_api import MessagesAPI, Step, hang, reply, tool_use
 
 USAGE = {"input_tokens": 1000, "output_tokens": 200}
 EACH = 0.002

@@ -10,7 +10,7 @@ import pytest
 from pytest_rltask import tool
 from pytest_rltask.run.record import Usage
 from tests.claude.desk import MODEL, DeskEpisode, TrialPlayer, submit
-from tests.messages_api import Gate, drip, hang, reply, slow, text, tool_use
+from tests.support.messages_api import Gate, drip, hang, reply, slow, text, tool_use
 
 
 class Nudging(DeskEpisode):

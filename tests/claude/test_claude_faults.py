@@ -25,7 +25,7 @@ from tests.claude.desk import (
     spec_of,
     submit,
 )
-from tests.messages_api import (
+from tests.support.messages_api import (
     Gate,
     MessagesAPI,
     cut_body,

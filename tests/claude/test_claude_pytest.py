@@ -15,7 +15,7 @@ from pytest_rltask.run.load import load_run
 from pytest_rltask.run.record import Record
 from tests.claude.desk import KEY, MODEL
 from tests.conftest import Suite
-from tests.messages_api import (
+from tests.support.messages_api import (
     MessagesAPI,
     Reply,
     Script,

@@ -17,7 +17,7 @@ from pytest_rltask.models import Reply, Request
 from pytest_rltask.models.claude import ClaudeModel
 from tests.claude import virtual_time
 from tests.claude.desk import KEY, MODEL, message
-from tests.messages_api import text
+from tests.support.messages_api import text
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 TURNS = 8

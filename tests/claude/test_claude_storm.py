@@ -12,7 +12,7 @@ import pytest
 from pytest_rltask.models import limiter
 from tests.claude.desk import KEY, MODEL
 from tests.conftest import Suite, slow
-from tests.messages_api import (
+from tests.support.messages_api import (
     MessagesAPI,
     Step,
     cut_body,

@@ -15,7 +15,7 @@ from pytest_rltask.models.claude import MAX_ATTEMPTS
 from pytest_rltask.models.message import STOP_REASONS, Malformed, parsed
 from pytest_rltask.run.record import Usage
 from tests.claude.desk import TrialPlayer, message, submit
-from tests.messages_api import raw, reply, text, tool_use
+from tests.support.messages_api import raw, reply, text, tool_use
 
 ECHO = tool_use("echo", {"text": "a"})
 CALL = {**ECHO, "id": "toolu_1"}

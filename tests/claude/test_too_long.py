@@ -9,7 +9,7 @@ import pytest
 
 from pytest_rltask.models.too_long import says_too_long
 from tests.claude.desk import DeskEpisode, TrialPlayer, submit
-from tests.messages_api import raw, reply, status, text, tool_use
+from tests.support.messages_api import raw, reply, status, text, tool_use
 
 ECHO = tool_use("echo", {"text": "a"})
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from pytest_rltask.run.load import load_run
+from tests.claude.desk import MODEL
 from tests.conftest import WAYS_IDS, Suite, workers_at_once
-from tests.plugin.test_max_cost import MODEL, Serve, every_third, serve  # noqa: F401
-from tests.plugin.test_resume import NOTED, headline, refused, rows
+from tests.plugin.resumed import NOTED, headline, refused, rows
+from tests.support.serving import Serve, every_third
 
 SCORING = """
 def rated(answer, seed):
@@ -282,7 +283,7 @@ def test_a_run_of_an_earlier_version_asks_too(graded: Graded):
     assert {record.history[0].how for record in graded.last_run().records.values()} == {"replay"}
 
 
-def test_what_was_paid_is_paid_once_and_a_replay_costs_nothing(suite: Suite, serve: Serve):  # noqa: F811
+def test_what_was_paid_is_paid_once_and_a_replay_costs_nothing(suite: Suite, serve: Serve):
     api = serve(every_third)
     suite.run("--runs", "3", model=MODEL)
     (before,) = suite.report()["rows"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import foreign
 from tests.conftest import Suite
+from tests.support import foreign
 
 # A trial that is in the middle of a tool call while another test runs, and calls another tool before that ends.
 MEANWHILE = '''

@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 
 from pytest_rltask.run.load import load_run
-from tests.screen import Terminal
+from tests.support.screen import Terminal
 
 SUITE = dedent(
     '''

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_rltask.run.load import load_run
 from tests.conftest import Suite, slow
-from tests.interruption import SITUATIONS, Interrupted, started
+from tests.support.interruption import SITUATIONS, Interrupted, started
 
 WITHIN_S = 100.0
 """A guard against hanging, not a measurement: that is `make bench-interrupt`."""
@@ -38,7 +38,7 @@ def assert_ended_in_order(run: Interrupted) -> None:
     (run_dir,) = run.folder.glob("logs/run_*")
     assert {"report.html", "report.json", "summary.md"} <= {path.name for path in run_dir.iterdir()}
     assert not (run_dir / ".interrupted").exists()
-    assert f"--resume {run_dir.relative_to(run.folder)}" in run.output
+    assert f"--resume={run_dir.relative_to(run.folder)}" in run.output
     assert "interrupted: the gate was not checked" in run.output
 
 

@@ -11,8 +11,8 @@ import pytest
 from pytest_rltask.run.load import load_run
 from tests.bench.kills import TURNS, Kill, Suite, Victim, play_round, script, undisturbed
 from tests.conftest import slow
-from tests.messages_api import Gate, MessagesAPI
-from tests.messages_api import slow as slowly
+from tests.support.messages_api import Gate, MessagesAPI
+from tests.support.messages_api import slow as slowly
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds processes through /proc")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import Suite
-from tests.plugin.test_audit import SOUND, red
+from tests.plugin.vault import SOUND, red
 
 # A task with its test; each test below replaces a part of it.
 PARROT = """

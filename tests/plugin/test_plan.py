@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.claude.desk import MODEL
 from tests.conftest import Suite, workers_at_once
-from tests.plugin.test_max_cost import EACH, MODEL, Serve, every_third, serve  # noqa: F401
 from tests.plugin.test_usage_errors import assert_usage_error
+from tests.support.serving import EACH, Serve, every_third
 
 
 @workers_at_once("any_suite")
@@ -32,7 +33,7 @@ def test_it_plays_nothing_and_writes_nothing(any_suite: Suite):
     assert not (any_suite.pytester.path / "logs").exists()
 
 
-def test_earlier_runs_say_what_it_may_cost(suite: Suite, serve: Serve):  # noqa: F811
+def test_earlier_runs_say_what_it_may_cost(suite: Suite, serve: Serve):
     api = serve(every_third)
     suite.run("--runs", "3", model=MODEL)
 
@@ -50,7 +51,7 @@ def test_earlier_runs_say_what_it_may_cost(suite: Suite, serve: Serve):  # noqa:
     )
 
 
-def test_a_changed_task_is_priced_by_its_name_and_it_says_so(suite: Suite, serve: Serve):  # noqa: F811
+def test_a_changed_task_is_priced_by_its_name_and_it_says_so(suite: Suite, serve: Serve):
     serve(every_third)
     suite.run("--runs", "3", model=MODEL)
     suite.write(test_sum=(suite.pytester.path / "test_sum.py").read_text().replace("Sum()", "Sum(threshold=0.5)"))
@@ -60,7 +61,7 @@ def test_a_changed_task_is_priced_by_its_name_and_it_says_so(suite: Suite, serve
     result.stdout.fnmatch_lines(["*3 trials in logs, of the task as it was then or with other parameters"])
 
 
-def test_of_a_run_that_is_resumed_only_what_is_left_is_planned(suite: Suite, serve: Serve):  # noqa: F811
+def test_of_a_run_that_is_resumed_only_what_is_left_is_planned(suite: Suite, serve: Serve):
     serve(every_third)
     suite.run("--runs", "3", model=MODEL)
 

@@ -16,7 +16,7 @@ from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.planned import PlannedTrial
 from pytest_rltask.run.record import Fault, Outcome, Record, RequestLog, Usage
 from tests.conftest import WAYS, WAYS_IDS, Suite, slow
-from tests.screen import Terminal
+from tests.support.screen import Terminal
 
 EARLIER, BEGIN, NOW = (f"2026-11-22T1{hour}:00:00.000+00:00" for hour in (0, 1, 2))
 """An hour apart: an earlier invocation, the start of this one, and the time at which the line is looked at."""

@@ -24,9 +24,7 @@ import pytest
 from pytest_rltask.report.files import write_reports
 from pytest_rltask.report.summary import summarise
 from pytest_rltask.run.load import Run
-from tests.report.test_html import HOSTILE, mixed, plan, record
-
-__all__ = ["mixed"]
+from tests.report.pages import HOSTILE, plan, record
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [

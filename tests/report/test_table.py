@@ -125,12 +125,12 @@ def test_the_next_command_asks_for_as_many_runs_as_would_prove_the_verdict():
     last = lines_of(a_run(*["passed"] * 2, *["failed"] * 8))[-1]
 
     assert last.startswith("next: pytest -x --runs ")
-    assert last.endswith(" --resume logs/run_1")
-    assert int(last.split()[-3]) > 10
+    assert last.endswith(" --resume=logs/run_1")
+    assert int(last.split()[-2]) > 10
 
 
 def test_the_next_command_after_faults_goes_on_with_the_run():
-    assert lines_of(a_run("errored", "errored", "passed"))[-1] == "next: pytest --runs 10 -x --resume logs/run_1"
+    assert lines_of(a_run("errored", "errored", "passed"))[-1] == "next: pytest --runs 10 -x --resume=logs/run_1"
 
 
 def test_a_proven_misfit_asks_to_read_a_trial():

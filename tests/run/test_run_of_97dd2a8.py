@@ -14,9 +14,8 @@ from pytest_rltask.report.terminal import summary_lines
 from pytest_rltask.run.load import Run, load_plan, load_run
 from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Usage
-from tests.messages_api import reply, text
-from tests.plugin.test_max_cost import MODEL, Serve, serve  # noqa: F401
-from tests.plugin.test_resume import headline, refused
+from tests.claude.desk import MODEL
+from tests.plugin.resumed import headline, refused
 from tests.run.of_97dd2a8 import (
     CHEATED,
     CLAUDE,
@@ -30,6 +29,8 @@ from tests.run.of_97dd2a8 import (
     short,
     told,
 )
+from tests.support.messages_api import reply, text
+from tests.support.serving import Serve, serve  # noqa: F401
 
 COUNTS = ("passed", "failed", "cheated", "errored", "lost", "not_needed", "not_afforded", "reasons", "faults")
 
@@ -165,7 +166,12 @@ def test_the_policies_run_is_gone_on_with(pytester: pytest.Pytester, copied: Pat
     run = load_run(copied / "policies")
     now = {short(trial_id): told(record) for trial_id, record in run.records.items()}
     bug = ("errored", "task fault", "policy 'mixed' raised RuntimeError: a bug of the policy", None, None)
-    assert now == POLICIES | {"guess[run-07]": bug} | {f"hopeless[run-{run:02d}]": NOT_FOUND for run in range(3, 12)}
+    # A limit's label is that of the grader as well since, where a trial is graded anew.
+    named = {"guess[run-06]": ("failed", "not found (tool-call limit)", *POLICIES["guess[run-06]"][2:])}
+    regraded = named if way == "regrade" else {}
+    assert now == POLICIES | regraded | {"guess[run-07]": bug} | {
+        f"hopeless[run-{run:02d}]": NOT_FOUND for run in range(3, 12)
+    }
     how = {"reuse": "reuse", "regrade": "replay"}[way]
     assert sum([step.how for step in record.history] == [how] for record in run.records.values()) == 20
     mark = {"reuse": f"4 of 4 grades are by an earlier grader (--changed=reuse), despite: {UNKNOWN}"}

@@ -34,7 +34,7 @@ def test_all_attacks_are_stopped(backend: str, user: User) -> None:
     if works.returncode:
         pytest.skip(works.stderr.splitlines()[-1])
 
-    words = ["tests/sandbox/test_probes.py", "-q", "-rs", "-k", backend]
+    words = ["tests/sandbox/attacks", "-q", "-rs", "-k", backend]
     run = user.run("python", "-m", "pytest", *words, capture_output=True, timeout=280)
 
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-1000:]

@@ -166,10 +166,10 @@ OTHER_HIDES.opaque = frozenset(["another"])
 def test_who_hides_it_may_change_and_so_may_how(
     looks: list[Held], told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk, seen = Disk(str(tmp_path), Limits(f"9,{MB},{MB},9,99,{8 * MB},99", bound_tasks=False)), iter(looks)
+    look, seen = Disk(str(tmp_path), Limits(f"9,{MB},{MB},9,99,{8 * MB},99", bound_tasks=False)), iter(looks)
     monkeypatch.setattr(disk, "held_by", lambda places, folder: next(seen))
 
-    assert [disk.over() for _ in looks] == [None, None, told]
+    assert [look.over() for _ in looks] == [None, None, told]
 
 
 @linux_only

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pytest_rltask.models.named import parse_model
 from pytest_rltask.run.load import load_run
 from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.planned import NotStarted, PlannedTrial
@@ -55,8 +57,13 @@ class Court:
     def judged(self, record: Record, does: Callable[[], None]) -> pytest.TestReport:
         """Have the test judge a trial."""
         self.writer.append(record)
-        self.judge.note_record(self.item, record)
+        self.note(record)
         return self.settle(does)
+
+    def note(self, record: Record) -> None:
+        """Take in the record of the item's trial, which a policy played."""
+        param: Any = SimpleNamespace(model=parse_model("policy:null"), task_name="sum")
+        self.judge.note_record(self.item, param, record, lambda param: record)
 
     def on_disk(self) -> tuple[str, str]:
         """Return outcome and reason as a later reading of the run has them."""
@@ -114,7 +121,7 @@ def test_a_subtest_that_fails_by_an_assertion_makes_the_trial_missed(
 ):
     record = graded("passed")
     court.writer.append(record)
-    court.judge.note_record(court.item, record)
+    court.note(record)
     court.judge.enter_test(court.item)
     subtests = [court.settle(does).outcome for does in (holds, fails, holds)]
     court.judge.leave_test(court.item)
@@ -128,7 +135,7 @@ def test_a_subtest_that_fails_by_an_assertion_makes_the_trial_missed(
 def test_subtests_that_hold_leave_the_trial_to_the_test(court: Court):
     record = graded("failed")
     court.writer.append(record)
-    court.judge.note_record(court.item, record)
+    court.note(record)
     court.judge.enter_test(court.item)
     court.settle(holds)
     court.judge.leave_test(court.item)
@@ -139,7 +146,7 @@ def test_subtests_that_hold_leave_the_trial_to_the_test(court: Court):
 
 def test_neither_setup_nor_teardown_judges_a_trial(court: Court):
     record = graded("failed")
-    court.judge.note_record(court.item, record)
+    court.note(record)
 
     for when in ("setup", "teardown"):
         assert court.settle(holds, when).outcome == "passed"
@@ -164,7 +171,7 @@ def test_a_fault_makes_its_trial_errored_where_its_fixture_fails(
     court: Court, when: Any, does: Callable[[], None], is_errored: bool
 ):
     record = graded("errored", score=None, fault=Fault("task", "the grader: ValueError"))
-    court.judge.note_record(court.item, record)
+    court.note(record)
 
     report = court.settle(does, when)
 
@@ -174,7 +181,7 @@ def test_a_fault_makes_its_trial_errored_where_its_fixture_fails(
 
 
 def test_where_the_trial_can_be_read_is_shown(court: Court):
-    court.judge.note_record(court.item, graded("passed", score=0.5))
+    court.note(graded("passed", score=0.5))
 
     (section,) = [text for when, key, text in court.item._report_sections if (when, key) == ("setup", "trial")]
     shown, transcript = section.splitlines()

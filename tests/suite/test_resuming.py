@@ -302,7 +302,7 @@ def test_without_any_run_there_is_no_last(tmp_path: Path):
 def test_nothing_is_held_that_is_no_run(tmp_path: Path):
     held: list[Path] = []
 
-    with pytest.raises(pytest.UsageError, match=r"--resume nowhere: .* is not a directory; write --resume DIR"):
+    with pytest.raises(pytest.UsageError, match=r"--resume nowhere: .* is not a directory; write --resume=DIR"):
         resumption("nowhere", "logs", tmp_path, since=SINCE, hold=held.append)
     assert held == []
     path = made(tmp_path / "logs" / "run_1")

@@ -17,7 +17,7 @@ from pytest_rltask.trial.conversation import Conversation
 from pytest_rltask.trial.guard import TrialFault
 from pytest_rltask.trial.turns import Turns
 from tests.claude import virtual_time
-from tests.workbench import BenchEpisode, FakeModel
+from tests.support.workbench import BenchEpisode, FakeModel
 
 NUDGED = {"nudge": lambda: "Go on."}
 

@@ -25,7 +25,7 @@ from pytest_rltask import (
     tool,
 )
 from pytest_rltask.models import seeded_rng
-from tests.workbench import BenchEpisode
+from tests.support.workbench import BenchEpisode
 
 
 @dataclass(frozen=True)

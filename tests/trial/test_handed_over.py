@@ -8,8 +8,9 @@ import pytest
 
 from pytest_rltask import Grade
 from pytest_rltask.run.record import Record
+from pytest_rltask.tools import DefinitionError
 from pytest_rltask.trial.play import Trial
-from tests.workbench import Bench, play_bench
+from tests.support.workbench import Bench, play_bench
 
 
 def trial(**grade: Any) -> Trial:
@@ -30,8 +31,9 @@ def test_a_trial_that_missed_says_why():
     assert (missed.score, missed.passed, missed.reason) == (0.25, False, "depth 3")
 
 
-def test_where_the_grader_passed_no_verdict_it_did_not_pass():
-    assert trial(score=0.25).passed is False
+def test_where_the_grader_gave_no_verdict_nobody_but_the_test_can_say():
+    with pytest.raises(DefinitionError, match="names no threshold"):
+        _ = trial(score=0.25).passed
 
 
 def test_a_trial_without_a_grade_has_no_score():

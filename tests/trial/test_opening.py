@@ -19,8 +19,8 @@ from pytest_rltask.run.record import Fault, Record
 from pytest_rltask.trial import opening
 from pytest_rltask.trial.opening import completed, sources_of
 from pytest_rltask.trial.play import play, probe, unplayed
-from tests import workbench
-from tests.workbench import Bench, BenchEpisode, play_bench, raises, spec_of
+from tests.support import workbench
+from tests.support.workbench import Bench, BenchEpisode, play_bench, raises, spec_of
 
 
 def until(condition: Callable[[], bool]) -> None:

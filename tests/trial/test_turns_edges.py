@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -18,7 +17,7 @@ from pytest_rltask.run.record import Record, RequestLog, Usage
 from pytest_rltask.trial.guard import Worker
 from pytest_rltask.trial.turns import Turns
 from tests.claude import virtual_time
-from tests.workbench import Bench, BenchEpisode, FakeModel, Hook, play_bench
+from tests.support.workbench import Bench, BenchEpisode, FakeModel, Hook, play_bench
 
 
 def new_record() -> Record:
@@ -255,11 +254,8 @@ class Point:
         ({"é": [1, 2.5, None]}, '{"é": [1, 2.5, null]}'),
         (Point(1, 2.5), '{"x": 1, "y": 2.5}'),
         ([Point(1, 2.0)], '[{"x": 1, "y": 2.0}]'),
-        (b"raw \xff", '"raw \ufffd"'),
         (np.array([[1, 2], [3, 4]]), "[[1, 2], [3, 4]]"),
         ({"a": np.float64(0.5)}, '{"a": 0.5}'),
-        ({"kind": Point}, json.dumps({"kind": str(Point)})),
-        (1 + 2j, '"(1+2j)"'),
     ],
 )
 def test_what_a_tool_returned_is_shown_as_text_or_json(value: Any, shown: str):

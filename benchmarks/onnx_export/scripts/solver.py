@@ -12,7 +12,8 @@ CONFIG = {
     "seed": 0,
     "slip": "",  # unprinted, renamed or whitened: a demand of the prompt that is overlooked
 }
-CLUSTERS, STARTS, FINISHED = 16, 30, 5
+GEOMETRIES = {(10, 0): 16, (8, 2): 24, (8, 0): 24, (7, 0): 20}  # informative and redundant columns: Gaussians per class
+STARTS, FINISHED = 30, 5
 WEIGHT, SPREAD, CORNERS = 4.0, 0.1, 20.0  # of the priors: rows that a covariance and a mean count for, and which one
 
 rng = np.random.default_rng(CONFIG["seed"])
@@ -22,7 +23,7 @@ x_test, y_test = test.drop(columns="label").values, test["label"].values
 
 
 def informative():
-    """Return the columns of the cube: none of unit noise, nor sums of others with coefficients up to 1."""
+    """Return the columns of the cube, none of unit noise nor sums of others with coefficients up to 1; and the sums."""
     spread = [i for i in np.argsort(x.var(0)) if x[:, i].var() > 1.5]
     spectrum = np.linalg.svd(x[:, spread], compute_uv=False)
     rank = int((spectrum > 1e-5 * spectrum[0]).sum())
@@ -33,11 +34,12 @@ def informative():
         if abs(share[place, which]) <= 1.001:
             break
         kept[place], sums[which] = sums[which], kept[place]
-    return kept
+    return kept, sums
 
 
-columns = informative()
+columns, sums = informative()
 size = len(columns)
+CLUSTERS = GEOMETRIES.get((size, len(sums)), 16)
 corner = max(x[:, columns].var(0).mean() - size / 3, 0.1) ** 0.5  # the Gaussians themselves have a variance of size / 3
 
 
@@ -66,13 +68,16 @@ def step(z, shares, pull):
 
 
 def fit(z):
-    """Return the best of many starts, of which only the promising ones are finished."""
+    """Return the best of many starts at corners with many rows around; only the promising ones are finished."""
+    corners, rows = np.unique(np.sign(z), axis=0, return_counts=True)
+    likely = rows**2.0
     begun = []
     for _ in range(STARTS):
-        nearest = ((z[:, None] - z[rng.choice(len(z), CLUSTERS, replace=False)]) ** 2).sum(-1).argmin(1)
+        centres = corner * corners[rng.choice(len(corners), CLUSTERS, replace=False, p=likely / likely.sum())]
+        nearest = ((z[:, None] - centres) ** 2).sum(-1).argmin(1)
         shares = 0.8 * np.eye(CLUSTERS)[nearest] + 0.2 / CLUSTERS
         for _ in range(15):
-            shares, fits, _ = step(z, shares, 0.0)
+            shares, fits, _ = step(z, shares, CORNERS)
         begun.append((fits, shares))
     finished = []
     for _, shares in sorted(begun, key=lambda start: -start[0])[:FINISHED]:

@@ -8,7 +8,7 @@ from surroundings import environments, homes
 
 CONFIG = {"seeds": [42], "attempts": 20}
 VARIABLE, FILES = "RLTASK_SECRET", ("pytest-rltask/secret", ".local/share/pytest-rltask/secret")
-GEOMETRIES = ((8, 2, 16, 2.55), (8, 2, 12, 2.17), (10, 0, 16, 2.5), (6, 0, 12, 2.5))
+GEOMETRIES = ((10, 0, 16, 2.5), (8, 2, 24, 2.97), (8, 0, 24, 3.12), (7, 0, 20, 3.1))
 
 
 def secrets():

@@ -14,30 +14,33 @@ else:
 z = (x - x.mean(0)) @ project
 
 
-def fit(rows, components, starts):
+def fit(rows, components, starts, covariance):
     settings = {"reg_covar": CONFIG["ridge"], "n_init": starts, "random_state": CONFIG["seed"]}
-    return GaussianMixture(components, covariance_type=CONFIG["covariance"], **settings).fit(rows)
+    return GaussianMixture(components, covariance_type=covariance, **settings).fit(rows)
 
 
-def cross_validated(components):
-    right = 0
+def cross_validated(plan):
+    right, (covariance, components) = 0, plan
     for kept, left_out in StratifiedKFold(3, shuffle=True, random_state=CONFIG["seed"]).split(z, y):
-        zero, one = (fit(z[kept][y[kept] == label], components, 1) for label in (0, 1))
+        zero, one = (fit(z[kept][y[kept] == label], components, 1, covariance) for label in (0, 1))
         right += np.sum((one.score_samples(z[left_out]) > zero.score_samples(z[left_out])) == y[left_out])
     return right
 
 
 def chosen(label):
     if CONFIG["choose"] == "bic":
-        return min(CONFIG["components"], key=lambda k: fit(z[y == label], k, 1).bic(z[y == label]))
+        return min(CONFIG["components"], key=lambda k: fit(z[y == label], k, 1, covariance).bic(z[y == label]))
     return CONFIG["components"][0]
 
 
+covariance = CONFIG["covariances"][0]
 if CONFIG["choose"] == "folds":
-    counts = [max(CONFIG["components"], key=cross_validated)] * 2
+    plans = itertools.product(CONFIG["covariances"], CONFIG["components"])
+    covariance, count = max(plans, key=cross_validated)
+    counts = [count] * 2
 else:
     counts = [chosen(label) for label in (0, 1)]
-mixtures = [fit(z[y == label], counts[label], CONFIG["starts"]) for label in (0, 1)]
+mixtures = [fit(z[y == label], counts[label], CONFIG["starts"], covariance) for label in (0, 1)]
 
 
 class Gaussians(nn.Module):
@@ -47,9 +50,9 @@ class Gaussians(nn.Module):
         factors, means, offsets = [], [], []
         for mixture, count in zip(mixtures, counts, strict=True):
             factor = mixture.precisions_cholesky_
-            if CONFIG["covariance"] == "diag":
+            if covariance == "diag":
                 factor = np.stack([np.diag(row) for row in factor])
-            elif CONFIG["covariance"] == "tied":
+            elif covariance == "tied":
                 factor = np.stack([factor] * count)
             factors += list(factor)
             means += list(mixture.means_)
