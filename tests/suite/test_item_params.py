@@ -294,3 +294,14 @@ def test_two_tests_may_not_share_a_task_and_one_may_have_parameters(suite: Suite
     )
 
     assert suite.run("--runs", "1", "--collect-only", "-q").ret == pytest.ExitCode.OK
+
+
+def test_what_an_author_seems_to_have_forgotten_is_warned_of_when_items_are_made(suite: Suite):
+    silent = "class Silent(Episode):\n    prompt = 'Talk.'\n    def grade(self): return Grade(1.0, threshold=1.0)\n"
+    opens = "class Talk(Sum):\n    def open(self, seed) -> Silent: return Silent()\n"
+    marked = "@pytest.mark.rltask(task=Talk())\ndef test_sum(trial): pass\n"
+    suite.write(test_sum=f"from tasks import *\n{silent}{opens}{marked}")
+
+    result = suite.run("--collect-only", "--runs", "1", model="policy:null")
+
+    result.stdout.fnmatch_lines(["*the episodes of task Talk have no tool*"])
