@@ -168,10 +168,10 @@ OPTIONS = (
     Option(
         "--reply-timeout",
         "S",
-        600.0,
+        None,
         "600",
-        "seconds that one reply of an API may take, within its trial's time; a late one may be paid and is asked for "
-        "once more",
+        "seconds that one reply of an API may take (600), within its trial's time; a late one may be paid and is asked "
+        "for once more",
         _seconds,
     ),
     Option(
@@ -277,7 +277,7 @@ class Options:
     seed: int
     conv_steps: int | None
     trial_timeout: float | None
-    reply_timeout: float
+    reply_timeout: float | None
     concurrency: int | None
     sequential: bool
     band: Band | None
