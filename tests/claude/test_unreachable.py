@@ -130,6 +130,7 @@ def test_a_server_that_refuses_connections_is_told_at_once_and_ends_the_run(
     assert not list(any_suite.run_dirs[0].glob(".waiting*"))
 
 
+@pytest.mark.slow
 def test_it_is_told_under_whatever_filter_of_warnings(suite: Suite, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ANTHROPIC_BASE_URL", f"http://127.0.0.1:{free_port()}")
 
@@ -196,6 +197,7 @@ def test_a_server_without_tls(suite: Suite, monkeypatch: pytest.MonkeyPatch):
     assert played_s(suite) < ENDS_WITHIN_S
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_for_a_while_is_waited_for(suite: Suite, monkeypatch: pytest.MonkeyPatch):
     shouts = reply(tool_use("shout", {"text": "a"}))
     port = free_port()

@@ -9,7 +9,7 @@ from tests.bench.three_ways import TASKS, differences
 
 @pytest.mark.parametrize(
     ("task", "policy", "seeds"),
-    [("imbalance", "baseline", 3), ("onnx_export", "naive", 1)],
+    [("imbalance", "baseline", 3), pytest.param("onnx_export", "naive", 1, marks=pytest.mark.slow)],
 )
 def test_it_is_one_trial_whoever_plays_it(task: str, policy: str, seeds: int) -> None:
     for seed in range(42, 42 + seeds):
