@@ -189,7 +189,7 @@ class Suite:
         Times are left aside; and sums of what was paid, which count the trials that were cut off as well.
         """
         data = json.loads((self.run_dir / "report.json").read_text())
-        sums = ("seconds", "usage", "cost_usd")
+        sums = ("seconds", "usage", "cost_usd", "known_cost_usd", "guessed_cost_usd")
         rows = [{name: value for name, value in row.items() if name not in sums} for row in data["rows"]]
         records = load_run(self.run_dir).records
         trials = {
