@@ -117,7 +117,7 @@ IMBALANCED = (
     Defence(
         "strict types of arguments",
         (("pytest_rltask/tools.py", "validate_json(given, strict=True)", "validate_json(given, strict=False)"),),
-        (AUDIT_IMBALANCE.format("canary_floor-cheat_nan"),),
+        ("tests/test_tools.py::test_a_call_that_does_not_fit_is_told_what_does",),
     ),
     Defence(
         "no further arguments",
