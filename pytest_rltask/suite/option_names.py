@@ -34,6 +34,7 @@ class Names:
     def __init__(self, parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
         self.given_up: tuple[str, ...] = ()
         """Short names that others claim, so that theirs is meant."""
+        self._parser = parser
         self._group = add_options(parser)
         self._is_done = False
         if _loads_conftests(pluginmanager):
@@ -56,11 +57,10 @@ class Names:
         if self._is_done:
             return
         self._is_done = True
+        self.given_up = tuple(_claimed(self._parser, [option.flag for option in OPTIONS]))
         for option in OPTIONS:
-            try:
+            if option.flag not in self.given_up:
                 self._group.addoption(option.flag, dest=option.dest, help=argparse.SUPPRESS, **option.attributes)
-            except (argparse.ArgumentError, ValueError):  # which of them depends on who has it
-                self.given_up += (option.flag,)
 
     def flag(self, short: str) -> str:
         """Return the name by which to write an option here, given its short one."""
@@ -116,6 +116,19 @@ def _loads_conftests(pluginmanager: pytest.PytestPluginManager) -> bool:
     config = pluginmanager.get_plugin("pytestconfig")
     known = getattr(config, "known_args_namespace", None)
     return getattr(known, "confcutdir", None) is not None
+
+
+def _claimed(parser: pytest.Parser, flags: list[str]) -> Iterator[str]:
+    """Yield the options that somebody has: to add one that is taken would harm theirs before it fails."""
+    try:
+        unknown = parser.parse_known_and_unknown_args([f"{flag}=x" for flag in flags])[1]
+        yield from (flag for flag in flags if f"{flag}=x" not in unknown)
+    except pytest.UsageError:  # one of them takes no such value, or none; whoever it is, it is known
+        if len(flags) == 1:
+            yield from flags
+        else:
+            for flag in flags:
+                yield from _claimed(parser, [flag])
 
 
 class _Quiet(argparse.ArgumentParser):
