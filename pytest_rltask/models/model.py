@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from pytest_rltask.run.record import FaultKind, Usage
 from pytest_rltask.task import Policy
 
-__all__ = ["Model", "ModelFault", "Player", "Reply", "Request", "Start"]
+__all__ = ["Model", "ModelFault", "Player", "Reply", "Request", "Start", "seeded_rng"]
 
 
 @dataclass(frozen=True)

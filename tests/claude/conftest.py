@@ -6,6 +6,7 @@ import pytest
 
 from pytest_rltask.models import limiter
 from tests.claude.desk import TrialPlayer
+from tests.support.serving import serve  # noqa: F401 - a fixture
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,6 @@ from pytest_rltask.run.record import Record
 from tests.claude.desk import KEY, MODEL
 from tests.conftest import Suite
 from tests.support.messages_api import (
-    MessagesAPI,
     Reply,
     Script,
     each_conversation,
@@ -26,22 +23,7 @@ from tests.support.messages_api import (
     text,
     tool_use,
 )
-
-Serve = Callable[[Script], MessagesAPI]
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Starts a server that the inner pytest, and its workers, find through the environment."""
-    with ExitStack() as stack:
-
-        def start(script: Script) -> MessagesAPI:
-            api = stack.enter_context(MessagesAPI(script))
-            monkeypatch.setenv("ANTHROPIC_BASE_URL", api.base_url)
-            monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-            return api
-
-        yield start
+from tests.support.serving import Serve
 
 
 def plays(seed: int, *, right: bool) -> list[Reply]:

@@ -208,7 +208,7 @@ def test_a_server_that_goes_away_for_a_while_is_waited_for(suite: Suite, monkeyp
         def go_away_and_come_back() -> None:
             first.wait_for_requests(2, timeout_s=30)
             first.close()
-            time.sleep(4)
+            time.sleep(4)  # how long it is away: longer than the first waits between two attempts
             stack.enter_context(answering(SUBMITS, port=port))
 
         keeper = threading.Thread(target=go_away_and_come_back)

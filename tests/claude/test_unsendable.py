@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-
 import pytest
 
 from pytest_rltask.models.hopeless import why_hopeless
@@ -12,9 +9,8 @@ from pytest_rltask.models.settings import unusable
 from tests.claude.desk import KEY, MODEL
 from tests.conftest import Suite, workers_at_once
 from tests.plugin.test_usage_errors import assert_usage_error
-from tests.support.messages_api import MessagesAPI, Script, raw, reply, status, tool_use
-
-Serve = Callable[[Script], MessagesAPI]
+from tests.support.messages_api import raw, reply, status, tool_use
+from tests.support.serving import Serve
 
 KEYS = [
     ("{key}\n", "ends with a line end, which no request can carry: write it without"),
@@ -31,20 +27,6 @@ KEYS = [
     ("\u00a0{key}", "holds NO-BREAK SPACE U+00A0 (character 1 of"),
     (" \n", "holds nothing but white space"),
 ]
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Starts a server that the inner pytest, and its workers, find through the environment."""
-    with ExitStack() as stack:
-
-        def start(script: Script) -> MessagesAPI:
-            api = stack.enter_context(MessagesAPI(script))
-            monkeypatch.setenv("ANTHROPIC_BASE_URL", api.base_url)
-            monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-            return api
-
-        yield start
 
 
 @pytest.mark.parametrize("variable", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -13,31 +11,15 @@ from pytest_rltask.report.table import cells
 from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Record
 from pytest_rltask.suite.stopping import Funds
-from tests.claude.desk import KEY, MODEL
+from tests.claude.desk import MODEL
 from tests.conftest import Suite
 from tests.plugin.test_progress import BEGIN, HAIKU, RunUnderWay
 from tests.plugin.test_usage_errors import assert_usage_error
 from tests.report.test_table import a_run, row_of
-from tests.support.messages_api import MessagesAPI, Reply, Script, Step, cut_body, drip, hang, reply, slow, tool_use
+from tests.support.messages_api import Reply, Step, cut_body, drip, hang, reply, slow, tool_use
+from tests.support.serving import EACH, Serve
 
-EACH = 0.002
-"""Dollars that a reply costs: 1000 tokens read at $1, and 200 written at $5 per million."""
 USAGE = {"input_tokens": 1000, "output_tokens": 200}
-Serve = Callable[[Script], MessagesAPI]
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Starts a server that the inner pytest, and its workers, find through the environment."""
-    with ExitStack() as stack:
-
-        def start(script: Script) -> MessagesAPI:
-            api = stack.enter_context(MessagesAPI(script))
-            monkeypatch.setenv("ANTHROPIC_BASE_URL", api.base_url)
-            monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-            return api
-
-        yield start
 
 
 def submits(number: int, **fields: Any) -> Reply:
