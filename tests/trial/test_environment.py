@@ -295,6 +295,7 @@ def test_by_hand_and_by_a_policy_it_is_the_same_trial() -> None:
 
 
 def test_the_shown_episode_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="needs what the tasks need")
     page = (Path(__file__).parents[2] / "docs" / "environment.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     exec(compile(shown, "docs/environment.md", "exec"), {})
