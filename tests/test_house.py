@@ -20,8 +20,9 @@ import pytest_rltask
 ROOT = Path(__file__).parents[1]
 PACKAGE = "pytest_rltask"
 FLOORS = (
-    ("plugin", "cli", "__main__"),
-    ("suite",),
+    ("__main__",),
+    ("plugin", "cli"),
+    ("suite", "commands"),
     ("audit", "export", "envs"),
     ("engines",),
     ("report", "analysis"),
@@ -42,7 +43,7 @@ FLOORS = (
 )
 CLOSED = ("sandbox",)
 """Folders of which others may use what they export, and no file."""
-MOST_MODULES, MOST_LINES = 8, 400
+MOST_MODULES, MOST_LINES = 9, 400
 HEAVY = {"anthropic", "asyncio", "httpx", "jinja2", "numpy", "pydantic", "ray", "sklearn", "torch", "yaml"}
 """Libraries that an unrelated run of pytest must not wait for."""
 STANDARD = set(sys.stdlib_module_names)

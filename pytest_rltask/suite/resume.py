@@ -19,14 +19,12 @@ from pytest_rltask.graders.fingerprint import Grader
 from pytest_rltask.run.files import RunLogError
 from pytest_rltask.run.load import Run, load_header, load_plan, load_records
 from pytest_rltask.run.log import RunWriter
+from pytest_rltask.run.named import find_run
 from pytest_rltask.run.planned import PlannedTrial, split_trial_id
 from pytest_rltask.run.record import Record
 from pytest_rltask.suite.plan import Entry, Plan
 
-__all__ = ["LAST", "Resumption", "changes", "find_run", "outlook", "probed", "resumption", "united"]
-
-LAST = "last"
-"""What to write for the newest run directory instead of its path."""
+__all__ = ["Resumption", "changes", "outlook", "probed", "resumption", "united"]
 
 
 class Opened(str):
@@ -216,28 +214,6 @@ def resumption(wanted: str, log_dir: str, cwd: Path, *, since: str, hold: Callab
     except (RunLogError, OSError) as error:
         write = "write --resume=DIR, or leave it out to play a new run"
         raise pytest.UsageError(f"--resume {shlex.quote(wanted)}: {error}; {write}") from None
-
-
-def find_run(wanted: str, log_dir: Path, cwd: Path) -> Path:
-    """Return the directory that ``--resume`` names.
-
-    Raises:
-        RunLogError: the last one is wanted, and there is none.
-    """
-    if wanted != LAST:
-        return cwd / wanted
-    found = []
-    for path in log_dir.glob("run_*"):
-        try:
-            created = str(load_header(path).get("created", ""))
-        except RunLogError as error:
-            if "later version" not in str(error):
-                continue
-            created = "~"  # told when it is loaded: to go on with an older one instead would be a surprise
-        found.append((created, len(path.name), path.name, path))
-    if not found:
-        raise RunLogError(f"{log_dir} holds no run directory")
-    return max(found)[-1]
 
 
 def outlook(run: Run, ids: Iterable[str]) -> str:
