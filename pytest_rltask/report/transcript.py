@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from pytest_rltask.run.messages import said
-from pytest_rltask.run.record import Record, cost_text
+from pytest_rltask.run.record import Record, cost_text, outcome_word
 
 __all__ = ["grades_before", "lost_to_api", "render"]
 
@@ -27,7 +27,7 @@ def _head(record: Record) -> Iterator[str]:
 def _foot(record: Record) -> Iterator[str]:
     score = "none" if record.score is None else f"{record.score:g}"
     threshold = "" if record.threshold is None else f" (threshold {record.threshold:g})"
-    yield from _section(record.outcome, record.reason)
+    yield from _section(outcome_word(record.outcome), record.reason)
     yield f"score: {score}{threshold}"
     for name, value in record.metrics.items():
         yield f"  {name}: {value}"
@@ -53,7 +53,7 @@ def grades_before(record: Record) -> Iterator[str]:
     ways = {"threshold": "graded anew from its score", "replay": "graded anew by a replay", "reuse": "kept as it was"}
     for step in record.history:
         score, threshold = step.before.get("score"), step.before.get("threshold")
-        told = f"{step.before.get('outcome')}, score {'none' if score is None else f'{score:g}'}"
+        told = f"{outcome_word(str(step.before.get('outcome')))}, score {'none' if score is None else f'{score:g}'}"
         told += "" if threshold is None else f" of {threshold:g}"
         by = step.before.get("grader") or "an earlier version"
         yield f"{told} (by {by}); {ways[step.how]} at {step.at[:19]} by {step.grader}, since: {step.changes}"

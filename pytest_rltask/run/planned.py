@@ -34,6 +34,8 @@ class PlannedTrial:
     """What isolates the code that it runs, ``auto`` until that is settled; empty if its task runs none."""
     alone: str = ""
     """Why no other trial of its process is in flight beside it; empty if others may be."""
+    line: int = 0
+    """Line of its file at which the test stands, from 1; 0: not known, or an earlier version planned it."""
 
     def cut_off(self, started: str, requests: list[RequestLog]) -> Record:
         """Return what is known of this trial if its process died: when it began, and what of it was paid."""

@@ -24,6 +24,7 @@ __all__ = [
     "dollars",
     "error_text",
     "known_fields",
+    "outcome_word",
     "request_from_json",
 ]
 
@@ -282,6 +283,11 @@ def error_text(error: BaseException) -> str:
         return clean_text(str(error))
     except Exception:
         return "(its message cannot be shown)"
+
+
+def outcome_word(outcome: str) -> str:
+    """Return what people and CI read for an outcome: a trial without its pass has missed, only runs and tests fail."""
+    return "missed" if outcome == "failed" else outcome
 
 
 def known_fields(cls: type[Any], data: dict[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Resumption:
     """
 
     def __init__(self, path: Path, *, since: str) -> None:
-        from pytest_rltask.report.terminal import short_path
+        from pytest_rltask.report.command_line import short_path
 
         self.shown = short_path(path)
         """The directory as a person would type it."""

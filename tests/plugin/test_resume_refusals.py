@@ -11,6 +11,7 @@ import pytest
 
 from pytest_rltask.run.load import load_run
 from pytest_rltask.run.record import SCHEMA_VERSION
+from tests.conftest import next_words
 from tests.plugin.resumed import Runs, headline, refused
 
 # ---- which run ----
@@ -38,10 +39,10 @@ def test_the_next_command_goes_on_with_the_run(runs: Runs):
     runs.play("--runs", "2", model="policy:moody")  # one of two errored: incomplete
     result = runs.resume("--runs", "2", model="policy:moody")
 
-    (line,) = [line for line in result.outlines if line.startswith("next: ")]
+    words = next_words(result)
 
-    assert line.endswith(f" --resume=logs/{runs.run_dirs[0].name}")
-    assert line.count("--resume") == 1
+    assert words[-1] == f"--resume=logs/{runs.run_dirs[0].name}"
+    assert sum(word.startswith("--resume") for word in words) == 1
 
 
 NEWER = SCHEMA_VERSION + 1

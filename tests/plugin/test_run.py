@@ -40,7 +40,7 @@ def test_the_summary_ends_with_paths_and_the_next_command(any_suite: Suite, monk
 
     result.stdout.re_match_lines(
         [
-            r"task +model +trials +passed +rate +interval +pass rate 0-100 % +verdict +score +turns +tokens.*",
+            r"task +model +trials +passed +rate +interval +pass rate 0-100 % +verdict +score +turns +time",
             r"sum +policy:baseline +10 +3 +30 % +6-68 % +.*\[.*\].* in band, not proven +0.300 +1.0 .*",
             r"sum missed: 7 x score below threshold",
             r"run directory: logs/run_\d{8}_\d{6}, to be read as report.html",
@@ -48,17 +48,6 @@ def test_the_summary_ends_with_paths_and_the_next_command(any_suite: Suite, monk
             r"next: pytest .*--runs \d+",
         ]
     )
-
-
-@pytest.mark.parametrize(("columns", "parts"), [(80, 2), (100, 2), (160, 1)])
-def test_the_table_fits_the_terminal(suite: Suite, monkeypatch: pytest.MonkeyPatch, columns: int, parts: int):
-    monkeypatch.setenv("COLUMNS", str(columns))
-
-    result = suite.run("--runs", "2")
-
-    table = [line for line in result.outlines if line.startswith(("task ", "sum  "))]
-    assert len(table) == 2 * parts
-    assert all(len(line) <= columns for line in table)
 
 
 def test_several_models_get_a_row_each_and_items_of_their_own(suite: Suite):
@@ -299,10 +288,11 @@ def test_the_command_that_reproduces_names_the_log_dir_as_one_word(suite: Suite)
 
 NO_REPORTS = """
 import pathlib, pytest
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish():
     for run_dir in pathlib.Path("logs").glob("run_*"):
         (run_dir / "report.html").mkdir()
+    return (yield)
 """
 
 
