@@ -25,7 +25,7 @@ FLOORS = (
     ("suite", "commands"),
     ("audit", "export", "envs"),
     ("engines",),
-    ("report", "analysis"),
+    ("report", "analysis", "starter"),
     ("trial",),
     ("models",),
     ("verdict",),
