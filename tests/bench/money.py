@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,13 @@ def _let(process: subprocess.Popen[str], api: MessagesAPI) -> None:
     pass
 
 
+_OF_PYTEST_TIMEOUT = {
+    "a timeout": (("--timeout=1", "--timeout-method=signal"), _let),
+    "its os._exit": (("--timeout=1", "--timeout-method=thread"), _let),
+}
+"""Where pytest-timeout is installed: a reply that never comes takes 2 s."""
+
+
 def ways(trials: int) -> dict[str, tuple[tuple[str, ...], Callable[[subprocess.Popen[str], MessagesAPI], None]]]:
     """Return how runs end: by which options, and by what."""
     midst = TURNS * trials // 2
@@ -86,6 +94,7 @@ def ways(trials: int) -> dict[str, tuple[tuple[str, ...], Callable[[subprocess.P
         "--maxfail=1": (("--maxfail=1",), _let),
         "kill -9": ((), _after(midst, signal.SIGKILL)),
         "a full disk": ((), _let),
+        **(_OF_PYTEST_TIMEOUT if find_spec("pytest_timeout") else {}),
     }
 
 
