@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from pytest_rltask.report.visible import visible
 from pytest_rltask.run.messages import said_in
-from pytest_rltask.run.record import Record, cost_text
+from pytest_rltask.run.record import Record, cost_text, outcome_word
 
 __all__ = ["RULE", "beginning", "ending", "grades_before", "lost_to_api", "render", "said_between", "shown"]
 
@@ -46,7 +46,7 @@ def said_between(record: Record, first: int, end: int) -> str:
 
 def ending(record: Record) -> str:
     """Return how a trial ended."""
-    return _section(record.outcome, record.reason) + shown("\n".join([*_foot(record), ""]))
+    return _section(outcome_word(record.outcome), record.reason) + shown("\n".join([*_foot(record), ""]))
 
 
 def shown(text: str) -> str:
@@ -95,7 +95,7 @@ def grades_before(record: Record) -> Iterator[str]:
     ways = {"threshold": "graded anew from its score", "replay": "graded anew by a replay", "reuse": "kept as it was"}
     for step in record.history:
         score, threshold = step.before.get("score"), step.before.get("threshold")
-        told = f"{step.before.get('outcome')}, score {'none' if score is None else f'{score:g}'}"
+        told = f"{outcome_word(str(step.before.get('outcome')))}, score {'none' if score is None else f'{score:g}'}"
         told += "" if threshold is None else f" of {threshold:g}"
         by = step.before.get("grader") or "an earlier version"
         yield f"{told} (by {by}); {ways[step.how]} at {step.at[:19]} by {step.grader}, since: {step.changes}"
