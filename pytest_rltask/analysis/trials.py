@@ -135,6 +135,8 @@ def matches(text: str, pattern: re.Pattern[str]) -> Iterator[Place]:
     title, part = "", list[str]()
     for line in [*text.split("\n"), RULE]:
         if line.startswith(RULE):
+            while part and not part[-1].strip():
+                part.pop()  # what sets the next part off
             yield from _places(title, part, pattern)
             title, part = line.strip("- "), []
         else:
@@ -148,8 +150,6 @@ def _places(title: str, lines: list[str], pattern: re.Pattern[str]) -> Iterator[
         while hits and hits[0] <= last + 2 * _CONTEXT:
             last = hits.pop(0)
         around = lines[max(first - _CONTEXT, 0) : last + _CONTEXT + 1]
-        while not around[-1].strip() and not pattern.search(around[-1]):
-            around.pop()
         yield Place(title, tuple((line, bool(pattern.search(line))) for line in around))
 
 
