@@ -82,7 +82,7 @@ def listing(runs: Iterable[Listed], paint: Paint) -> Iterator[str]:
         name, known = visible(run.path.name).ljust(width), [row.cost_usd for row in run.rows]
         spent = _total(run.rows) if known else ""
         yield "  ".join(filter(None, [paint(name, "bold"), _when(run.created), paint(run.state, state), spent]))
-        table = [("task", "model", "played", "rate", "verdict"), *map(_cells, run.rows)]
+        table = [("task", "model", "played", "rate", "verdict"), *(_cells(row, run.state) for row in run.rows)]
         lines = list(aligned(table, {"task", "model", "verdict"}))[1:] if run.rows else []
         yield from (f"  {visible(line)}" for line in lines)
         if run.why:
@@ -102,8 +102,9 @@ def rate_text(row: Row) -> str:
     return "-" if row.verdict.rate is None else f"{row.verdict.rate * 100:.0f} %"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    return row.name, row.model, f"{row.judged + row.errored}/{row.planned}", rate_text(row), verdict_text(row)
+def _cells(row: Row, state: str) -> tuple[str, ...]:
+    verdict = "so far" if state == "running" else verdict_text(row)
+    return row.name, row.model, f"{row.judged + row.errored}/{row.planned}", rate_text(row), verdict
 
 
 def _total(rows: list[Row]) -> str:

@@ -155,7 +155,7 @@ def load_plan(path: Path) -> list[PlannedTrial]:
         raise RunLogError(f"{path} is not a run directory of pytest-rltask")
     try:
         return [PlannedTrial(**{**known_fields(PlannedTrial, trial), "band": tuple(trial["band"])}) for trial in plan]
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise RunLogError(f"{path / 'plan.json'} is damaged: {error}") from None
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
 from pytest_rltask.report.transcript import render
 from pytest_rltask.run.load import load_run
+from pytest_rltask.run.planned import transcript_path
+from pytest_rltask.suite.judging import Judge
+from tests.conftest import Suite
 
 LOOKS = """
 import os, signal, sys, time
@@ -72,3 +76,11 @@ def test_a_transcript_is_written_turn_by_turn_and_outlives_a_kill(pytester: pyte
     assert left.splitlines()[1] not in path.read_text(), "it began anew"
     seen = record.messages[4]["content"][0]["content"]
     assert "--- turn 1 · calls look" in seen, "the second turn's tool read the first turn in the file"
+
+
+def test_a_transcript_is_whole_before_its_item_is_due(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Judge, "_write_transcript", lambda self, record: Path("not written by it"))
+    suite.run("--runs", "2")
+    run = suite.last_run()
+    written = {one.run: transcript_path(run.path, one.task, one.trial_id).read_text() for one in run.records.values()}
+    assert written == {one.run: render(one) for one in run.records.values()}

@@ -115,6 +115,15 @@ def test_a_trial_that_begins_again_is_told_anew(played: Played) -> None:
     assert render(played.record) in second
 
 
+def test_a_trial_that_is_played_again_goes_on(played: Played) -> None:
+    played.record = record_of(outcome="errored", started="2026-11-28T09:00:00.000+00:00")
+    played.begin()
+    played.end()
+    played.record = record_of(messages=SAID, started="2026-11-28T11:00:00.000+00:00")
+    played.begin()
+    assert told(played, played.turn, played.end)[0] == render(played.record)
+
+
 def test_a_trial_that_has_ended_is_told_at_once(played: Played) -> None:
     played.begin()
     played.end()

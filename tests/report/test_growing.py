@@ -77,11 +77,16 @@ def test_a_disk_that_refuses_ends_the_text_and_not_the_trial(watched: Watched) -
     watched.path.parent.write_text("a file in its place")
     assert watched.play(Bench()).outcome == "passed"
 
-    watched.path.parent.unlink()
-    watched.seen.clear()
-    gone = Bench({"work": lambda: watched.path.unlink()})
-    assert watched.play(gone).outcome == "passed"
-    assert watched.text == "", "what has a hole is not gone on with"
+
+def test_what_has_a_hole_is_not_gone_on_with(watched: Watched) -> None:
+    away = watched.path.with_suffix(".away")
+    hooks = {"work": lambda: watched.path.rename(away), "rest": lambda: None}
+    record = asyncio.run(play(spec_of(Bench(hooks, plays("work", "rest"))), PolicyModel("moves"), turned=watched.turn))
+    away.rename(watched.path)
+
+    watched.transcripts.end(record)
+
+    assert watched.text == watched.seen[0], "the prompt, and not what came behind the missing turns"
 
 
 @given(st.lists(st.sampled_from(["--- passed ----", "\r--- failed", "a", "", "  --- x", *HOSTILE]), max_size=6))

@@ -40,6 +40,12 @@ def test_keys_of_the_record_within_it_deceive_nobody(where: str) -> None:
     assert without_conversation(line) == json.loads(line) | {"tools": [], "messages": []}
 
 
+def test_brackets_that_match_by_design_deceive_nobody() -> None:
+    record = record_of(info={"a": 1, "tools": [1]}, seconds={"a": 1.0, "requests": [2]})  # type: ignore[list-item]
+    line = json.dumps({"type": "trial", **record.to_json()}).encode()
+    assert without_conversation(line) == json.loads(line) | {"tools": [], "messages": []}
+
+
 def test_a_conversation_is_not_parsed() -> None:
     line = json.dumps({"type": "trial", **record_of(messages=[{"role": "user"}]).to_json()}).encode()
     damaged = line.replace(b'{"role": "user"}', b"{no json")
