@@ -53,7 +53,8 @@ def _named(name: str, lines: Iterable[str], *, most: int = _MOST) -> Iterator[st
 
 def _line(text: str) -> str:
     """Return a line without control characters, its columns kept."""
-    return "  ".join(printable(part, 300) if part.strip() else "" for part in text.split("  "))
+    indent = len(text) - len(text.lstrip(" "))
+    return " " * indent + "  ".join(printable(part, 300) for part in text[indent:].split("  "))
 
 
 def _rates(row: Compared) -> Iterator[str]:

@@ -76,8 +76,11 @@ def mcnemar_p(pairs: Pairs) -> float:
         0.03125
     """
     unequal = pairs.only_a + pairs.only_b
-    tail: int = sum(math.comb(unequal, k) for k in range(min(pairs.only_a, pairs.only_b) + 1))
-    return min(1.0, float(2 * tail / 2**unequal))  # whole numbers up to the last step, since float ends at 2 ** 1024
+    tail = ways = 1
+    for k in range(min(pairs.only_a, pairs.only_b)):
+        ways = ways * (unequal - k) // (k + 1)
+        tail += ways
+    return min(1.0, 2 * tail / (1 << unequal))  # whole numbers up to here: a float ends at 2 ** 1024
 
 
 def fisher_p(passed: tuple[int, int], judged: tuple[int, int]) -> float:

@@ -7,6 +7,7 @@ of its own.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ class Requirement:
 
 
 def is_out_of_reach(record: Record) -> bool:
-    """Say whether no threshold lets a judged trial pass: it cheated, or reached the threshold and missed."""
-    if record.outcome == "cheated" or record.score is None:
+    """Say whether no threshold lets a judged trial pass: it cheated, has no score, or missed in spite of it."""
+    if record.outcome == "cheated" or record.score is None or not math.isfinite(record.score):
         return True
     return record.outcome == "failed" and record.threshold is not None and record.score >= record.threshold
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from statistics import median
 
@@ -16,7 +17,8 @@ _PLAIN = ".:-=+*#@"
 
 def scores_of(judged: Iterable[Record]) -> list[float]:
     """Return the scores that tell of skill: of passed and failed trials. What a cheat scored says nothing of it."""
-    return [record.score for record in judged if record.outcome != "cheated" and record.score is not None]
+    scores = [record.score for record in judged if record.outcome != "cheated" and record.score is not None]
+    return [score for score in scores if math.isfinite(score)]  # a file that others wrote may hold anything
 
 
 def five_numbers(scores: Sequence[float]) -> tuple[float, ...]:
