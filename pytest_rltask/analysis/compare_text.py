@@ -13,6 +13,8 @@ __all__ = ["comparison_lines", "comparison_markdown"]
 
 _MOST = 12
 """Changes that are named."""
+_LONGEST = 400
+"""Characters of a line, which a path or a package of another may fill."""
 _HEADS = ("task", "model", "A", "B", "B - A", "both", "only A", "only B", "none", "p", "B is")
 
 
@@ -53,8 +55,8 @@ def _named(name: str, lines: Iterable[str], *, most: int = _MOST) -> Iterator[st
 
 def _line(text: str) -> str:
     """Return a line without control characters, its columns kept."""
-    indent = len(text) - len(text.lstrip(" "))
-    return " " * indent + "  ".join(printable(part, 300) for part in text[indent:].split("  "))
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
 
 
 def _rates(row: Compared) -> Iterator[str]:

@@ -34,8 +34,8 @@ def test_two_runs_are_compared(logs: Path, capsys: pytest.CaptureFixture[str]) -
         "  B           0/20 = 0 % (0-17 %)",
         "  B - A       -50 points (-70 to -24), McNemar p = 0.002",
         "  pairs       20 by seed      B passed  B missed",
-        "              A passed               0        10",
-        "              A missed               0        10",
+        "                    A passed         0        10",
+        "                    A missed         0        10",
         "  scores A    0 [█                  █] 1  0 to 1, quartiles 0, 0.5, 1",
     ]
 
