@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from pytest_rltask.analysis.calibrate import Calibration, calibrate
 from pytest_rltask.analysis.calibrate_text import calibration_lines, shown_threshold
 from pytest_rltask.analysis.order import Cut
-from pytest_rltask.run.load import Run
-from pytest_rltask.run.planned import PlannedTrial
+from pytest_rltask.run.load import Run, load_run
+from pytest_rltask.run.log import RunWriter
+from pytest_rltask.run.planned import NotStarted, PlannedTrial
 from pytest_rltask.run.record import Record
-from tests.analysis.judged_runs import run_of, trials_of
+from tests.analysis.judged_runs import on_disk, run_of, trials_of
 
 TWENTY = [round(0.013 + n * 0.047, 4) for n in range(20)]
 """Scores from 0.013 to 0.906, of which the 5th best is 0.718."""
@@ -72,6 +74,15 @@ def test_a_threshold_that_does_as_well_is_kept() -> None:
     told = text_of(run_of(graded(TWENTY, threshold=0.7)))
     assert "keep        today's threshold" in told
     assert "proposed" not in told
+    assert not only(run_of(graded(TWENTY, threshold=0.55))).keep  # 8 pass: a chance of 0.48, beside 0.91
+
+
+def test_the_field_that_holds_the_threshold_is_named(tmp_path: Path) -> None:
+    run = run_of(graded(TWENTY, grader="c0ffee"))
+    path = on_disk(run, tmp_path)
+    grader = {"task": "t", "fields": {"tau": "0.5", "size": "0.5"}, "threshold_fields": ["tau"]}
+    RunWriter(path, "other", {**run.header, "id": path.name}).note_grader("c0ffee", grader)
+    assert "today       tau = 0.5: 9 of 20 pass" in text_of(load_run(path))
 
 
 def test_of_several_tests_the_fresh_command_names_the_one() -> None:
@@ -157,6 +168,14 @@ def test_binary_scores_are_refused() -> None:
     assert refused(graded([1.0] * 20))[0] == "binary"
 
 
+def test_scores_of_three_values_are_no_binary_ones_and_tie() -> None:
+    assert refused(graded([0.0] * 8 + [0.5] * 7 + [1.0] * 5))[0] == "ties"
+    assert refused(graded([0.0] * 17 + [0.1, 0.2, 0.3]))[1] == "a tie at the cut: 17 of 20 trials have the score 0"
+    worst = only(run_of(graded([0.0] * 17 + [0.1, 0.2, 0.3]))).refusal
+    assert worst is not None
+    assert worst.do.startswith("give part of the score for the first steps")
+
+
 def test_too_many_errored_trials_are_refused() -> None:
     trials = graded(TWENTY)
     for _, record in trials[:5]:
@@ -173,6 +192,9 @@ def test_a_trial_that_was_cut_off_has_no_grade() -> None:
         run.starts[plan.trial_id] = ["2026-01-01T00:00:00+00:00"]
     assert only(run).errored == 5
     assert only(run).refusal is not None
+    for plan in run.plan[:5]:
+        run.not_started[plan.trial_id] = NotStarted("proven", "after all")
+    assert only(run).errored == 0
 
 
 def test_fewer_than_ten_scores_are_refused() -> None:
@@ -214,6 +236,12 @@ def test_a_score_that_is_no_number_is_none() -> None:
     trials[0][1].score, trials[1][1].score = math.nan, math.inf
     found = only(run_of(trials))
     assert (found.out_of_reach, len(found.quartiles), found.quartiles[-1]) == (2, 5, TWENTY[-1])
+
+
+def test_a_threshold_is_shown_with_the_digits_that_it_takes() -> None:
+    assert shown_threshold(Cut(5, 0.5000004, 0.9, 0, 0.5)) == "0.5000004"
+    assert shown_threshold(Cut(5, 1234567.5, 0.9, 0, 3.0)) == "1234560"
+    assert shown_threshold(Cut(5, -0.12345678, 0.9, 0, -1.0)) == "-0.123457"
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2, unique=True))

@@ -76,6 +76,7 @@ def test_what_is_another_task_is_unpaired_with_the_reason(changed: dict[str, str
 def test_other_seeds_are_unpaired_and_a_longer_run_is_not() -> None:
     a = trials_of(MIXED)
     assert one(a, trials_of(MIXED, seed=55)).unpaired == "seeds differ (7 of 20 in both)"
+    assert one(a, trials_of(MIXED, seed=52)).unpaired == ""  # half of them is enough
     longer = one(a, trials_of([*MIXED, *ended("pp")]))
     assert longer.pairs is not None
     assert (longer.pairs.total, longer.alone) == (20, (0, 2))
@@ -136,6 +137,16 @@ def test_what_other_code_graded_than_the_plan_says_is_no_part_of_it() -> None:
 def test_a_run_without_a_judged_trial_is_nothing_to_compare() -> None:
     found = one(trials_of(MIXED), trials_of(ended("e" * 20)))
     assert (found.word, found.unpaired, found.p) == ("nothing to compare", "no judged trial in B", None)
+    assert not found.is_changed
+
+
+def test_a_trial_that_was_cut_off_is_left_out_and_counted() -> None:
+    cut = run_of(trials_of(MIXED), name="run_b")
+    gone = cut.plan[0].trial_id
+    del cut.records[gone]
+    cut.starts[gone] = ["2026-01-01T00:00:00+00:00"]
+    (found,) = compare(run_of(trials_of(MIXED)), cut).rows
+    assert (found.b.judged, found.b.errored, found.alone) == (19, 1, (1, 0))
 
 
 def test_what_changed_is_named() -> None:

@@ -64,6 +64,15 @@ def test_fisher_is_that_of_scipy(counts: tuple[tuple[int, int], tuple[int, int]]
 
 
 @pytest.mark.parametrize(
+    ("passed", "judged", "p"),
+    # Splits that are equally likely, which rounding tells apart; scipy 1.17.1: stats.fisher_exact
+    [((0, 6), (1, 11), 1.0), ((0, 6), (2, 10), 5 / 11), ((0, 15), (2, 28), 14 / 29)],
+)
+def test_fisher_counts_splits_that_are_as_likely(passed: tuple[int, int], judged: tuple[int, int], p: float) -> None:
+    assert fisher_p(passed, judged) == pytest.approx(p, rel=1e-9)
+
+
+@pytest.mark.parametrize(
     ("passed", "judged", "low", "high"),
     # statsmodels 0.15.0: proportion.confint_proportions_2indep(b, n_b, a, n_a, method="newcomb", compare="diff")
     [
@@ -129,6 +138,10 @@ def test_several_questions_make_no_p_smaller_nor_larger_than_bonferroni(ps: list
     assert all(p <= after <= min(1.0, p * len(ps)) + 1e-12 for p, after in zip(ps, found, strict=True))
     order = sorted(range(len(ps)), key=lambda index: ps[index])
     assert [found[index] for index in order] == sorted(found)
+
+
+def test_of_several_questions_the_smallest_p_pays_for_all_and_the_next_for_the_rest() -> None:
+    assert adjusted([0.5, 0.01, 0.02, 0.03]) == pytest.approx([0.5, 0.04, 0.06, 0.06])
 
 
 def test_equal_runs_are_seldom_called_different_whatever_the_rate() -> None:

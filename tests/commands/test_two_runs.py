@@ -68,6 +68,12 @@ def test_nothing_in_common_cannot_hold(logs: Path, capsys: pytest.CaptureFixture
     assert "only in B   words by claude-haiku-4-5-20251001" in told
 
 
+def test_what_one_run_did_not_judge_cannot_hold_either(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    on_disk(run_of(trials_of(ended("e" * 20)), name="run_down"), logs)
+    assert main(["compare", "first", "down", "--log-dir", str(logs), "--fail-on", "changed"]) == 4
+    assert "in common that both judged" in capsys.readouterr().err
+
+
 def test_a_comparison_is_one_json_object_or_markdown(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["compare", "first", "last", "--log-dir", str(logs), "--json"])
     (row,) = json.loads(capsys.readouterr().out)["rows"]
