@@ -199,7 +199,7 @@ def _compared(run_a: Run, a: Row, run_b: Run, b: Row) -> Compared:
         p=None,
         p_all=None,
         edges=edges,
-        changes=row_changes(a, b),
+        changes=[*_prompt_change(prompts, len(both)), *row_changes(a, b)],
         grader=grader_changes(run_a, a, run_b, b),
         prompts=prompts,
         is_task_changed=is_task_changed,
@@ -216,6 +216,11 @@ def _compared(run_a: Run, a: Row, run_b: Run, b: Row) -> Compared:
     alone = (len(a.judged) - len(both), len(b.judged) - len(both))
     interval = paired_interval(pairs)
     return replace(row, pairs=pairs, alone=alone, difference=difference, interval=interval, p=mcnemar_p(pairs))
+
+
+def _prompt_change(prompts: int, seeds: int) -> Iterator[Change]:
+    if prompts:
+        yield Change("prompt", "one text", f"another for {prompts} of {seeds} seeds")
 
 
 def _judged(row: Compared, p_all: float) -> Compared:

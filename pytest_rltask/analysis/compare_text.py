@@ -129,7 +129,8 @@ def _markdown(found: Comparison) -> Iterator[str]:
         for name, side in (("A", row.a), ("B", row.b)):
             if side.scores:
                 least, low, middle, high, best = (f"{value:.3g}" for value in side.scores)
-                yield f"- {title}: scores of {name} {least} to {best}, quartiles {low}, {middle}, {high}"
+                bars = f"`[{drawn(side.histogram)}]`"  # of characters that Markdown knows nothing of
+                yield f"- {title}: scores of {name} {bars} {least} to {best}, quartiles {low}, {middle}, {high}"
             if side.errored:
                 yield f"- {title}: {side.errored} trials of {name} have no grade and are left out"
         yield from _bullets(f"{title}: ", row.changes)

@@ -51,7 +51,7 @@ def row_changes(a: Row, b: Row) -> list[Change]:
     found += _change("answered by", _answering(a.judged), _answering(b.judged))
     found += _change("band", a.band, b.band)
     found += _changes("limit ", a.planned[0].limits, b.planned[0].limits)
-    found += _change("tools", _all(r.tools_digest for r in a.judged), _all(r.tools_digest for r in b.judged))
+    found += _change("tools", _tools(a.judged), _tools(b.judged))
     found += _change("system prompt", _systems(a.judged), _systems(b.judged))
     found += _change("sandbox", _all(r.sandbox for r in a.judged), _all(r.sandbox for r in b.judged))
     return found
@@ -84,6 +84,16 @@ def _grader(run: Run, digest: str) -> Grader | None:
 def _answering(records: Iterable[Record]) -> str:
     """Name the models that answered, as they name themselves: an alias may have moved on."""
     return ", ".join(sorted({request.model for record in records for request in record.requests if request.model}))
+
+
+def _tools(records: Iterable[Record]) -> str:
+    """Name the tools, with a digest that tells whether they are described alike."""
+    known = {record.tools_digest: record for record in records}
+    return "; ".join(f"{_names(known[digest].tools)} ({digest[:8]})" for digest in sorted(known))
+
+
+def _names(tools: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(str(tool.get("name")) for tool in tools) or "none"
 
 
 def _systems(records: Iterable[Record]) -> str:

@@ -73,6 +73,17 @@ def test_what_is_another_task_is_unpaired_with_the_reason(changed: dict[str, str
     assert found.is_changed
 
 
+def test_prompts_and_tools_that_changed_are_named() -> None:
+    tools = [{"name": "run"}, {"name": "look"}]
+    found = one(
+        trials_of(MIXED, tools=tools[:1]), trials_of(MIXED, tools=tools, tools_digest="ab" * 8, prompt_digest="x")
+    )
+    assert [str(change) for change in found.changes] == [
+        "prompt one text -> another for 20 of 20 seeds",
+        "tools run (tools) -> run, look (abababab)",
+    ]
+
+
 def test_other_seeds_are_unpaired_and_a_longer_run_is_not() -> None:
     a = trials_of(MIXED)
     assert one(a, trials_of(MIXED, seed=55)).unpaired == "seeds differ (7 of 20 in both)"
