@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,59 @@ def test_a_run_without_trials_is_wrong_usage(tmp_path: Path, capsys: pytest.Capt
     on_disk(run_of(name="run_empty"), tmp_path)
     assert main(["calibrate", "empty", "--log-dir", str(tmp_path)]) == 4
     assert "this run planned no trial" in capsys.readouterr().err
+
+
+SUITE = """
+import random
+from dataclasses import dataclass
+import pytest
+from pytest_rltask import Episode, Grade, Task, call, tool
+
+def go(view):
+    yield call("look")
+
+class E(Episode):
+    prompt = property(lambda self: "Look.")
+    def __init__(self, task, seed):
+        self.task, self.seed = task, seed
+    @tool
+    def look(self) -> str:
+        "Look."
+        return "seen"
+    def grade(self):
+        return Grade(random.Random(self.seed).random(), threshold=self.task.tau)
+
+@dataclass(frozen=True)
+class Luck(Task):
+    tau: float = TAU
+    policies = {"baseline": go}
+    def open(self, seed):
+        return E(self, seed)
+
+@pytest.mark.rltask(task=Luck())
+def test_luck(trial):
+    assert trial.score >= trial.task.tau
+"""
+
+
+def test_a_threshold_is_calibrated_set_and_compared(
+    pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a run to its proposal, to a run of fresh seeds as commanded, to what differs between the two."""
+    pytester.makepyfile(SUITE.replace("TAU", "0.1"))
+    pytester.runpytest("--model", "policy:baseline", "--runs", "20")
+    capsys.readouterr()
+    assert main(["calibrate", "last", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["today"]["field"], row["today"]["passed"] > 12) == ("tau", True)
+
+    pytester.makepyfile(SUITE.replace("TAU", str(row["cuts"][0]["threshold"])))
+    pytester.runpytest(*shlex.split(row["fresh"])[1:], "--seed", "42", "--runs", "20")  # the seeds that it would avoid
+    capsys.readouterr()
+    first, last = sorted(path.name for path in Path("logs").glob("run_*"))
+    assert main(["compare", first, last, "--fail-on", "worse"]) == 1
+    told = capsys.readouterr().out
+    assert "B is worse, at 5 %" in told
+    assert "unpaired    task changed" in told
+    assert f"grader      tau was 0.1, is {row['cuts'][0]['threshold']!r}" in told
+    assert "B           5/20 = 25 % (9-49 %)" in told
