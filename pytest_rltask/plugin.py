@@ -227,6 +227,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
 def _finish(session: pytest.Session, state: Session, exitstatus: int) -> None:
     if state.is_worker:
         return
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and state.options.shard:
+        session.exitstatus = pytest.ExitCode.OK  # more shards than tests
     summary = state.summarise()
     if summary is None:
         return

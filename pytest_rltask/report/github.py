@@ -27,7 +27,7 @@ def workflow_commands(summary: Summary, root: Path, environment: Mapping[str, st
         root: of the tests' paths.
         environment: of the process.
     """
-    if environment.get("GITHUB_ACTIONS") != "true":
+    if environment.get("GITHUB_ACTIONS") != "true" or summary.part:
         return
     workspace = Path(environment.get("GITHUB_WORKSPACE") or root)
     for row in summary.rows:

@@ -292,7 +292,8 @@ def outcome_word(outcome: str) -> str:
 
 def known_fields(cls: type[Any], data: dict[str, Any]) -> dict[str, Any]:
     """Return the entries that this version's dataclass has a field for; a later one may have written more."""
-    return {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
+    fields = cls.__dataclass_fields__
+    return dict(data) if data.keys() <= fields.keys() else {name: data[name] for name in fields if name in data}
 
 
 def request_from_json(entry: dict[str, Any]) -> RequestLog:

@@ -86,9 +86,8 @@ def test_what_it_writes_passes_ruff_and_mypy(tmp_path: Path) -> None:
     main(["init", "find_number", "--into", str(tmp_path)])
     main(["init", "b2", "--into", str(tmp_path)])
     rules = (ROOT / "pyproject.toml").read_text().partition("[tool.ruff]")[2].partition("[tool.ruff.lint.per-file")[0]
-    (tmp_path / "ruff.toml").write_text(
-        f'{rules.replace("[tool.ruff.", "[")}\n[lint.pydocstyle]\nconvention = "google"\n'
-    )
+    convention = '[lint.pydocstyle]\nconvention = "google"\n'
+    (tmp_path / "ruff.toml").write_text(rules.replace("[tool.ruff.", "[") + convention)
 
     play(tmp_path, "mypy", "--strict", "tasks/find_number", "tasks/conftest.py")
     for config in (("--isolated",), ("--config", "ruff.toml")):

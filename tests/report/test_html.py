@@ -152,7 +152,7 @@ def test_a_conversation_reads_like_its_transcript(mixed: Run):
         ("said thinking", "turn 1 · thinking", "4 charactersHow?"),
         ("said model", "turn 1 · model", "I write a program."),
         ("said call", "turn 1 · calls write_file", "path: a.py\ncontent:\n    1\n    2"),
-        ("said error", "error", "exit: 1"),
+        ("said error", "error of write_file", "exit: 1"),
     ]
 
 
