@@ -85,7 +85,7 @@ class Session:
 
     def _make_items(self) -> TrialItems:
         if not self.options.audit:
-            return TrialItems(self.config, self.options)
+            return TrialItems(self.config, self.options, lambda: self.directory.unnamed)
         from pytest_rltask.suite.audit_items import AuditItems
 
         return AuditItems(self.config, self.options)

@@ -217,7 +217,8 @@ def test_a_fault_takes_one_line_of_the_summary(faulty: FaultySuite, verbosity):
 
     lines = faulty.play("--runs", "8", verbosity, model="policy:solver").stdout.str().splitlines()
 
-    told = lines.index(next(line for line in lines if line.startswith("ERROR test_sum.py::test_faulty[run-03]")))
+    error = "ERROR test_sum.py::test_faulty[policy:solver-run-03]"
+    told = lines.index(next(line for line in lines if line.startswith(error)))
     assert "errored trial, task fault" in lines[told]
     assert len([line for line in lines if line.startswith("Traceback")]) == 1
     assert "passed" in lines[told + 1]

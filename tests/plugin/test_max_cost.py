@@ -32,7 +32,7 @@ def test_the_money_ends_the_run_and_the_verdict_is_on_what_was_started(any_suite
     assert result.ret == pytest.ExitCode.OK
     assert "SKIPPED [5] test_sum.py:3: --max-cost 0.011: $0.0100 is spent, and another trial may cost $0.0020" in text
     ended = "the money (--max-cost) ended it: 5 of 10 planned trials were not started"
-    assert f"sum: {ended}" in text
+    assert ended in " ".join(text.split())
     assert ended in (any_suite.run_dirs[0] / "summary.md").read_text()
     page = (any_suite.run_dirs[0] / "report.html").read_text()
     assert "the money (--max-cost) ended it: 5 of 10 planned trials not started" in page

@@ -44,7 +44,7 @@ def test_the_summary_ends_with_paths_and_the_next_command(any_suite: Suite, monk
             r"sum +policy:baseline +10 +3 +30 % +6-68 % +.*\[.*\].* in band, not proven +0.300 +1.0 .*",
             r"sum missed: 7 x score below threshold",
             r"run directory: logs/run_\d{8}_\d{6}, to be read as report.html",
-            r"a trial to read: logs/run_\d{8}_\d{6}/transcripts/sum-run-00.txt",
+            r"a trial to read: logs/run_\d{8}_\d{6}/transcripts/sum-policy_baseline-run-00.txt",
             r"next: pytest .*--runs \d+",
         ]
     )
@@ -151,7 +151,7 @@ def test_the_run_directory_holds_what_is_needed_to_understand_the_run(any_suite:
     assert [(trial.run, trial.seed) for trial in run.plan] == [(0, 42), (1, 43)]
     assert len({trial.task_digest for trial in run.plan}) == 1
     assert (run.path / "summary.md").read_text().startswith("# Pass rates")
-    transcript = (run.path / "transcripts" / "sum-run-01.txt").read_text()
+    transcript = (run.path / "transcripts" / "sum-policy_baseline-run-01.txt").read_text()
     assert "How much is 43 and 1?" in transcript
     assert "number: 44" in transcript
     assert "score: 1 (threshold 1)" in transcript

@@ -219,13 +219,19 @@ def stopped_by_the_old_rule(stopped: Stopped) -> None:
     lines = []
     for line in log.read_text().splitlines():
         entry = json.loads(line)
-        if "[run-05]" in entry.get("trial_id", "") and entry["type"] != "skipped":
+        if "run-05]" in entry.get("trial_id", "") and entry["type"] != "skipped":
             continue
         if entry.pop("rule", None):
             entry["reason"] = "stopped early: too easy is proven after 5 runs, 5 of them passed"
         lines.append(json.dumps(entry) + "\n")
     at = utc_now()
-    skip = {"type": "skipped", "trial_id": "test_sum.py::test_sum[run-05]", "at": at, "why": "proven", "reason": "x"}
+    skip = {
+        "type": "skipped",
+        "trial_id": "test_sum.py::test_sum[policy:solver-run-05]",
+        "at": at,
+        "why": "proven",
+        "reason": "x",
+    }
     log.write_text("".join(lines) + json.dumps(skip) + "\n")
 
 

@@ -43,7 +43,7 @@ def test_an_errored_trial_is_shown_too(suite: Suite):
 
     result = suite.run("-v", "--runs", "1", model="policy:crash")
 
-    result.stdout.fnmatch_lines(["*[[]run-00] ERROR*", "--- turn 1 · calls crash *", "--- errored *", "*= ERRORS =*"])
+    result.stdout.fnmatch_lines(["*-run-00] ERROR*", "--- turn 1 · calls crash *", "--- errored *", "*= ERRORS =*"])
 
 
 def test_nothing_of_it_is_shown_unless_asked_for(suite: Suite):

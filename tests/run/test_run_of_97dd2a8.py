@@ -202,3 +202,32 @@ def test_what_claude_was_paid_for_is_paid_once(
     (row,) = json.loads((copied / "claude" / "report.json").read_text())["rows"]
     assert row["cost_usd"] == pytest.approx(0.022465 + 0.002 * len(paid))
     assert (row["judged"], row["passed"], row["cheated"]) == ((8, 0, 0) if way == "rerun" else (8, 2, 1))
+
+
+@pytest.fixture
+def two_policies(copied: Path) -> Path:
+    """The same, with a second policy."""
+    suite = copied / "guesses.py"
+    second = '{"null": lambda view: (yield "I give up."), "mixed"'
+    suite.write_text(suite.read_text().replace('{"mixed"', second))
+    return copied
+
+
+def test_a_model_joins_a_run_whose_names_leave_the_model_out(pytester: pytest.Pytester, two_policies: Path):
+    play = ("guesses.py::test_guess", "--model", "policy:mixed", "--resume=policies", "--changed=reuse", "--runs=3")
+
+    result = pytester.runpytest(*play, "--model", "policy:null")
+
+    assert headline(result).startswith("rltask: resuming policies: 3 trials reused, 3 missing to be played")
+    run = load_run(two_policies / "policies")
+    names = {trial_id.partition("[")[2] for trial_id in run.records if "test_guess" in trial_id}
+    assert {"run-00]", "run-01]", "run-02]", "policy:null-run-00]", "policy:null-run-01]"} <= names
+    assert not [name for name in names if name.startswith("policy:mixed")]
+
+
+def test_another_model_alone_is_refused_by_a_run_whose_names_leave_the_model_out(
+    pytester: pytest.Pytester, two_policies: Path
+):
+    result = pytester.runpytest("guesses.py::test_guess", "--model", "policy:null", "--resume=policies")
+
+    assert "test_guess was played by policy:mixed, now policy:null" in refused(result)
