@@ -70,8 +70,7 @@ def pieces(
     yield element("body", data_run=run.path.name, data_id=str(run.header.get("id", "")), **live).removesuffix("</body>")
     yield element("a", "Skip to the trials", href="#trials", class_="skip")
     yield _opening(run, summary, headline, is_live=refresh_s is not None)
-    yield element("main", _inside(summary, trials, is_live=refresh_s is not None))
-    yield element("section", id="reader", hidden="", aria_label="one trial")
+    yield element("main", _list(summary, trials, is_live=refresh_s is not None), element("div", id="reader", hidden=""))
     yield _footer(run)
     # Before the conversations, so that the page can be used while the browser still reads these.
     yield element("script", script)
@@ -155,9 +154,9 @@ def _when(created: str) -> str:
         return created
 
 
-def _inside(summary: Summary, trials: list[list[TrialView]], *, is_live: bool) -> Html:
+def _list(summary: Summary, trials: list[list[TrialView]], *, is_live: bool) -> Html:
     sections = [section(row, own) for row, own in zip(summary.rows, trials, strict=True)]
-    return Html("".join([overview(summary, trials, is_live=is_live), *sections, _table(trials)]))
+    return element("div", overview(summary, trials, is_live=is_live), *sections, _table(trials), id="list")
 
 
 def _table(trials: list[list[TrialView]]) -> Html:

@@ -2,10 +2,12 @@
 
 const CHOICES = ["outcome", "label", "group", "versus", "q", "sort"];
 
-// What the address says; one that names a place in the page changes nothing of it.
+// What the address says; one that names a place in the page, or a trial alone, leaves what was chosen before.
 function stateOf(hash, before) {
   if (!hash.includes("=")) return { ...before, trial: "", beside: "" };
   const said = new URLSearchParams(hash.replace(/^#/, ""));
+  const names = [...said.keys()];
+  if (names.length === 1 && names[0] === "trial") return { ...before, beside: "", trial: said.get("trial") };
   return Object.fromEntries([...CHOICES, "trial", "beside"].map((name) => [name, said.get(name) ?? ""]));
 }
 
@@ -105,9 +107,10 @@ class List {
     for (const cell of document.querySelectorAll(".counted td[data-label]")) {
       const { group } = cell.closest("section").dataset;
       const label = cell.dataset.label;
+      const outcome = cell.closest("table").classList.contains("cheated") ? "cheated" : "failed";
       const button = make("button", { type: "button", className: "link" }, ...cell.childNodes);
       button.addEventListener("click", () => {
-        this.go({ outcome: "", group: this.report.models.size > 1 ? group : "", label, q: "", trial: "" });
+        this.go({ outcome, group: this.report.models.size > 1 ? group : "", label, q: "", trial: "" });
         document.getElementById("trials").focus();
       });
       cell.replaceChildren(button);

@@ -11,7 +11,8 @@ function remember(changes) {
 }
 
 function placeNow() {
-  const element = document.elementFromPoint(innerWidth / 2, 90)?.closest("[id]");
+  const places = [...document.querySelectorAll("h2[id], table.trials tbody tr:not([hidden])")];
+  const element = places.find((one) => one.offsetHeight && one.getBoundingClientRect().top >= 0);
   const focus = document.activeElement?.closest("[id]")?.id ?? "";
   return { scroll: scrollY, anchor: element ? [element.id, element.getBoundingClientRect().top] : null, focus };
 }

@@ -17,7 +17,7 @@ class Reader {
     const sides = trial ? [{ report: this.report, trial }, ...(beside ? [beside] : [])] : [];
     const read = await Promise.all(sides.map((side) => side.report.read(side.trial).catch((error) => error)));
     if (mine !== this.current) return;
-    const title = make("h2", { id: "reading", tabIndex: -1 }, trial ? this.titleOf(trial) : "There is no such trial in this run");
+    const title = make("h1", { id: "reading", tabIndex: -1 }, trial ? this.titleOf(trial) : "There is no such trial in this run");
     const columns = sides.map((side, index) => this.column(side, read[index], patternOf(state.q), sides.length > 1));
     this.element.replaceChildren(
       this.bar(state, trial),
@@ -70,7 +70,7 @@ class Reader {
     if (isOneOfTwo) {
       const where = report === this.report ? "" : ` in ${report.name}`;
       const score = trial.score ? `, ${trial.score}` : "";
-      article.append(make("h3", {}, `${trial.name} of ${report.models.get(trial.group)}${where}: ${trial.outcome}${score}`));
+      article.append(make("h2", {}, `${trial.name} of ${report.models.get(trial.group)}${where}: ${trial.outcome}${score}`));
     }
     if (trial.why) article.append(make("p", { className: "reason" }, ...marked(trial.why, pattern)));
     if (read === null || read instanceof Error) {

@@ -1,7 +1,7 @@
 // Puts the parts together: the address says what is shown, and what is chosen goes into the address.
 
 const report = new Report(document);
-const parts = [document.querySelector("header"), document.querySelector("main")];
+const parts = [document.querySelector("header"), document.getElementById("list")];
 let state = stateOf("#", Object.fromEntries(CHOICES.map((name) => [name, ""])));
 let listScroll = 0;
 
@@ -31,6 +31,7 @@ async function arrive() {
   const before = state;
   if (reader.element.hidden) listScroll = scrollY;
   state = stateOf(location.hash, state);
+  if (state.trial) history.replaceState(history.state, "", hashOf(state));
   if (live && !history.state?.live) remember({ live });
   const wasReading = await show();
   if (state.trial) {

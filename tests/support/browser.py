@@ -30,7 +30,7 @@ FLAGS = [
     "--disable-sync",
     "--disable-dev-shm-usage",
 ]
-PATIENCE_S = 60
+PATIENCE_S = 30
 
 
 class Browser:
@@ -88,8 +88,12 @@ class Browser:
         for address in ("about:blank", url):  # a mere change of the fragment would load nothing
             self.events.clear()
             self.call("Page.navigate", url=address)
-            while "Page.loadEventFired" not in self.seen():
-                self.events.append(self._read())
+            self.wait("Page.loadEventFired")
+
+    def wait(self, event: str) -> None:
+        """Wait until something has happened since the page was asked for."""
+        while event not in self.seen():
+            self.events.append(self._read())
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression."""
@@ -100,6 +104,21 @@ class Browser:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def until(self, condition: str) -> None:
+        """Wait until a JavaScript expression is true, frame by frame."""
+        self.evaluate_later(f"(async () => {{ while (!({condition})) await new Promise(requestAnimationFrame); }})()")
+
+    def reload(self) -> None:
+        """Load the page again."""
+        self.events.clear()
+        self.call("Page.reload")
+        self.wait("Page.loadEventFired")
+
+    def complaints(self) -> list[str]:
+        """Return what the browser or the page said was wrong since the page was asked for: errors, forbidden things."""
+        kinds = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
+        return [json.dumps(event["params"]) for event in self.events if event["method"] in kinds]
 
     def press(self, key: str, code: int, text: str = "") -> None:
         """Press a key."""
