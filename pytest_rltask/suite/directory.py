@@ -113,6 +113,7 @@ class Directory:
 
             trials = united(self.resumption.run.plan, trials)
         self.writer = RunWriter(Path(self.header["path"]), self.writer_name, header)
+        self._config.add_cleanup(self.writer.close)
         self.hold(self.writer.path)
         for digest, grader in self._graders.by_digest.items():
             self.writer.note_grader(digest, grader.to_json())
