@@ -21,7 +21,7 @@ from pytest_rltask.run.files import RunLogError
 from pytest_rltask.run.load import load_run
 from pytest_rltask.verdict import Gate
 
-__all__ = ["LivePage"]
+__all__ = ["LivePage", "pause_s"]
 
 FIRST_S = 3.0
 """Seconds until the first page: runs that are over by then need none."""
@@ -29,6 +29,11 @@ LEAST_S = 10.0
 """Seconds between two pages, at least."""
 SHARE = 100
 """How many times as long as a page took the pause behind it is, at least."""
+
+
+def pause_s(took_s: float) -> float:
+    """Return how many seconds pass before the next page if the last one took so many."""
+    return max(LEAST_S, SHARE * took_s)
 
 
 class LivePage:
@@ -58,7 +63,7 @@ class LivePage:
             began = monotonic_s()
             with contextlib.suppress(OSError, RunLogError, _Stopped):  # the end of the run tells what is wrong there
                 self._write(max(LEAST_S, pause))
-            pause = max(LEAST_S, SHARE * (monotonic_s() - began))
+            pause = pause_s(monotonic_s() - began)
 
     def _write(self, refresh_s: float) -> None:
         length = sum(file.stat().st_size for file in self._run_dir.glob("trials.*.jsonl"))

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_rltask.verdict import GATES
 from tests.conftest import SUITE, WAYS, WAYS_IDS, Suite, workers_at_once
+from tests.report.pages import opened
 
 # A task that breaks for the seeds that files name: so it can be mended without a change of its source.
 FAULTY = (
