@@ -18,7 +18,7 @@ from pytest_rltask.run.record import Record, Usage
 from pytest_rltask.task import Band
 from pytest_rltask.verdict import Gate, Proof, Verdict, first_proof, is_tolerated, judge
 
-__all__ = ["Row", "Summary", "summarise"]
+__all__ = ["Row", "Summary", "is_of_the_plan", "summarise"]
 
 WORST_FIRST = ("incomplete", "too easy", "too hard", "undecided", "in band")
 
@@ -147,7 +147,7 @@ def summarise(run: Run, gate: Gate, *, stop_early: bool = False) -> Summary:
 def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool) -> Row:
     first = planned[0]
     recorded = [(trial, run.records[trial.trial_id]) for trial in planned if trial.trial_id in run.records]
-    records = [record for trial, record in recorded if _is_of_the_plan(record, trial)]
+    records = [record for trial, record in recorded if is_of_the_plan(record, trial)]
     ids = {trial.trial_id for trial in planned}
     paid = [record for record in run.paid if record.trial_id in ids]
     not_started = [run.not_started[trial_id] for trial_id in ids if trial_id in run.not_started]
@@ -215,7 +215,7 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
     )
 
 
-def _is_of_the_plan(record: Record, trial: PlannedTrial) -> bool:
+def is_of_the_plan(record: Record, trial: PlannedTrial) -> bool:
     """Say whether what graded a trial is what the plan says, where both are known: two graders make no rate."""
     return not record.grader or not trial.grader or record.grader == trial.grader
 
