@@ -217,7 +217,7 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
 
 def is_of_the_plan(record: Record, trial: PlannedTrial) -> bool:
     """Say whether what graded a trial is what the plan says, where both are known: two graders make no rate."""
-    return not record.grader or not trial.grader or record.grader == trial.grader
+    return not record.graded or not record.grader or not trial.grader or record.grader == trial.grader
 
 
 def _proof(planned: list[PlannedTrial], run: Run) -> Proof | None:

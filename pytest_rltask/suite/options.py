@@ -257,6 +257,16 @@ OPTIONS = (
         has_ini=False,
     ),
     Option(
+        "--regrade-only",
+        "",
+        False,
+        "true",
+        "with --resume and --changed=regrade: grade recorded trials anew and play nothing, as `rltask regrade` does",
+        bool,
+        is_switch=True,
+        has_ini=False,
+    ),
+    Option(
         "--audit",
         "",
         False,
@@ -289,6 +299,7 @@ class Options:
     log_dir: str
     resume: str | None
     changed: str | None
+    regrade_only: bool
     audit: bool
     given: frozenset[str]
     """Names of the settings that the command line gave, and so override the marker."""
@@ -317,6 +328,10 @@ class Options:
                 f"--changed {values['changed']} goes with --resume, whose recorded trials it is about; "
                 f"write --resume=last --changed={values['changed']}"
             )
+        if values["regrade_only"] and values["changed"] != "regrade":
+            raise pytest.UsageError(
+                "--regrade-only goes with --resume=last --changed=regrade; write `rltask regrade last`"
+            )
         return cls(**values, given=frozenset(given))
 
     def command_line(self) -> list[tuple[str, ...]]:
@@ -324,7 +339,7 @@ class Options:
         words: list[tuple[str, ...]] = []
         for option in OPTIONS:
             value = getattr(self, option.name)
-            if value is None or option.name in ("log_dir", "resume", "changed", "plan"):
+            if value is None or option.name in ("log_dir", "resume", "changed", "regrade_only", "plan"):
                 continue
             if option.is_switch:
                 if value:
