@@ -36,7 +36,7 @@ HOW = $(if $(AGAIN),--last-failed --last-failed-no-failures=none,-n 2 --dist wor
 # The tests start hundreds of interpreters, each of which would compile the plugin anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test test-slow lint honest compat mutants clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof three-ways first-contact money)
+.PHONY: bench test test-slow lint honest compat mutants clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof three-ways first-contact money large)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -93,6 +93,9 @@ bench-first-contact: $(VENV)/.dev  ## refused connections, a wrong key, an empty
 
 bench-money: $(VENV)/.dev  ## what runs say they cost, beside what the server was paid, however they end (5 minutes)
 	$(BIN)/python -m tests.bench.money
+
+bench-large: $(VENV)/.dev  ## seconds of each command of rltask, and of --resume, on runs of 5,000 trials (4 minutes)
+	$(BIN)/python -m tests.bench.large_run
 
 bench-kills: $(VENV)/.dev  ## kill -9 at 30 random moments, then resume: what is lost, and what is paid twice
 	$(BIN)/python -m tests.bench.kills

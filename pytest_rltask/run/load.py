@@ -49,7 +49,7 @@ def writer_of(file: Path) -> str:
         >>> writer_of(Path("logs/run_20261122_062209/trials.gw0.jsonl"))
         'gw0'
     """
-    return file.name.removeprefix("trials.").removesuffix(".jsonl")
+    return file.name.removeprefix("trials.").removesuffix(".jsonl").removesuffix(".rest")
 
 
 def load_run(path: Path) -> Run:

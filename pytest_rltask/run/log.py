@@ -17,11 +17,14 @@ from typing import Any
 
 from pytest_rltask.clock import utc, utc_now
 from pytest_rltask.run.files import created, write_whole
-from pytest_rltask.run.lines import Lines
+from pytest_rltask.run.lines import Lines, Reserve
 from pytest_rltask.run.planned import NotStarted, PlannedTrial, transcript_path
 from pytest_rltask.run.record import SCHEMA_VERSION, Outcome, Record, RequestLog
 
 __all__ = ["RunWriter"]
+
+_RESERVED = 128 * 1024
+"""Bytes set aside for what replies in flight cost: some 250 lines."""
 
 
 class RunWriter:
@@ -36,6 +39,7 @@ class RunWriter:
     def __init__(self, path: Path, writer: str, header: dict[str, Any]) -> None:
         self.path = created(path, header)
         self._trials = Lines(self.path / f"trials.{writer}.jsonl")
+        self._reserve = Reserve(self.path / f"trials.{writer}.jsonl", _RESERVED)
         self._lock = threading.Lock()
 
     def plan(self, trials: list[PlannedTrial]) -> None:
@@ -55,9 +59,23 @@ class RunWriter:
         self._append_line({"type": "trial", "schema": SCHEMA_VERSION, **record.to_json()})
 
     def pay(self, record: Record, request: RequestLog) -> None:
-        """Write what a request of a trial that goes on cost, in case this process dies before the trial has ended."""
+        """Write what a request of a trial that goes on cost, in case this process dies before the trial has ended.
+
+        Raises:
+            OSError: the disk is full; the line was still written, into space set aside, unless that was full too.
+        """
         told = {"trial_id": record.trial_id, "started": record.started, "at": utc_now(), "request": asdict(request)}
-        self._append_line({"type": "paid", **told}, durable=False)
+        try:
+            self._append_line({"type": "paid", **told}, durable=False)
+        except OSError:
+            with self._lock:
+                self._reserve.append(_line({"type": "paid", **told}))
+            raise
+        self._reserve.hold()
+
+    def close(self) -> None:
+        """Give up what was set aside; nothing more is paid for."""
+        self._reserve.release()
 
     def amend(self, trial_id: str, outcome: Outcome, why: str) -> None:
         """Put on disk that the test's assertion judged a trial otherwise than its grader."""
@@ -107,7 +125,11 @@ class RunWriter:
         return path
 
     def _append_line(self, data: dict[str, Any], *, durable: bool = True) -> None:
-        # ASCII escapes make any string of a model safe to write.
-        line = json.dumps(data, default=str) + "\n"
+        line = _line(data)
         with self._lock:
-            self._trials.append(line.encode(), durable=durable)
+            self._trials.append(line, durable=durable)
+
+
+def _line(data: dict[str, Any]) -> bytes:
+    """Return data as a line; ASCII escapes make any string of a model safe to write."""
+    return (json.dumps(data, default=str) + "\n").encode()

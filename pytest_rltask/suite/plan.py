@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unittest
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -73,9 +73,11 @@ class Plan:
         """The trials as they are written to disk."""
         return [entry.trial for entry in self.entries.values()]
 
-    def of(self, trial_ids: Collection[str]) -> Plan:
-        """Return the plan of some of its trials."""
-        return Plan(entry for trial_id, entry in self.entries.items() if trial_id in trial_ids)
+    def of(self, items: list[pytest.Item]) -> Plan:
+        """Return the plan of some of the items."""
+        kept = {item.nodeid for item in items}
+        own = (entry for trial_id, entry in self.entries.items() if trial_id in kept)
+        return Plan(replace(entry, number=number) for number, entry in enumerate(own))
 
     def isolated_by(self, settle: Callable[[], str]) -> Plan:
         """Return the same plan, once it is known what isolates the tasks in need of it; asked only if one is."""

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def test_fails():
     assert {holds}
 
 
-@pytest.mark.rltask(task=Add(), name="more", runs={runs})
+{marks}@pytest.mark.rltask(task=Add(), name="more", runs={runs})
 def test_more(trial):
     assert trial.passed
 """
@@ -75,6 +76,15 @@ def _let(process: subprocess.Popen[str], api: MessagesAPI) -> None:
     pass
 
 
+_OF_PYTEST_TIMEOUT = {
+    "a timeout": (("--timeout=1",), _let),
+    "its os._exit": ((), _let),
+}
+"""Where pytest-timeout is installed. A limit for all tests does not count the wait for a trial; a test's own does."""
+_HARSH = '@pytest.mark.timeout(1, method="thread")\n'
+"""A reply that never comes takes 2 s, and then this ends the process."""
+
+
 def ways(trials: int) -> dict[str, tuple[tuple[str, ...], Callable[[subprocess.Popen[str], MessagesAPI], None]]]:
     """Return how runs end: by which options, and by what."""
     midst = TURNS * trials // 2
@@ -86,6 +96,7 @@ def ways(trials: int) -> dict[str, tuple[tuple[str, ...], Callable[[subprocess.P
         "--maxfail=1": (("--maxfail=1",), _let),
         "kill -9": ((), _after(midst, signal.SIGKILL)),
         "a full disk": ((), _let),
+        **(_OF_PYTEST_TIMEOUT if find_spec("pytest_timeout") else {}),
     }
 
 
@@ -98,7 +109,8 @@ def play(way: str, *, trials: int, seed: int) -> str:
         MessagesAPI(Server(seed), latency_s=0.02, allow_violations=True) as api,
         Suite(Path(folder), trials=trials // 2, workers=0, api=api) as suite,
     ):
-        (Path(folder) / "test_add.py").write_text(ADD + MIDST.format(holds=not stops, runs=trials // 2))
+        marks = _HARSH if way == "its os._exit" else ""
+        (Path(folder) / "test_add.py").write_text(ADD + MIDST.format(holds=not stops, runs=trials // 2, marks=marks))
         suite.command += ["--reply-timeout", "2"]
         if way == "a full disk":
             suite.command[:0] = ["prlimit", f"--fsize={FILE_BYTES}"]
