@@ -120,7 +120,7 @@ class Session:
 
             self._audited_in = settled(self.options.sandbox) if runs_agents_code(items) else ""
         if plan.entries:
-            self._begin(plan.isolated_by(lambda: settled(self.options.sandbox)))
+            self._begin(plan.isolated_by(lambda: settled(self.options.sandbox)), items)
 
     def _dealt(self, plan: Plan, items: list[pytest.Item], shard: Shard) -> Plan:
         """Keep the items of a shard, and have the run directory say of what whole."""
@@ -134,10 +134,14 @@ class Session:
             self.config.hook.pytest_deselected(items=left)
         return plan.of(kept)
 
-    def _begin(self, plan: Plan) -> None:
+    def _begin(self, plan: Plan, items: list[pytest.Item]) -> None:
         directory = self.directory
         with directory.refusing():
             writer = directory.begin(plan)
+            if self.options.regrade_only:  # the tests judge what was graded anew, and nothing else is left to do
+                recorded = directory.recorded(plan)
+                items[:] = [item for item in items if item.nodeid in recorded]
+                plan = plan.of(items)
             self._playing = Playing(
                 self.options,
                 plan,
