@@ -7,12 +7,13 @@ is well-formed XML as well as HTML.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from html import escape
 
 from pytest_rltask.report.visible import visible
 
-__all__ = ["Html", "clip", "element", "join"]
+__all__ = ["Html", "clip", "code", "element", "join"]
 
 SELF_CLOSING = {"meta", "rect", "line", "circle", "path"}
 """Elements without content that HTML and XML alike let close themselves."""
@@ -62,3 +63,9 @@ def clip(text: str, length: int) -> str:
         return text
     half = length // 2
     return f"{text[:half]} [... {len(text) - 2 * half:,} characters left out ...] {text[-half:]}"
+
+
+def code(text: str) -> Html:
+    """Return a script of this package as an element's content, which HTML reads as it is and XML as well."""
+    assert not re.search(r"</script|<!--|]]>", text), "a script of ours cannot end its element"
+    return Html(f"//<![CDATA[\n{text}\n//]]>")

@@ -39,7 +39,7 @@ class PlannedTrial:
 
     def is_graded_as_planned(self, record: Record) -> bool:
         """Say whether what graded a trial is what the plan says, where both are known: two graders make no rate."""
-        return not record.grader or not self.grader or record.grader == self.grader
+        return not record.graded or not record.grader or not self.grader or record.grader == self.grader
 
     @property
     def names_its_model(self) -> bool:

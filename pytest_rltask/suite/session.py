@@ -38,6 +38,7 @@ from pytest_rltask.tools import DefinitionError
 
 if TYPE_CHECKING:
     from pytest_rltask.audit.plays import Plays
+    from pytest_rltask.report.html_live import LivePage
     from pytest_rltask.report.statusline import StatusLine
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.report.terminal import Line
@@ -75,6 +76,7 @@ class Session:
         self._plan: Plan | None = None
         self._playing: Playing | None = None
         self._status: StatusLine | None = None
+        self._page: LivePage | None = None
         self._headline_shown = False  # each worker of pytest-xdist gives occasion to
         self._is_dealt = True
         """Whether each process knows which trials it will be given."""
@@ -120,7 +122,7 @@ class Session:
 
             self._audited_in = settled(self.options.sandbox) if runs_agents_code(items) else ""
         if plan.entries:
-            self._begin(plan.isolated_by(lambda: settled(self.options.sandbox)))
+            self._begin(plan.isolated_by(lambda: settled(self.options.sandbox)), items)
 
     def _dealt(self, plan: Plan, items: list[pytest.Item], shard: Shard) -> Plan:
         """Keep the items of a shard, and have the run directory say of what whole."""
@@ -134,10 +136,14 @@ class Session:
             self.config.hook.pytest_deselected(items=left)
         return plan.of(kept)
 
-    def _begin(self, plan: Plan) -> None:
+    def _begin(self, plan: Plan, items: list[pytest.Item]) -> None:
         directory = self.directory
         with directory.refusing():
             writer = directory.begin(plan)
+            if self.options.regrade_only:  # the tests judge what was graded anew, and nothing else is left to do
+                recorded = directory.recorded(plan)
+                items[:] = [item for item in items if item.nodeid in recorded]
+                plan = plan.of(items)
             self._playing = Playing(
                 self.options,
                 plan,
@@ -168,6 +174,7 @@ class Session:
         going_on = resumption.headline(collected) if resumption else ""
         if going_on and worker and is_checker and not self._plays_nothing:
             directory.is_checked = True
+        from pytest_rltask.report.html_live import LivePage
         from pytest_rltask.report.statusline import status_line
 
         run_dir = directory.path
@@ -179,6 +186,7 @@ class Session:
             self._interrupts.install(run_dir)
             self.config.add_cleanup(lambda: cleared(run_dir))
             self._status = status_line(self.config, run_dir, since=directory.since)
+            self._page = LivePage(run_dir, self.options.gate, stop_early=self.options.stop_early)
         isolated_by = sandbox_line(self.config, (trial.sandbox for trial in directory.plan))
         alone = [f"rltask: {line}" for line in self._alone_lines()]
         command = str(directory.header["command"])
@@ -307,6 +315,8 @@ class Session:
                 exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED
         if self._status is not None:
             self._status.stop()
+        if self._page is not None:
+            self._page.stop()
         if self._plays is not None:
             self._plays.close()
         return exitstatus
