@@ -38,6 +38,8 @@ def next_words(summary: Summary, run_dir: Path, command: list[str], flag: Callab
         return [*words, *((flag("--max-cost"), enough) if enough else ()), *goes_on]
     if summary.rows[0].verdict.word == "incomplete" or any(row.lost for row in summary.rows):
         return [*command, *goes_on]
+    if summary.part:  # whose rates are judged with those of the other shards
+        return ["less", short_path(run_dir / "summary.md")]
     failing = [row for row in summary.rows if not row.verdict.holds]
     if failing and all(map(is_meant_so, failing)):
         for option in OF_TRIALS:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_rltask.verdict import GATES
-from tests.conftest import SUITE, WAYS, WAYS_IDS, Suite, workers_at_once
+from tests.conftest import SUITE, WAYS, WAYS_IDS, Suite, unwrapped, workers_at_once
 from tests.report.pages import opened
 
 # A task that breaks for the seeds that files name: so it can be mended without a change of its source.
@@ -152,12 +152,10 @@ def test_a_task_that_always_breaks_is_given_up_and_played_once_it_is_mended(any_
     assert 3 <= played <= 5  # and what another worker was at
     assert (any_faulty.row["errored"], any_faulty.row["given_up"], any_faulty.row["lost"]) == (played, 30 - played, 0)
     why = "3 trials in a row ended in the same task fault: the grader: ValueError: nothing fits the answer *"
-    result.stdout.fnmatch_lines(
-        [
-            f"faulty: given up after equal faults: {30 - played} of 30 planned trials were not started",
-            f"SKIPPED [[]{30 - played}] test_sum.py:3: {why}; mend the task, then go on with --resume",
-        ]
-    )
+    told = f"given up after equal faults: {30 - played} of 30 planned trials were not started"
+    assert told in unwrapped(result)
+    skipped = f"SKIPPED [[]{30 - played}] test_sum.py:3: {why}; mend the task, then go on with --resume"
+    result.stdout.fnmatch_lines([skipped])
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
     any_faulty.mend("grade")
