@@ -164,7 +164,7 @@ def test_another_model_alone_is_refused_and_one_beside_the_first_is_added(runs: 
 
     result = runs.resume("--runs", "2", "--model", "policy:null")
 
-    assert headline(result) == f"rltask: resuming logs/{runs.run_dirs[0].name}: 2 trials reused, 2 missing to be played"
+    assert headline(result) == "rltask: resuming logs/RUN: 2 trials reused, 2 missing to be played"
     rows = {row["model"]: row["judged"] for row in runs.report()["rows"]}
     assert rows == {"policy:noted": 2, "policy:null": 2}
     assert headline(runs.resume("--runs", "3", model="policy:null")).endswith("2 trials reused, 1 missing to be played")
