@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.claude.desk import MODEL
-from tests.conftest import WAYS, WAYS_IDS, Suite
+from tests.conftest import WAYS, WAYS_IDS, Suite, next_words
 from tests.plugin.test_usage_errors import assert_usage_error
 from tests.support.messages_api import reply, status, tool_use
 from tests.support.serving import EACH, Serve, every_third, submits
