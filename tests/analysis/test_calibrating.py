@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from pathlib import Path
@@ -126,6 +127,23 @@ def test_what_binds_is_told_by_labels_and_by_the_measure_that_the_score_is() -> 
     assert "careful     a demand with a threshold of its own may move along, or bind: see above" in told
 
 
+def test_where_no_trial_passed_the_measure_of_the_most_is_the_usual_one() -> None:
+    trials = graded(TWENTY, threshold=0.95)
+    for n, (_, record) in enumerate(trials):
+        record.metrics = {"unseen": record.score} if n < 5 else {"seen": record.score}
+        record.label = "does not generalise" if n < 5 else "low"
+    found = only(run_of(trials))
+    assert [(one.by, one.measure) for one in found.requirements] == [("score", "seen"), ("own", "unseen")]
+    for _, record in trials:
+        record.metrics = {}
+    assert {(one.by, one.measure) for one in only(run_of(trials)).requirements} == {("score", "")}
+
+
+def test_a_calibration_is_json_data() -> None:
+    data = json.loads(json.dumps(only(run_of(graded(TWENTY))).to_json()))
+    assert (data["judged"], data["keep"], data["cuts"][0]["rank"]) == (20, False, 5)
+
+
 def test_where_other_demands_cost_more_trials_they_bind() -> None:
     trials = graded(TWENTY, threshold=0.1)  # 18 pass
     for _, record in trials[2:12]:
@@ -181,6 +199,9 @@ def test_too_many_errored_trials_are_refused() -> None:
     for _, record in trials[:5]:
         record.outcome = "errored"
     assert refused(trials)[1].startswith("5 of 20 trials have no grade, more than 20 %")
+    again = only(run_of(trials, name="logs/run_a", command="pytest suite --resume=old -x")).refusal
+    assert again is not None
+    assert again.do == "have them played again: pytest suite -x --resume=logs/run_a"
     trials[0][1].outcome = "failed"
     assert only(run_of(trials)).refusal is None  # 4 of 20: the share that a verdict tolerates
 
@@ -223,6 +244,25 @@ def test_a_prompt_that_names_the_threshold_is_said_to() -> None:
     said = [{"role": "user", "content": [{"type": "text", "text": "Reach an F1 of 0.5."}]}]
     assert "careful     the prompt names the threshold" in text_of(run_of(graded(TWENTY, messages=said)))
     assert "names the threshold" not in text_of(run_of(graded(TWENTY, threshold=0.45, messages=said)))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "names"),
+    [
+        ("at least 50 % of the rows", True),
+        ("(accuracy >= 0.5)", True),
+        ("an F1 of 0.5.", True),
+        ("50% or more", True),
+        ("0.55 or 10.5 or 0.5.1", False),
+        ("150 % of it", False),
+        ("50 rows", False),
+    ],
+)
+def test_a_threshold_is_found_in_a_prompt_as_a_number_of_its_own(prompt: str, names: bool) -> None:
+    later = {"role": "assistant", "content": [{"type": "text", "text": "Is it 0.5?"}]}
+    said = [{"role": "user", "content": [{"type": "text", "text": prompt}]}, later]
+    assert only(run_of(graded(TWENTY, messages=said))).is_in_prompt == names
+    assert only(run_of(graded(TWENTY, system=prompt, messages=[later | {"content": ""}]))).is_in_prompt == names
 
 
 def test_a_grader_without_a_threshold_can_be_calibrated() -> None:
