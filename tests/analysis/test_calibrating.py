@@ -84,6 +84,8 @@ def test_the_field_that_holds_the_threshold_is_named(tmp_path: Path) -> None:
     grader = {"task": "t", "fields": {"tau": "0.5", "size": "0.5"}, "threshold_fields": ["tau"]}
     RunWriter(path, "other", {**run.header, "id": path.name}).note_grader("c0ffee", grader)
     assert "today       tau = 0.5: 9 of 20 pass" in text_of(load_run(path))
+    (path / "graders" / "c0ffee.json").write_text('{"fields": {}}')  # of an earlier version
+    assert "today       0.5: 9 of 20 pass" in text_of(load_run(path))
 
 
 def test_of_several_tests_the_fresh_command_names_the_one() -> None:
