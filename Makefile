@@ -93,6 +93,9 @@ bench-fixtures: $(VENV)/.dev  ## what fixtures of each test cost a suite: wall t
 bench-first-contact: $(VENV)/.dev  ## refused connections, a wrong key, an empty account, ...: how soon the user knows
 	$(BIN)/python -m tests.bench.first_contact
 
+bench-page: $(VENV)/.dev  ## report.html of 100, 1,000 and 3,000 trials: size, first view, opening a trial, in Chromium
+	$(BIN)/python -m tests.bench.page
+
 bench-money: $(VENV)/.dev  ## what runs say they cost, beside what the server was paid, however they end (5 minutes)
 	$(BIN)/python -m tests.bench.money
 

@@ -118,11 +118,13 @@ class Summary:
     gate: Gate
     sandboxes: dict[str, int] = field(default_factory=dict)
     """How many trials ran code in a sandbox, by what isolated it."""
+    part: str = ""
+    """Which shard of a run it is of, whose rates are judged once all shards are one run; empty: it is of all."""
 
     @property
     def holds(self) -> bool:
-        """Whether the gate holds for every row."""
-        return all(row.verdict.holds for row in self.rows)
+        """Whether the gate holds for every row; of a shard it is not asked."""
+        return bool(self.part) or all(row.verdict.holds for row in self.rows)
 
 
 def summarise(run: Run, gate: Gate, *, stop_early: bool = False) -> Summary:
@@ -141,7 +143,9 @@ def summarise(run: Run, gate: Gate, *, stop_early: bool = False) -> Summary:
     rows.sort(key=lambda row: (row.verdict.holds, WORST_FIRST.index(row.verdict.word), row.name, row.model))
     planned = {trial.trial_id for trial in run.plan}
     sandboxes = [record.sandbox for trial_id, record in run.records.items() if trial_id in planned and record.sandbox]
-    return Summary(rows, gate, _counted(sandboxes))
+    shard = run.header.get("shard") or {}
+    part = f"{shard.get('index')}/{shard.get('of')}" if shard else ""
+    return Summary(rows, gate, _counted(sandboxes), part)
 
 
 def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool) -> Row:

@@ -37,9 +37,11 @@ from pytest_rltask.tools import DefinitionError
 
 if TYPE_CHECKING:
     from pytest_rltask.audit.plays import Plays
+    from pytest_rltask.report.html_live import LivePage
     from pytest_rltask.report.statusline import StatusLine
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.report.terminal import Line
+    from pytest_rltask.suite.shard import Shard
     from pytest_rltask.trial.play import Trial
 
 __all__ = ["Session"]
@@ -72,6 +74,7 @@ class Session:
         self._plan: Plan | None = None
         self._playing: Playing | None = None
         self._status: StatusLine | None = None
+        self._page: LivePage | None = None
         self._headline_shown = False  # each worker of pytest-xdist gives occasion to
         self._is_dealt = True
         """Whether each process knows which trials it will be given."""
@@ -108,6 +111,8 @@ class Session:
             self._plan = plan = make_plan(items, self.options, self._graders if wants_graders else None)
         except DefinitionError as error:
             raise pytest.UsageError(str(error)) from None
+        if self.options.shard:
+            self._plan = plan = self._dealt(plan, items, self.options.shard)
         if self._plays_nothing:
             return
         if self.options.audit:
@@ -115,12 +120,28 @@ class Session:
 
             self._audited_in = settled(self.options.sandbox) if runs_agents_code(items) else ""
         if plan.entries:
-            self._begin(plan.isolated_by(lambda: settled(self.options.sandbox)))
+            self._begin(plan.isolated_by(lambda: settled(self.options.sandbox)), items)
 
-    def _begin(self, plan: Plan) -> None:
+    def _dealt(self, plan: Plan, items: list[pytest.Item], shard: Shard) -> Plan:
+        """Keep the items of a shard, and have the run directory say of what whole."""
+        from pytest_rltask.suite.shard import deal, described
+
+        rows = {trial_id: (entry.trial.test, entry.trial.model) for trial_id, entry in plan.entries.items()}
+        kept, left = deal(items, rows, shard, by_row=self.options.sequential)
+        self.directory.part = described(shard, plan.trials, by_row=self.options.sequential)
+        if left:
+            items[:] = kept
+            self.config.hook.pytest_deselected(items=left)
+        return plan.of(kept)
+
+    def _begin(self, plan: Plan, items: list[pytest.Item]) -> None:
         directory = self.directory
         with directory.refusing():
             writer = directory.begin(plan)
+            if self.options.regrade_only:  # the tests judge what was graded anew, and nothing else is left to do
+                recorded = directory.recorded(plan)
+                items[:] = [item for item in items if item.nodeid in recorded]
+                plan = plan.of(items)
             self._playing = Playing(
                 self.options,
                 plan,
@@ -151,6 +172,7 @@ class Session:
         going_on = resumption.headline(collected) if resumption else ""
         if going_on and worker and is_checker and not self._plays_nothing:
             directory.is_checked = True
+        from pytest_rltask.report.html_live import LivePage
         from pytest_rltask.report.statusline import status_line
 
         run_dir = directory.path
@@ -162,6 +184,7 @@ class Session:
             self._interrupts.install(run_dir)
             self.config.add_cleanup(lambda: cleared(run_dir))
             self._status = status_line(self.config, run_dir, since=directory.since)
+            self._page = LivePage(run_dir, self.options.gate, stop_early=self.options.stop_early)
         isolated_by = sandbox_line(self.config, (trial.sandbox for trial in directory.plan))
         alone = [f"rltask: {line}" for line in self._alone_lines()]
         command = str(directory.header["command"])
@@ -260,6 +283,9 @@ class Session:
         )
 
     def _alone_lines(self) -> Iterator[str]:
+        if self.options.shard:
+            shard = self.options.shard
+            yield f"shard {shard}: its pass rates are not judged; `rltask merge RUN...` makes one run of all"
         if not self.options.sequential:
             yield from alone_lines(self.directory.plan, is_dealt=self._is_dealt)
 
@@ -285,6 +311,8 @@ class Session:
                 exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED
         if self._status is not None:
             self._status.stop()
+        if self._page is not None:
+            self._page.stop()
         if self._plays is not None:
             self._plays.close()
         return exitstatus
