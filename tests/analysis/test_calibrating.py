@@ -68,6 +68,7 @@ def test_the_trials_that_chose_it_are_said_to_be_no_judges_and_fresh_seeds_are_c
 
 
 def test_a_threshold_that_these_trials_chose_is_recognised() -> None:
+    assert only(run_of(graded(TWENTY, threshold=0.72))).chosen_here is None
     found = only(run_of(graded(TWENTY, threshold=0.718)))
     assert (found.chosen_here, found.keep) == (5, True)
     assert "careful     today's is the 5th best of these very trials, which cannot judge it" in text_of(
@@ -80,6 +81,7 @@ def test_a_threshold_that_does_as_well_is_kept() -> None:
     assert "keep        today's threshold" in told
     assert "proposed" not in told
     assert "chose it" not in told
+    assert not only(run_of(graded(TWENTY, threshold=0.66))).keep  # 6 pass: 0.80, less than 0.9 of 0.91
     assert not only(run_of(graded(TWENTY, threshold=0.55))).keep  # 8 pass: a chance of 0.48, beside 0.91
 
 
@@ -104,6 +106,7 @@ def test_cheats_and_misses_at_the_threshold_count_below_any() -> None:
         record.outcome, record.label = "cheated", "tampering"
     for _, record in trials[-5:-3]:
         record.outcome, record.label = "failed", "no licence"
+    trials[-4][1].score = 0.5  # just at the threshold
 
     found = only(run_of(trials))
 
@@ -149,6 +152,7 @@ def test_where_no_trial_passed_the_measure_of_the_most_is_the_usual_one() -> Non
 def test_a_calibration_is_json_data() -> None:
     data = json.loads(json.dumps(only(run_of(graded(TWENTY))).to_json()))
     assert (data["judged"], data["keep"], data["cuts"][0]["rank"]) == (20, False, 5)
+    assert data["is_in_prompt"] is False  # without a message nothing is
 
 
 def test_where_other_demands_cost_more_trials_they_bind() -> None:
@@ -233,7 +237,10 @@ def test_fewer_than_ten_scores_are_refused() -> None:
 def test_thresholds_that_differ_and_assertions_that_overrule_are_refused() -> None:
     trials = graded(TWENTY)
     trials[3][1].threshold = 0.6
-    assert refused(trials)[0] == "thresholds"
+    for _, record in trials[:2]:
+        record.threshold = None
+    said = "the threshold differs from trial to trial (0.5 in 17, none in 2, 0.6 in 1): no one number can replace it"
+    assert refused(trials) == ("thresholds", said)
     trials = graded(TWENTY)
     trials[3][1].outcome = "passed"
     assert refused(trials)[0] == "overruled"
