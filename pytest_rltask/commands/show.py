@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from pytest_rltask.analysis.trials import NoSuchTrial, Place, Selection, find_trial, labels, matches, short_names
 from pytest_rltask.commands.errors import FINE, UsageError
+from pytest_rltask.commands.output import print_json
 from pytest_rltask.commands.pager import show_lines
 from pytest_rltask.commands.runs import add_run, path_of
 from pytest_rltask.report.following import follow_run, follow_trial
@@ -146,9 +146,8 @@ def _show_run(path: Path, pattern: re.Pattern[str] | None, options: argparse.Nam
 
 
 def _print_json(data: object) -> None:
-    from pytest_rltask.export.conversation import plain  # a file that others wrote may hold what JSON has no word for
 
-    print(json.dumps(plain(data), indent=1))
+    print_json(data)
 
 
 def _selected(run: Run, options: argparse.Namespace) -> Iterator[Shown]:
