@@ -100,7 +100,8 @@ def _one(alike: list[Any]) -> Any:
     report = copy.copy(alike[0])
     text = str(report.longrepr).rstrip()
     if len(alike) > 1:
-        model = str(alike[0].rltask_fault).split("\n")[1]
+        _, _, key = str(alike[0].rltask_fault).partition("\n")  # see fold_key
+        model = key.partition("\n")[0]
         names = sorted((_run_name(one.nodeid, model) for one in alike), key=lambda name: (len(name), name))
         told = textwrap.fill(f"{len(alike)} trials: {', '.join(names)}", NAMES_WIDTH, break_on_hyphens=False)
         text = f"{text}\n\n{told}"
