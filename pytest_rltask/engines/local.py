@@ -22,7 +22,7 @@ from pytest_rltask.models import Model
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Fault, Record, RequestLog
-from pytest_rltask.task import Task
+from pytest_rltask.task import Episode, Task
 from pytest_rltask.trial.event_loop import SteadyLoop, run
 from pytest_rltask.trial.play import TrialSpec, play, unplayed
 
@@ -91,6 +91,7 @@ class LocalEngine:
             hears of the trial. Once a fault leaves a model's trials no chance, it is called for the first of them
             alone: the others count as not played.
         paid: called with a trial's record and each of its requests that cost something, while the trial goes on.
+        keep: called with a trial's record and its episode before that is graded, to keep what its grader reads.
         is_stopped: says whether the run was interrupted in another process; asked while a trial is waited for.
         folder: the working directory of all trials; None: that of the process, wherever a test leads it.
         waits: called in pytest's thread again and again while it waits for a trial; None: it has nothing else to do.
@@ -106,6 +107,7 @@ class LocalEngine:
         finished: Callable[[Record], None],
         admit: Admit = lambda trial_id: None,
         paid: Callable[[Record, RequestLog], None] | None = None,
+        keep: Callable[[Record, Episode], None] | None = None,
         is_stopped: Callable[[], bool] | None = None,
         folder: str | None = None,
         waits: Callable[[], None] | None = None,
@@ -116,6 +118,7 @@ class LocalEngine:
         self._admit = admit
         self._finished = finished
         self._paid = paid
+        self._keep = keep
         self._is_stopped = is_stopped
         self._folder = folder
         self._waits = waits
@@ -272,7 +275,9 @@ class LocalEngine:
             if instead := await self._kept_out(trial):
                 return instead
             try:
-                record = await play(spec, model, self._slots, cut_off=self._keep_paid, paid=self._note_paid)
+                record = await play(
+                    spec, model, self._slots, cut_off=self._keep_paid, paid=self._note_paid, keep=self._keep
+                )
             finally:
                 trial.is_in_flight = False
             if record.fault is not None and record.fault.fatal:

@@ -78,6 +78,7 @@ async def play(
     inspect: Callable[[Episode, Grade], None] | None = None,
     cut_off: Callable[[Record], None] | None = None,
     paid: Paid | None = None,
+    keep: Callable[[Record, Episode], None] | None = None,
 ) -> Record:
     """Play a trial to its grade.
 
@@ -89,6 +90,7 @@ async def play(
         cut_off: called with the record as far as it got if the trial is cancelled, before its episode is closed: it may
             be paid, and there may be no time for more.
         paid: called with the record and each of its requests that cost something, once it is answered.
+        keep: called with the record and the episode before that is graded, in its thread: keeps what its grader reads.
 
     Returns:
         The trial's record, with outcome ``errored`` if anything but the model was at fault.
@@ -100,7 +102,7 @@ async def play(
             if cut_off is not None:
                 cut_off(completed(record, choice, begin))
 
-        return completed(await _played(spec, model, slots, inspect, tell, paid), choice, begin)
+        return completed(await _played(spec, model, slots, inspect, tell, paid, keep), choice, begin)
 
 
 async def _played(
@@ -110,6 +112,7 @@ async def _played(
     inspect: Callable[[Episode, Grade], None] | None,
     cut_off: Callable[[Record], None],
     paid: Paid | None,
+    keep: Callable[[Record, Episode], None] | None,
 ) -> Record:
     record = new_record(spec)
     worker = Worker(slots)
@@ -117,7 +120,7 @@ async def _played(
         async with opened(spec, record, worker) as episode:
             with _telling(cut_off, record):
                 await _converse(spec, record, episode, worker, model, paid)
-                grade = await judge(record, episode, worker, spec.limits)
+                grade = await judge(record, episode, worker, spec.limits, keep)
                 if inspect is not None:
                     await _inspect(inspect, episode, grade, worker, spec.limits)
     except TrialFault as error:
