@@ -17,7 +17,7 @@ from pytest_rltask.report.table import aligned
 from pytest_rltask.run.files import RunLogError
 from pytest_rltask.run.load import Run, load_run
 from pytest_rltask.run.log import RunWriter
-from pytest_rltask.run.record import Record
+from pytest_rltask.run.record import Record, outcome_word
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -174,4 +174,5 @@ def _told(record: Record) -> str:
     score = "" if record.score is None else f", {record.score:g}"
     threshold = "" if record.threshold is None else f" of {record.threshold:g}"
     label = f" ({record.label})" if record.label and record.outcome != "passed" else ""
-    return "".join(char if char.isprintable() else " " for char in f"{record.outcome}{score}{threshold}{label}")
+    told = f"{outcome_word(record.outcome)}{score}{threshold}{label}"
+    return "".join(char if char.isprintable() else " " for char in told)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
-from pytest_rltask.report.summary import is_of_the_plan
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.planned import PlannedTrial
 from pytest_rltask.run.record import Outcome, Record
@@ -66,7 +65,7 @@ def select(
         record = run.records.get(trial.trial_id)
         if record is None:
             why = "not played"
-        elif not is_of_the_plan(record, trial):
+        elif not trial.is_graded_as_planned(record):
             why = "graded by another grader than the plan's"
         elif only_passed and record.outcome != "passed":
             why = f"{record.outcome}"

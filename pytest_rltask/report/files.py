@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pytest_rltask.proof import RULE
-from pytest_rltask.report.html import html
+from pytest_rltask.report.html import pieces
 from pytest_rltask.report.isolation import warning
 from pytest_rltask.report.summary import Summary, summarise
 from pytest_rltask.report.table import COLUMNS, cells, gate_line
@@ -17,7 +17,7 @@ from pytest_rltask.run.planned import transcript_path
 from pytest_rltask.run.record import SCHEMA_VERSION
 from pytest_rltask.verdict import Gate
 
-__all__ = ["markdown", "report_on", "write_reports"]
+__all__ = ["markdown", "report_on", "write_page", "write_reports"]
 
 
 def report_on(run_dir: Path | None, gate: Gate, *, stop_early: bool) -> Summary | None:
@@ -54,7 +54,18 @@ def write_reports(run: Run, summary: Summary) -> None:
     }
     (run.path / "report.json").write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
     (run.path / "summary.md").write_text(markdown(run, summary), encoding="utf-8", errors="replace")
-    (run.path / "report.html").write_text(html(run, summary), encoding="utf-8", errors="replace")
+    write_page(run, pieces(run, summary))
+
+
+def write_page(run: Run, page: Iterable[str]) -> None:
+    """Write ``report.html`` piece by piece, and put it in its place in one step: nobody reads half a page."""
+    draft = run.path / ".report.html.new"
+    try:
+        with draft.open("w", encoding="utf-8", errors="replace") as file:
+            file.writelines(page)
+        draft.replace(run.path / "report.html")
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def markdown(run: Run, summary: Summary) -> str:

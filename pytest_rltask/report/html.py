@@ -1,68 +1,123 @@
 """The run as one self-contained HTML page, worst first: does the gate hold, what says so, and what to read next.
 
-The page asks nothing of a network and runs no script; its own Content-Security-Policy forbids both. Numbers of a
-row are written by :mod:`~pytest_rltask.report.table`, markup by :mod:`~pytest_rltask.report.html_markup` alone.
+The page asks nothing of a network. Its Content-Security-Policy forbids that, and any script but the page's own, which
+sorts, filters and searches the trials and shows their conversations (`html_*.js`); without it the tables stand, and the
+trials' links lead to their transcripts. Numbers of a row are written by :mod:`~pytest_rltask.report.table`, markup by
+:mod:`~pytest_rltask.report.html_markup` alone. The page is made piece by piece: its conversations, of whatever length,
+are never all in memory a second time.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
 
-from pytest_rltask.report.html_charts import rate_bar, score_plot, share_bar
-from pytest_rltask.report.html_markup import Html, clip, element
-from pytest_rltask.report.html_trials import GLYPHS, LINE_CHARS, TrialView, conversations
+from pytest_rltask.clock import utc_now
+from pytest_rltask.report.html_blocks import MOST_CHARS, blocks
+from pytest_rltask.report.html_markup import Html, clip, code, element
+from pytest_rltask.report.html_rows import overview, section
+from pytest_rltask.report.html_trials import LINE_CHARS, TRIAL_COLUMNS, TrialView
 from pytest_rltask.report.isolation import warning
-from pytest_rltask.report.summary import Row, Summary
-from pytest_rltask.report.table import COLUMNS, cells, graders
+from pytest_rltask.report.summary import Summary
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.planned import PlannedTrial
-from pytest_rltask.verdict import MOST_RUNS
 
-__all__ = ["html"]
+__all__ = ["html", "pieces"]
 
 GATE_RULES = {
     "point": "the observed pass rate must lie in the band, both ends included",
     "proven": "fails only where the pass rate is proven outside the band",
     "strict": "holds only where the pass rate is proven inside the band",
 }
-UNFOLDED_UP_TO = 60
-"""Trials in a run up to which their lists are shown unfolded."""
+SCRIPTS = ("html_data.js", "html_list.js", "html_reader.js", "html_beside.js", "html_live.js", "html_start.js")
+"""The parts of the page's script, which share one scope."""
+NUMBERS = ("score", "turns", "usd", "seconds")
+"""Columns of the table of trials that are set to the right."""
+NO_SCRIPT = (
+    "Without JavaScript the tables can be read, but not sorted, filtered or searched, and no conversation is shown: "
+    "each trial's link leads to its transcript, a text file beside this page."
+)
 
 
 def html(run: Run, summary: Summary) -> str:
     """Return a run as a page: headline, a table of task and model pairs, their trials, and how it was made."""
-    style = files(__package__).joinpath("html_style.css").read_text(encoding="utf-8")
-    style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    headline = _headline(summary)
-    head = element(
+    return "".join(pieces(run, summary))
+
+
+def pieces(
+    run: Run, summary: Summary, *, refresh_s: float | None = None, most_chars: int = MOST_CHARS
+) -> Iterator[str]:
+    """Yield the page in pieces, in order.
+
+    Args:
+        run: as loaded.
+        summary: of it.
+        refresh_s: while the run goes on, the seconds after which the page loads itself again; None: it has ended.
+        most_chars: room for packed conversations.
+    """
+    trials = _trials(run, summary, is_live=refresh_s is not None)
+    everyone = [trial for group in trials for trial in group]
+    style = _resource("html_style.css")
+    script = code("\n".join(['"use strict";', "(() => {", *map(_resource, SCRIPTS), "})();"]))
+    headline = _headline(run, summary, is_live=refresh_s is not None)
+    live = {} if refresh_s is None else {"data_refresh": f"{refresh_s:.0f}", "data_written": utc_now()}
+    # Well-formed as XML as well: what stands between an opening and its closing tag comes in pieces.
+    yield '<!DOCTYPE html>\n<html lang="en">'
+    yield _head(headline, style, script)
+    yield element("body", data_run=run.path.name, data_id=str(run.header.get("id", "")), **live).removesuffix("</body>")
+    yield element("a", "Skip to the trials", href="#trials", class_="skip")
+    yield _opening(run, summary, headline, is_live=refresh_s is not None)
+    yield element("main", _list(summary, trials, is_live=refresh_s is not None), element("div", id="reader", hidden=""))
+    yield _footer(run)
+    # Before the conversations, so that the page can be used while the browser still reads these.
+    yield element("script", script)
+    yield from blocks(everyone, most_chars=most_chars)
+    yield "</body></html>\n"
+
+
+def _resource(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _head(headline: str, style: str, script: str) -> Html:
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+    )
+    return element(
         "head",
         element("meta", charset="utf-8"),
-        element(
-            "meta",
-            http_equiv="Content-Security-Policy",
-            content=f"default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'; form-action 'none'",
-        ),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="referrer", content="no-referrer"),
         element("title", headline),
         element("style", Html(style)),
     )
-    body = element(
-        "body",
-        _opening(run, summary, headline),
-        element("main", _overview(summary), *_sections(run, summary)),
-        _footer(run),
-    )
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _headline(summary: Summary) -> str:
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _trials(run: Run, summary: Summary, *, is_live: bool) -> list[list[TrialView]]:
+    """Return the trials of each row; a group keeps its number while a run goes on and its rows change places."""
+    groups: dict[tuple[str, str], list[PlannedTrial]] = {}
+    for planned in run.plan:
+        groups.setdefault((planned.test, planned.model), []).append(planned)
+    number = {key: index for index, key in enumerate(groups)}
+    return [
+        [TrialView(run, row, planned, number[row.test, row.model], is_live) for planned in groups[row.test, row.model]]
+        for row in summary.rows
+    ]
+
+
+def _headline(run: Run, summary: Summary, *, is_live: bool) -> str:
+    if is_live:
+        ended = sum(trial.trial_id in run.records or trial.trial_id in run.not_started for trial in run.plan)
+        return f"The run goes on: {ended:,} of {len(run.plan):,} trials have ended"
     failing = [row for row in summary.rows if not row.verdict.holds]
     if not failing:
         return "The gate holds" if summary.rows else "No trial was planned"
@@ -73,20 +128,22 @@ def _headline(summary: Summary) -> str:
     return f"The gate fails for {len(failing)} of {len(summary.rows)}; worst: {who} is {worst.verdict.word}"
 
 
-def _opening(run: Run, summary: Summary, headline: str) -> Html:
+def _opening(run: Run, summary: Summary, headline: str, *, is_live: bool) -> Html:
     proven = sum(row.verdict.proven for row in summary.rows)
     rule = f"Gate {summary.gate}: {GATE_RULES[summary.gate]}."
-    if len(summary.rows) > 1:
+    if len(summary.rows) > 1 and not is_live:
         rule += f" {proven} of {len(summary.rows)} verdicts {'is' if proven == 1 else 'are'} proven."
     created = str(run.header.get("created", "at an unknown time"))
     return element(
         "header",
         element("p", "pytest-rltask, run of ", element("time", _when(created), datetime=created), class_="muted"),
-        element("h1", headline, class_="good" if summary.holds else "bad"),
+        element("h1", headline, class_=None if is_live else "good" if summary.holds else "bad"),
+        *([element("p", f"As of {_when(utc_now())}. ", id="live", class_="muted")] if is_live else []),
         element("p", rule),
         *([element("p", unsafe, class_="bad")] if (unsafe := warning(summary.sandboxes)) else []),
         element("p", "This command plays the run again:", class_="muted"),
         element("pre", str(run.header.get("command", "unknown")), class_="command"),
+        element("noscript", element("p", NO_SCRIPT, class_="bad")),
     )
 
 
@@ -97,146 +154,36 @@ def _when(created: str) -> str:
         return created
 
 
-NUMBERS = ("rate", "interval", "passed", "trials", "score", "turns", "tokens", "cost", "time")
-HOW_TO_READ = (
-    "Shaded: the band. Line: the interval, the pass rates that the rule of proof does not rule out; at any one look it "
-    "holds the true rate in at least 95 of 100 suites. Dot: observed rate. Score and turns are means; "
-    "what cheats scored is left out."
-)
+def _list(summary: Summary, trials: list[list[TrialView]], *, is_live: bool) -> Html:
+    sections = [section(row, own) for row, own in zip(summary.rows, trials, strict=True)]
+    return element("div", overview(summary, trials, is_live=is_live), *sections, _table(trials), id="list")
 
 
-def _overview(summary: Summary) -> Html:
-    """Return the table: a line for each task and model."""
-    axis = element("span", *(element("span", text) for text in ("0 %", "pass rate", "100 %")), class_="ends")
-    heads = [element("th", text, scope="col", role="columnheader") for text in ("task and model", "verdict", axis)]
-    heads += [element("th", text, scope="col", role="columnheader", class_="number") for text in NUMBERS]
-    lines = [_line(row, index) for index, row in enumerate(summary.rows)]
-    # A style sheet that lays a table out as cards takes its meaning from it; the roles give it back.
-    return element(
-        "table",
-        element("caption", HOW_TO_READ),
-        element("thead", element("tr", *heads, role="row"), role="rowgroup"),
-        element("tbody", *lines, role="rowgroup"),
-        class_="overview",
-        role="table",
-    )
-
-
-def _line(row: Row, index: int) -> Html:
-    cell = dict(zip(COLUMNS, cells(row), strict=True))
-    name = element("a", clip(cell["task"], LINE_CHARS), href=f"#row-{index}")
-    model = element("span", clip(row.model, LINE_CHARS), class_="muted")
-    gate = "gate holds" if row.verdict.holds else "gate fails"
-    facts = [gate, f"band {row.band}", *_proof(row)]
-    parts = [*(f"{fact}; " for fact in facts[:-1]), facts[-1]]  # a span each: lines break between them
-    proof = element("span", *(element("span", part) for part in parts), class_="proof muted")
-    words = f"pass rate {cell['rate']}, rates not ruled out {cell['interval']}, band {row.band}"
-    return element(
-        "tr",
-        element("th", name, model, scope="row", role="rowheader"),
-        element("td", element("strong", cell["verdict"]), proof, role="cell", class_="verdict"),
-        element("td", rate_bar(row, words), role="cell", class_="drawn"),
-        *(element("td", cell[key], role="cell", class_="number", data_label=key) for key in NUMBERS),
-        role="row",
-        class_="good" if row.verdict.holds else "bad",
-    )
-
-
-def _proof(row: Row) -> Iterator[str]:
-    """Yield what ended the trials, and what proof of the verdict would take."""
-    verdict = row.verdict
-    if row.not_needed and row.proof:
-        yield f"stopped early: proven after {row.proof.judged} of {row.planned} runs"
-    elif row.not_needed:
-        yield "stopped early on a proof that assertions overruled"
-    if row.not_afforded:
-        yield f"the money (--max-cost) ended it: {row.not_afforded} of {row.planned} planned trials not started"
-    yield from graders(row)
-    prove = "decide" if verdict.word == "undecided" else "prove it"
-    if verdict.word == "incomplete":
-        if row.planned == row.not_afforded:
-            yield "no trial was started"
-        elif row.untolerated:
-            yield f"{row.untolerated} of {row.planned} trials have no grade, which may depend on what the model did"
-        else:
-            yield "too many trials have no grade"
-        if row.given_up:
-            yield f"given up after equal faults: {row.given_up} of {row.planned} planned trials not started"
-    elif verdict.more_runs is not None:
-        yield f"about {verdict.more_runs} more run{'s' * (verdict.more_runs != 1)} would {prove}"
-    elif not verdict.proven:
-        yield f"at this rate, {MOST_RUNS:,} runs would not {prove}"
-
-
-def _sections(run: Run, summary: Summary) -> Iterator[Html]:
-    """Yield a section for each line of the table."""
-    groups: dict[tuple[str, str], list[PlannedTrial]] = {}
-    for planned in run.plan:
-        groups.setdefault((planned.test, planned.model), []).append(planned)
-    talks = conversations(run)
-    for index, row in enumerate(summary.rows):
-        trials = [
-            TrialView(run, row, planned, f"t-{index}-{number}", None if talks is None else talks.get(planned.trial_id))
-            for number, planned in enumerate(groups[row.test, row.model])
-        ]
-        yield _section(row, trials, f"row-{index}", unfolded=len(run.plan) <= UNFOLDED_UP_TO)
-
-
-def _section(row: Row, trials: list[TrialView], anchor: str, *, unfolded: bool) -> Html:
-    count = Counter(trial.outcome for trial in trials)
-    plot = score_plot(trial.record for trial in trials if trial.record and trial.record.outcome != "errored")
-    figures = [
-        _counted("Why trials missed", row.reasons, "missed"),
-        _counted("How trials cheated", row.cheats, "cheated"),
-        _counted("Why trials errored", row.faults, "errored"),
-        plot and element("figure", element("figcaption", "Raw scores", _key(count)), plot),
+def _table(trials: list[list[TrialView]]) -> Html:
+    """Return the table of all trials, which the script makes one to sort, filter and search."""
+    heads = [
+        element(
+            "th",
+            name,
+            scope="col",
+            data_key=key,
+            class_="number" if key in NUMBERS else None,
+        )
+        for key, name in TRIAL_COLUMNS.items()
     ]
-    squares = [element("li", trial.square()) for trial in trials]
-    by = element("span", " by ", class_="muted")
+    classes = "trials of-several" if len(trials) > 1 else "trials"
+    lines = [
+        trial.line(whose=f"{trial.row.name} by {trial.row.model}" if len(trials) > 1 else "")
+        for group in trials
+        for trial in group
+    ]
     return element(
         "section",
-        element("h2", clip(row.name, LINE_CHARS), by, clip(row.model, LINE_CHARS), id=anchor),
-        element("ul", *_legend(count), class_="legend"),
-        element("ol", *squares, class_="strip", aria_label="trials, in order"),
-        element("div", *(figure for figure in figures if figure), class_="figures"),
-        element(
-            "details",
-            element("summary", f"{len(trials)} trials, one by one", class_="fold"),
-            *(trial.entry() for trial in trials),
-            open="" if unfolded else None,
-            class_="trials",
-        ),
-        aria_labelledby=anchor,
+        element("h2", "Trials", id="trials", tabindex="-1"),
+        element("div", id="controls", hidden=""),
+        element("table", element("thead", element("tr", *heads)), element("tbody", *lines), class_=classes),
+        aria_labelledby="trials",
     )
-
-
-def _legend(count: Counter[str]) -> Iterator[Html]:
-    for outcome, glyph in GLYPHS.items():
-        if count[outcome]:
-            mark = element("span", glyph, class_=f"mark {outcome}", aria_hidden="true")
-            yield element("li", mark, f" {count[outcome]} {'not started' if outcome == 'skipped' else outcome}")
-
-
-def _counted(title: str, reasons: dict[str, int], kind: str) -> Html | None:
-    if not reasons:
-        return None
-    total = sum(reasons.values())
-    lines = [
-        element(
-            "tr",
-            element("td", f"{count}", class_="number"),
-            element("td", share_bar(count, total)),
-            element("td", clip(reason, LINE_CHARS)),
-        )
-        for reason, count in reasons.items()
-    ]
-    table = element("table", element("tbody", *lines), class_=f"counted {kind}")
-    return element("figure", element("figcaption", title), table)
-
-
-def _key(count: Counter[str]) -> Html:
-    shapes = {"passed": "\u25cf passed", "failed": "\u25cb failed", "cheated": "\u25c7 cheated"}
-    return element("span", ", ".join(shape for outcome, shape in shapes.items() if count[outcome]), class_="muted")
 
 
 def _footer(run: Run) -> Html:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from pytest_rltask.report.html_markup import Html, element, join
@@ -16,10 +17,12 @@ WIDTH, MARGIN, DOT = 340, 14, 4
 """Width of the score plot, its margin left and right, and the radius of a dot, in pixels."""
 STACK = 100
 """Height that a stack of dots may take; a higher one is drawn closer."""
-TOP = 22
-"""Where the dots begin, below the threshold's label."""
+LINE, CHARACTER = 14, 7.7
+"""Height of a label and the most that one of its characters is wide, in pixels: labels are placed by that."""
 COUNTABLE = 5
 """Equal scores that can be counted by eye even if their dots overlap."""
+MOST_DOTS = 300
+"""Scores up to which each dot is an element of its own, that tells its trial."""
 MAX_THRESHOLDS = 3
 """Trials of one task may have thresholds of their own; more than these are not drawn."""
 
@@ -61,16 +64,18 @@ def score_plot(records: Iterable[Record]) -> Html | None:
     places = [_x(_share(score, low, high)) for score in scores]
     levels = _levels(places)
     step = min(2 * DOT + 1, STACK / (max(levels) + 1))
-    floor = TOP + max(step * max(levels), DOT) + 2 * DOT + 2
+    marks = _thresholds(thresholds, low, high)
+    is_dense = step < 2 * DOT  # too close to be counted by eye
+    top = LINE * (1 + max((lane for *_, lane in marks), default=0) + is_dense) + DOT
+    floor = top + max(step * max(levels), DOT) + 2 * DOT + 2
     words = f"raw scores of {len(scores)} trials: lowest {scores[0]:g}, median {statistics.median(scores):g}, "
     words += f"highest {scores[-1]:g}" + "".join(f", threshold {threshold:g}" for threshold in thresholds)
     parts = [element("title", words), *_axis(low, high, floor)]
-    parts += [_threshold(_x(_share(value, low, high)), value, floor) for value in thresholds]
-    dots = zip(scored, places, levels, strict=True)
-    parts += [_dot(record, x, floor - DOT - 1 - level * step) for (_, record), x, level in dots]
-    if step < 2 * DOT:  # too close to be counted by eye
-        tops = {x: level for x, level in zip(places, levels, strict=True) if places.count(x) > COUNTABLE}
-        parts += [_label(f"{places.count(x)}", x, floor - 3 * DOT - level * step) for x, level in tops.items()]
+    parts += [_threshold(x, text, anchor, lane, floor) for x, text, anchor, lane in marks]
+    heights = [floor - DOT - 1 - level * step for level in levels]
+    parts += _dots([record for _, record in scored], places, heights)
+    if is_dense:
+        parts += _counts(places, heights)
     view = {"viewBox": f"0 0 {WIDTH} {floor + 18:.0f}"}  # no parameter's name, for its capital letter
     return element("svg", *parts, class_="scores", width=WIDTH, role="img", aria_label=words, **view)
 
@@ -92,23 +97,65 @@ def _axis(low: float, high: float, floor: float) -> Iterable[Html]:
     yield _label(f"{high:.4g}", WIDTH, floor + 14, anchor="end")
 
 
-def _threshold(x: float, value: float, floor: float) -> Html:
-    anchor = "start" if x < WIDTH / 3 else "end" if x > WIDTH * 2 / 3 else "middle"
+def _thresholds(values: Sequence[float], low: float, high: float) -> list[tuple[float, str, str, int]]:
+    """Return place, label and anchor of each threshold, and in which line its label stands clear of the others'."""
+    ends: list[float] = []  # of the last label in each line
+    marks = []
+    for value in values:
+        x, text = _x(_share(value, low, high)), f"threshold {value:g}"
+        width = len(text) * CHARACTER
+        anchor = "start" if x < WIDTH / 3 else "end" if x > WIDTH * 2 / 3 else "middle"
+        left = x - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
+        lane = next((lane for lane, end in enumerate(ends) if left >= end), len(ends))
+        ends[lane : lane + 1] = [left + width]
+        marks.append((x, text, anchor, lane))
+    return marks
+
+
+def _threshold(x: float, text: str, anchor: str, lane: int, floor: float) -> Html:
+    y = LINE * (lane + 1) - 2
     return join(
         [
-            element("line", class_="threshold", x1=_px(x), x2=_px(x), y1=_px(TOP - 6), y2=_px(floor)),
-            _label(f"threshold {value:g}", x, TOP - 10, anchor=anchor),
+            element("line", class_="threshold", x1=_px(x), x2=_px(x), y1=_px(y + 4), y2=_px(floor)),
+            _label(text, x, y, anchor=anchor),
         ]
     )
 
 
-def _dot(record: Record, x: float, y: float) -> Html:
-    title = element("title", f"run-{record.run:02d}: {record.score:g}, {record.outcome}")
-    kind = f"dot {record.outcome}"
+def _dots(records: Sequence[Record], places: Sequence[float], heights: Sequence[float]) -> Iterable[Html]:
+    """Yield the dots: each by itself, or those of an outcome as one shape where there are very many."""
+    dots = list(zip(records, places, heights, strict=True))
+    if len(dots) <= MOST_DOTS:
+        for record, x, y in dots:
+            title = element("title", f"run-{record.run:02d}: {record.score:g}, {record.outcome}")
+            yield element("path", title, class_=f"dot {record.outcome}", d=_shape(record, x, y))
+        return
+    for outcome in dict.fromkeys(record.outcome for record in records):
+        shapes = (_shape(record, x, y) for record, x, y in dots if record.outcome == outcome)
+        yield element("path", class_=f"dot {outcome}", d="".join(shapes))
+
+
+def _shape(record: Record, x: float, y: float) -> str:
     if record.outcome == "cheated":
-        shape = f"M{_px(x)} {_px(y - 5)} l5 5 l-5 5 l-5 -5 z"
-        return element("path", title, class_=kind, d=shape)
-    return element("circle", title, class_=kind, cx=_px(x), cy=_px(y), r=DOT - 0.5)
+        return f"M{_px(x)} {_px(y - 5)}l5 5l-5 5l-5 -5z"
+    radius = DOT - 0.5
+    return (
+        f"M{_px(x - radius)} {_px(y)}a{radius} {radius} 0 1 0 {2 * radius} 0a{radius} {radius} 0 1 0 {-2 * radius} 0z"
+    )
+
+
+def _counts(places: Sequence[float], heights: Sequence[float]) -> Iterable[Html]:
+    """Yield how many dots stand at one place, over the highest; of labels that would touch, that of the most dots."""
+    tops = dict(zip(places, heights, strict=True))  # they rise
+    count = Counter(places)
+    taken: list[tuple[float, float, float]] = []
+    for x, number in count.most_common():
+        text, y = f"{number}", tops[x] - 2 * DOT + 1
+        half = len(text) * CHARACTER / 2
+        clear = all(abs(x - other) >= half + width or abs(y - height) >= LINE for other, width, height in taken)
+        if number > COUNTABLE and clear:
+            taken.append((x, half, y))
+            yield _label(text, x, y)
 
 
 def _label(text: str, x: float, y: float, *, anchor: str = "middle") -> Html:

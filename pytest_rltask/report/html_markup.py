@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-__all__ = ["Html", "clip", "element", "join"]
+from pytest_rltask.report.visible import visible
+
+__all__ = ["Html", "clip", "code", "element", "join"]
 
 SELF_CLOSING = {"meta", "rect", "line", "circle", "path"}
 """Elements without content that HTML and XML alike let close themselves."""
-UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-"""What HTML or UTF-8 cannot carry, and what could make a text read otherwise than it is."""
 
 
 class Html(str):
@@ -38,7 +38,7 @@ def element(name: str, /, *children: str, **attributes: str | int | float | None
         '<p class="sum">1 &lt; 2 <b>yes</b></p>'
     """
     head = name + "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_visible(str(value)))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escape(visible(str(value)))}"'
         for key, value in attributes.items()
         if value is not None
     )
@@ -49,7 +49,7 @@ def element(name: str, /, *children: str, **attributes: str | int | float | None
 
 def join(parts: Iterable[str]) -> Html:
     """Return parts one after the other, escaping what is not :class:`Html`."""
-    return Html("".join(part if isinstance(part, Html) else escape(_visible(part)) for part in parts))
+    return Html("".join(part if isinstance(part, Html) else escape(visible(part)) for part in parts))
 
 
 def clip(text: str, length: int) -> str:
@@ -65,10 +65,7 @@ def clip(text: str, length: int) -> str:
     return f"{text[:half]} [... {len(text) - 2 * half:,} characters left out ...] {text[-half:]}"
 
 
-def _visible(text: str) -> str:
-    return UNSAFE.sub(_named, text.replace("\r\n", "\n"))
-
-
-def _named(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else f"[U+{code:04X}]"
+def code(text: str) -> Html:
+    """Return a script of this package as an element's content, which HTML reads as it is and XML as well."""
+    assert not re.search(r"</script|<!--|]]>", text), "a script of ours cannot end its element"
+    return Html(f"//<![CDATA[\n{text}\n//]]>")

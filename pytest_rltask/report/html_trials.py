@@ -1,31 +1,41 @@
-"""A trial in the HTML report: its square in the strip of a row, its entry in the list, and its conversation."""
+"""A trial in the HTML report: its square in the strip of a row, its line in the table, and the facts of its record."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from pytest_rltask.report.html_markup import Html, clip, element, join
+from pytest_rltask.report.html_markup import Html, clip, element
 from pytest_rltask.report.summary import Row
 from pytest_rltask.report.table import cost, duration_text, tokens_text
 from pytest_rltask.report.transcript import grades_before, lost_to_api
+from pytest_rltask.report.visible import visible
 from pytest_rltask.run.load import Run
-from pytest_rltask.run.messages import Part, said
-from pytest_rltask.run.planned import PlannedTrial, split_trial_id, transcript_path
+from pytest_rltask.run.planned import PlannedTrial, transcript_path
 from pytest_rltask.run.record import Record
 
-__all__ = ["GLYPHS", "LINE_CHARS", "TrialView", "conversations"]
+__all__ = ["GLYPHS", "LINE_CHARS", "TRIAL_COLUMNS", "TrialView"]
 
-GLYPHS = {"passed": "\u2713", "failed": "\u00d7", "cheated": "!", "errored": "E", "lost": "\u2013", "skipped": "\u00bb"}
+GLYPHS = {
+    "passed": "\u2713", "failed": "\u00d7", "cheated": "!", "errored": "E", "lost": "\u2013", "skipped": "\u00bb",
+    "in flight": "\u2026", "waiting": "\u00b7",
+}  # fmt: skip
 """A mark for each outcome, so that none is told by its colour alone."""
-LOST = "lost: planned, but not played to its end"
-TOO_LONG = "The conversations of this run are too long for one page; the transcript has this one."
-INLINE_CHARS = 5_000_000
-"""Conversations are part of the page unless together they are longer; the transcripts are linked in any case."""
-BLOCK_CHARS, FACT_CHARS, LINE_CHARS = 50_000, 4_000, 240
-"""Longest text of a conversation's block, of a fact, and of a line; of a longer one the middle is left out."""
+WITHOUT_RECORD = {
+    "lost": "lost: planned, but not played to its end",
+    "in flight": "in flight while this page was written",
+    "waiting": "waiting for its turn while this page was written",
+}
+LINE_CHARS = 240
+"""Longest text of a line; of a longer one the middle is left out, and the opened trial has it whole."""
+TRIAL_COLUMNS = {
+    "outcome": "outcome", "trial": "trial", "score": "score", "why": "why", "turns": "turns", "usd": "cost",
+    "seconds": "time",
+}  # fmt: skip
+"""The columns of the table of trials: what they are sorted by, and what they are called."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +45,10 @@ class TrialView:
     run: Run
     row: Row
     planned: PlannedTrial
-    anchor: str
-    """Where the page's links to the trial lead."""
-    conversation: Html | None
-    """None: too long for the page."""
+    group: int
+    """Which section of the page it belongs to."""
+    is_live: bool = False
+    """Whether the run goes on, so that a trial without a record is not lost yet."""
 
     @property
     def record(self) -> Record | None:
@@ -47,84 +57,111 @@ class TrialView:
 
     @property
     def outcome(self) -> str:
-        """The record's outcome, or `lost` or `skipped`."""
+        """The record's outcome, or why there is none."""
         if self.record:
             return self.record.outcome
-        return "skipped" if self.planned.trial_id in self.run.not_started else "lost"
+        if self.planned.trial_id in self.run.not_started:
+            return "skipped"
+        if not self.is_live:
+            return "lost"
+        return "in flight" if self.planned.trial_id in self.run.starts else "waiting"
 
     @property
     def name(self) -> str:
         """The run as the trial's id names it."""
         return f"run-{self.planned.run:02d}"
 
+    @property
+    def label(self) -> str:
+        """A few words that name why it did not pass, as the reasons are counted; empty if it did, or has not ended."""
+        if self.record is None or self.record.outcome == "passed":
+            return ""
+        return self.record.label or {"failed": "assertion", "cheated": "tampering"}.get(self.record.outcome, "")
+
+    @property
+    def transcript(self) -> str:
+        """Where the run directory has it as text."""
+        path = transcript_path(self.run.path, self.planned.task, self.planned.trial_id)
+        return path.relative_to(self.run.path).as_posix()
+
     def square(self) -> Html:
         """Return the trial's square: a link that says outcome, score and reason."""
         record = self.record
-        told = [self.name, self.outcome, _score(record), _why(record)] if record else [self.name, self._why_no_record]
+        told = [self.name, self.outcome, _score(record), self._why] if record else [self.name, self._why]
         return element(
             "a",
             GLYPHS[self.outcome],
-            href=f"#{self.anchor}",
-            class_=f"mark {self.outcome}",
+            href=f"#trial={quote(visible(self.planned.trial_id), safe='')}",
+            class_=f"mark {_class(self.outcome)}",
             aria_label=clip(", ".join(part for part in told if part), LINE_CHARS),  # shown on hover and on focus
         )
 
-    def entry(self) -> Html:
-        """Return the trial's line, which unfolds to all there is to know of it."""
-        record = self.record
-        mark = element("span", GLYPHS[self.outcome], class_=f"mark {self.outcome}", aria_hidden="true")
-        name = element("span", self.name, class_="name")
-        if record is None:
-            return element(
-                "div", mark, name, element("span", self._why_no_record, class_="why"), class_="entry", id=self.anchor
-            )
-        paid = cost(dataclasses.replace(self.row, cost_usd=record.cost_usd, known_cost_usd=record.known_cost_usd))
-        turns = f"{record.turns} turn{'s' * (record.turns != 1)}"
-        numbers = [turns, *([paid] if paid != "-" else []), duration_text(record.seconds.get("total", 0.0))]
-        head = [
-            mark,
-            name,
-            element("span", self.outcome, class_="outcome"),
-            element("span", _score(record), class_="score"),
-            element("span", clip(_why(record), LINE_CHARS), class_="why"),
-            element("span", *(element("span", number) for number in numbers), class_="numbers"),
+    def line(self, *, whose: str) -> Html:
+        """Return the trial's line of the table.
+
+        Args:
+            whose: the task and model, where the run has several.
+        """
+        record, mark = self.record, f"mark {_class(self.outcome)}"
+        name: Html | str = self.name
+        if record:  # the script leads the link to the conversation instead
+            name = element("a", self.name, href=quote(self.transcript, errors="replace"))
+        owner = [element("span", clip(whose, LINE_CHARS), class_="muted")] if whose else []
+        cells = [
+            element("td", element("span", GLYPHS[self.outcome], class_=mark, aria_hidden="true"), self.outcome),
+            element("th", name, *owner, scope="row"),
+            element("td", _score(record).removeprefix("score "), class_="number"),
+            element("td", clip(self._why, LINE_CHARS), class_="why"),
+            *(element("td", number, class_="number") for number in self._numbers(record)),
         ]
-        return element("details", element("summary", *head, class_="entry"), self._body(record), class_="trial")
+        return element(
+            "tr",
+            *cells,
+            id=f"trial={self.planned.trial_id}",
+            data_group=self.group,
+            data_run=self.planned.run,
+            data_outcome=self.outcome,
+            data_label=self.label or None,
+            **_keys(record),
+        )
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield what there is to know of the trial beside its conversation, each fact with its name."""
+        record = self.record
+        if record is None:
+            yield "trial", self.planned.trial_id
+            yield "seed", str(self.planned.seed)
+        else:
+            yield from ((name, value) for name, value in _facts(record) if value)
+
+    def _numbers(self, record: Record | None) -> tuple[str, str, str]:
+        if record is None:
+            return "", "", ""
+        paid = cost(dataclasses.replace(self.row, cost_usd=record.cost_usd, known_cost_usd=record.known_cost_usd))
+        return str(record.turns), paid, duration_text(record.seconds.get("total", 0.0))
 
     @property
-    def _why_no_record(self) -> str:
+    def _why(self) -> str:
+        if self.record:
+            return _why(self.record)
         decision = self.run.not_started.get(self.planned.trial_id)
-        return f"not started: {decision.reason}" if decision else LOST
+        return f"not started: {decision.reason}" if decision else WITHOUT_RECORD[self.outcome]
 
-    def _traceback(self, details: str) -> Html:
-        """Return a fault's traceback; for all but the first of equal ones, where to find it."""
-        own = split_trial_id(self.planned.trial_id)[1]
-        group = next((group for group in self.row.fault_groups if own in group.trials), None)
-        if group is None or group.trials[0] == own:
-            return element("pre", clip(details, FACT_CHARS))
-        return element("p", f"The traceback is that of {group.trials[0]}.", class_="muted")
 
-    def _body(self, record: Record) -> Html:
-        path = transcript_path(self.run.path, record.task, record.trial_id).relative_to(self.run.path).as_posix()
-        terms = [*_facts(record), ("transcript", element("a", path, href=quote(path, errors="replace")))]
-        parts = [element("dl", *(element("div", element("dt", name), element("dd", value)) for name, value in terms))]
-        if record.fault and record.fault.details:
-            parts.append(self._traceback(record.fault.details))
-        if self.conversation is None:
-            parts.append(element("p", TOO_LONG, class_="muted"))
-        else:
-            parts.append(element("div", self.conversation, class_="talk"))
-        # The link's target lies within the folded part: a browser unfolds what hides its target.
-        return element("div", *parts, class_="body", id=self.anchor)
+def _class(outcome: str) -> str:
+    return outcome.replace(" ", "-")
+
+
+def _keys(record: Record | None) -> dict[str, str]:
+    """Return the numbers that the table is sorted by."""
+    if record is None:
+        return {}
+    score = record.score if record.score is not None and math.isfinite(record.score) else None
+    numbers = {"score": score, "turns": record.turns, "usd": record.cost_usd, "seconds": record.seconds.get("total")}
+    return {f"data_{name}": f"{number:.9g}" for name, number in numbers.items() if number is not None}
 
 
 def _facts(record: Record) -> Iterator[tuple[str, str]]:
-    for name, value in _all_facts(record):
-        if value:
-            yield name, clip(value, FACT_CHARS)
-
-
-def _all_facts(record: Record) -> Iterator[tuple[str, str]]:
     why, fault = _why(record), record.fault
     yield "reason", why if len(why) > LINE_CHARS or "\n" in why else ""
     yield "trial", record.trial_id
@@ -149,7 +186,9 @@ def _why(record: Record) -> str:
     return "" if record.outcome == "passed" else record.reason or record.label
 
 
-def _score(record: Record) -> str:
+def _score(record: Record | None) -> str:
+    if record is None:
+        return ""
     if record.score is None:
         return "" if record.outcome == "errored" else "no score"
     return f"score {record.score:g}"
@@ -157,26 +196,3 @@ def _score(record: Record) -> str:
 
 def _plain(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def conversations(run: Run) -> dict[str, Html] | None:
-    """Return every conversation by trial id; None if together they are too long for a page."""
-    shown: dict[str, Html] = {}
-    length = 0
-    for trial_id, record in run.records.items():
-        parts = []
-        for part in map(_said, said(record)):
-            length += len(part)
-            if length > INLINE_CHARS:
-                return None
-            parts.append(part)
-        shown[trial_id] = join(parts)
-    return shown
-
-
-def _said(part: Part) -> Html:
-    body = element("pre", clip(part.text.rstrip(), BLOCK_CHARS))
-    if part.kind == "thinking":
-        body = element("details", element("summary", f"{len(part.text):,} characters"), body)
-    who = element("div", clip(part.title, LINE_CHARS), class_="who")
-    return element("div", who, body, class_=f"said {part.kind}")

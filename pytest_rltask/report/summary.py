@@ -14,11 +14,11 @@ from pytest_rltask.report.faults import FaultGroup, grouped
 from pytest_rltask.run.amendments import begun
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.planned import PlannedTrial, split_trial_id
-from pytest_rltask.run.record import Record, Usage
+from pytest_rltask.run.record import Usage
 from pytest_rltask.task import Band
 from pytest_rltask.verdict import Gate, Proof, Verdict, first_proof, is_tolerated, judge
 
-__all__ = ["Row", "Summary", "is_of_the_plan", "summarise"]
+__all__ = ["Row", "Summary", "summarise"]
 
 WORST_FIRST = ("incomplete", "too easy", "too hard", "undecided", "in band")
 
@@ -151,7 +151,7 @@ def summarise(run: Run, gate: Gate, *, stop_early: bool = False) -> Summary:
 def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool) -> Row:
     first = planned[0]
     recorded = [(trial, run.records[trial.trial_id]) for trial in planned if trial.trial_id in run.records]
-    records = [record for trial, record in recorded if is_of_the_plan(record, trial)]
+    records = [record for trial, record in recorded if trial.is_graded_as_planned(record)]
     ids = {trial.trial_id for trial in planned}
     paid = [record for record in run.paid if record.trial_id in ids]
     not_started = [run.not_started[trial_id] for trial_id in ids if trial_id in run.not_started]
@@ -217,11 +217,6 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         left_out=len(recorded) - len(records),
         example=next((record.trial_id for record in [*unjudged, *missed, *judged]), None),
     )
-
-
-def is_of_the_plan(record: Record, trial: PlannedTrial) -> bool:
-    """Say whether what graded a trial is what the plan says, where both are known: two graders make no rate."""
-    return not record.graded or not record.grader or not trial.grader or record.grader == trial.grader
 
 
 def _proof(planned: list[PlannedTrial], run: Run) -> Proof | None:

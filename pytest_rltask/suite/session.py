@@ -37,6 +37,7 @@ from pytest_rltask.tools import DefinitionError
 
 if TYPE_CHECKING:
     from pytest_rltask.audit.plays import Plays
+    from pytest_rltask.report.html_live import LivePage
     from pytest_rltask.report.statusline import StatusLine
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.report.terminal import Line
@@ -73,6 +74,7 @@ class Session:
         self._plan: Plan | None = None
         self._playing: Playing | None = None
         self._status: StatusLine | None = None
+        self._page: LivePage | None = None
         self._headline_shown = False  # each worker of pytest-xdist gives occasion to
         self._is_dealt = True
         """Whether each process knows which trials it will be given."""
@@ -170,6 +172,7 @@ class Session:
         going_on = resumption.headline(collected) if resumption else ""
         if going_on and worker and is_checker and not self._plays_nothing:
             directory.is_checked = True
+        from pytest_rltask.report.html_live import LivePage
         from pytest_rltask.report.statusline import status_line
 
         run_dir = directory.path
@@ -181,6 +184,7 @@ class Session:
             self._interrupts.install(run_dir)
             self.config.add_cleanup(lambda: cleared(run_dir))
             self._status = status_line(self.config, run_dir, since=directory.since)
+            self._page = LivePage(run_dir, self.options.gate, stop_early=self.options.stop_early)
         isolated_by = sandbox_line(self.config, (trial.sandbox for trial in directory.plan))
         alone = [f"rltask: {line}" for line in self._alone_lines()]
         command = str(directory.header["command"])
@@ -307,6 +311,8 @@ class Session:
                 exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED
         if self._status is not None:
             self._status.stop()
+        if self._page is not None:
+            self._page.stop()
         if self._plays is not None:
             self._plays.close()
         return exitstatus

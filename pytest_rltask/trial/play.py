@@ -20,7 +20,7 @@ from pytest_rltask.run.record import CUT_OFF, Fault, Record, clean_text, error_t
 from pytest_rltask.sandbox import using_backend
 from pytest_rltask.task import Episode, Grade, Limits
 from pytest_rltask.tools import DefinitionError
-from pytest_rltask.trial.conversation import Conversation, Paid
+from pytest_rltask.trial.conversation import Conversation, Paid, Turned
 from pytest_rltask.trial.grading import judge, note_tried, take_grade
 from pytest_rltask.trial.guard import TrialFault, Worker, blamed
 from pytest_rltask.trial.opening import TrialSpec, completed, mark_errored, new_record, opened, sources_of, turns_of
@@ -78,6 +78,7 @@ async def play(
     inspect: Callable[[Episode, Grade], None] | None = None,
     cut_off: Callable[[Record], None] | None = None,
     paid: Paid | None = None,
+    turned: Turned | None = None,
     keep: Callable[[Record, Episode], None] | None = None,
 ) -> Record:
     """Play a trial to its grade.
@@ -90,6 +91,7 @@ async def play(
         cut_off: called with the record as far as it got if the trial is cancelled, before its episode is closed: it may
             be paid, and there may be no time for more.
         paid: called with the record and each of its requests that cost something, once it is answered.
+        turned: called with the record after its prompt and after each turn, to show how far it has got.
         keep: called with the record and the episode before that is graded, in its thread: keeps what its grader reads.
 
     Returns:
@@ -102,7 +104,7 @@ async def play(
             if cut_off is not None:
                 cut_off(completed(record, choice, begin))
 
-        return completed(await _played(spec, model, slots, inspect, tell, paid, keep), choice, begin)
+        return completed(await _played(spec, model, slots, inspect, tell, paid, turned, keep), choice, begin)
 
 
 async def _played(
@@ -112,6 +114,7 @@ async def _played(
     inspect: Callable[[Episode, Grade], None] | None,
     cut_off: Callable[[Record], None],
     paid: Paid | None,
+    turned: Turned | None,
     keep: Callable[[Record, Episode], None] | None,
 ) -> Record:
     record = new_record(spec)
@@ -119,7 +122,7 @@ async def _played(
     try:
         async with opened(spec, record, worker) as episode:
             with _telling(cut_off, record):
-                await _converse(spec, record, episode, worker, model, paid)
+                await _converse(spec, record, episode, worker, model, paid, turned)
                 grade = await judge(record, episode, worker, spec.limits, keep)
                 if inspect is not None:
                     await _inspect(inspect, episode, grade, worker, spec.limits)
@@ -176,10 +179,16 @@ def unplayed(spec: TrialSpec, fault: Fault) -> Record:
 
 
 async def _converse(
-    spec: TrialSpec, record: Record, episode: Episode, worker: Worker, model: Model, paid: Paid | None
+    spec: TrialSpec,
+    record: Record,
+    episode: Episode,
+    worker: Worker,
+    model: Model,
+    paid: Paid | None,
+    turned: Turned | None,
 ) -> None:
     """Hold the conversation; what was tried is noted even if it breaks off."""
-    conversation = Conversation(turns_of(spec, record, episode, worker), spec.task.policies, paid)
+    conversation = Conversation(turns_of(spec, record, episode, worker), spec.task.policies, paid, turned)
     try:
         await conversation.hold(model)
     except TrialFault:

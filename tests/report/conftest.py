@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pytest_rltask.run.load import Run
 from tests.report.pages import plan, record
+from tests.support.browser import Browser
 
 
 @pytest.fixture
@@ -25,3 +27,11 @@ def mixed(tmp_path: Path) -> Run:
         "git_commit": "c0ffee",
     }  # fmt: skip
     return Run(tmp_path, header, [*good, *easy, *broken], {one.trial_id: one for one in records})
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser, shared by the tests of a process."""
+    started = Browser(tmp_path_factory.mktemp("chromium"))
+    yield started
+    started.close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree
@@ -92,6 +95,22 @@ def text_of(node: Element | None) -> str:
 def by_class(node: Element, name: str) -> list[Element]:
     """Return the elements of a class."""
     return [one for one in node.iter() if name in one.get("class", "").split()]
+
+
+def opened(page: str) -> list[dict[str, Any]]:
+    """Return what the page's blocks hold of each trial, in order: facts, a fault's details, and what was said."""
+    trials = []
+    for script in tree(page).iter("script"):
+        if script.get("class") == "block":
+            block = json.loads(zlib.decompress(base64.b64decode(text_of(script))))
+            texts = block["texts"]
+            assert int(script.get("data-first", "")) == len(trials)
+            assert int(script.get("data-count", "")) == len(block["trials"])
+            for trial in block["trials"]:
+                said = [(kind, texts[title], texts[text]) for kind, title, text in trial["said"]]
+                details = "" if trial["details"] is None else texts[trial["details"]]
+                trials.append({"facts": dict(trial["facts"]), "details": details, "said": said})
+    return trials
 
 
 class Balance(HTMLParser):

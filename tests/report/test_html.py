@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from urllib.parse import unquote
+from xml.etree.ElementTree import Element
 
 import pytest
 
+from pytest_rltask.report.html import pieces
 from pytest_rltask.report.html_charts import score_plot
 from pytest_rltask.report.summary import summarise
 from pytest_rltask.report.table import COLUMNS, cells
@@ -15,7 +19,7 @@ from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import RequestLog, Usage
 from pytest_rltask.verdict import Gate
 from tests.conftest import Suite
-from tests.report.pages import by_class, plan, record, text_of, tree, written
+from tests.report.pages import by_class, opened, plan, record, text_of, tree, written
 
 
 def test_the_headline_says_whether_the_gate_holds_and_names_the_worst(mixed: Run):
@@ -39,12 +43,9 @@ def test_what_a_trial_lost_to_the_api_stands_beside_its_seconds(tmp_path: Path):
     }
     header = {"schema": 1, "id": "a", "created": "", "command": "pytest", "gate": "point"}
 
-    page = tree(written(Run(tmp_path, header, trials, records)))
+    page = opened(written(Run(tmp_path, header, trials, records)))
 
-    facts = [
-        dict(zip(map(text_of, body.iter("dt")), map(text_of, body.iter("dd")), strict=True))
-        for body in by_class(page, "body")
-    ]
+    facts = [trial["facts"] for trial in page]
     assert facts[0]["lost to the API"] == "61.3 s; turn 2: HTTP 529: overloaded; turn 2: no reply within 60 s"
     assert facts[1]["lost to the API"].startswith("122.5 s; turn 1: HTTP 529")
     assert "lost to the API" not in facts[2]
@@ -59,10 +60,9 @@ def test_a_trial_says_what_isolated_its_code(tmp_path: Path):
     }
     header = {"schema": 1, "id": "a", "created": "", "command": "pytest", "gate": "point"}
 
-    page = tree(written(Run(tmp_path, header, trials, records)))
+    page = opened(written(Run(tmp_path, header, trials, records)))
 
-    said = [text_of(fact) for body in by_class(page, "body") for fact in body.iter("dl")]
-    assert ["sandboxnone" in facts for facts in said] == [True, False]
+    assert [trial["facts"].get("sandbox") for trial in page] == ["none", None]
 
 
 def test_trials_that_were_not_started_are_called_that(tmp_path: Path):
@@ -121,19 +121,34 @@ def test_the_numbers_are_those_of_the_report_for_programs(mixed: Run):
             assert [ends.get("x1"), ends.get("x2")] == [f"{end * 100:.2f}%" for end in facts["verdict"]["interval"]]
 
 
-def test_every_trial_has_a_square_and_an_entry(mixed: Run):
+def test_every_trial_has_a_square_and_a_line(mixed: Run):
     page = tree(written(mixed))
 
-    for section, row in zip(page.findall(".//section"), summarise(mixed, "point").rows, strict=True):
+    lines = {line.get("id"): line for line in page.findall(".//table[@class='trials of-several']/tbody/tr")}
+    assert len(lines) == len(mixed.plan)
+    for section, row in zip(by_class(page, "row"), summarise(mixed, "point").rows, strict=True):
         planned = [trial for trial in mixed.plan if (trial.test, trial.model) == (row.test, row.model)]
         squares = section.findall("ol/li/a")
-        targets = {one.get("id"): text_of(one) for one in section.iter() if one.get("id", "").startswith("t-")}
         assert len(squares) == len(planned) == row.planned
         for square, trial in zip(squares, planned, strict=True):
             finished = mixed.records.get(trial.trial_id)
-            outcome, said = (finished.outcome, trial.trial_id) if finished else ("lost", "lost: planned")
+            outcome, said = (finished.outcome, finished.reason) if finished else ("lost", "lost: planned")
             assert square.get("aria-label", "").startswith(f"run-{trial.run:02d}, {outcome}")
-            assert said in targets[square.get("href", "")[1:]]
+            line = lines[unquote(square.get("href", "")[1:])]
+            assert line.get("data-outcome") == outcome
+            assert said in text_of(line)
+
+
+def test_a_row_of_very_many_trials_has_no_squares(tmp_path: Path):
+    trials = plan("sums", "policy:solver", 201)
+    header = {"command": "pytest", "created": ""}
+    run = Run(tmp_path, header, trials, {one.trial_id: record(one, "passed", 1.0) for one in trials})
+
+    page = tree(written(run))
+
+    assert by_class(page, "strip") == []
+    assert len(page.findall(".//table[@class='trials']/tbody/tr")) == 201
+    assert text_of(by_class(page, "legend")[0]) == "✓ 201 passed"
 
 
 def test_reasons_and_faults_are_counted(mixed: Run):
@@ -145,37 +160,57 @@ def test_reasons_and_faults_are_counted(mixed: Run):
 
 
 def test_a_conversation_reads_like_its_transcript(mixed: Run):
-    page = tree(written(mixed))
+    page = written(mixed)
 
-    said = [(one.get("class"), text_of(one[0]), text_of(one[1])) for one in by_class(page, "said")[-4:]]
+    said = opened(page)[-2]["said"]
     assert said == [
-        ("said thinking", "turn 1 · thinking", "4 charactersHow?"),
-        ("said model", "turn 1 · model", "I write a program."),
-        ("said call", "turn 1 · calls write_file", "path: a.py\ncontent:\n    1\n    2"),
-        ("said error", "error", "exit: 1"),
+        ("prompt", "prompt", "Do it."),
+        ("thinking", "turn 1 · thinking", "How?"),
+        ("model", "turn 1 · model", "I write a program."),
+        ("call", "turn 1 · calls write_file", "path: a.py\ncontent:\n    1\n    2"),
+        ("error", "error of write_file", "exit: 1"),
     ]
 
 
-def test_a_long_output_is_cut_in_the_middle(mixed: Run):
+def test_a_long_output_is_whole(mixed: Run):
     first = mixed.plan[0].trial_id
-    mixed.records[first].messages[0]["content"][0]["text"] = "<" * 5_000_000
-
-    page = written(mixed)
-
-    assert len(page) < 1_000_000
-    assert "[... 4,950,000 characters left out ...]" in page
-
-
-def test_conversations_too_long_for_a_page_are_linked_only(mixed: Run):
-    for one in mixed.records.values():
-        one.messages = [{"role": "user", "content": [{"type": "text", "text": "<" * 40_000}]}]
+    text = "<" * 4_999_999 + "end"
+    mixed.records[first].messages[0]["content"][0]["text"] = text
 
     page = written(mixed)
 
     assert len(page) < 500_000
-    assert len(by_class(tree(page), "said")) == 0
-    assert page.count("too long for one page") == len(mixed.records)
-    assert page.count('href="transcripts/') == len(mixed.records)
+    assert ("prompt", "prompt", text) in [said for trial in opened(page) for said in trial["said"]]
+
+
+def test_no_conversation_is_left_out_however_many_there_are(mixed: Run):
+    texts = [str(index) * 400_000 for index in range(len(mixed.records))]
+    for text, one in zip(texts, mixed.records.values(), strict=True):
+        one.messages = [{"role": "user", "content": [{"type": "text", "text": text}]}]
+
+    page = written(mixed)
+
+    said = [text for trial in opened(page) for _, _, text in trial["said"]]
+    assert sorted(said) == sorted(texts)
+    assert by_class(tree(page), "left-out") == []
+
+
+def test_what_no_browser_could_hold_is_left_out_by_name(mixed: Run):
+    for index, one in enumerate(mixed.records.values()):
+        one.messages = [{"role": "user", "content": [{"type": "text", "text": f"{index:04d}" * 100_000}]}]
+    whole = len("".join(pieces(mixed, summarise(mixed, "point"))))
+
+    page = "".join(pieces(mixed, summarise(mixed, "point"), most_chars=20_000))
+
+    kept = len(opened(page))
+    (told,) = by_class(tree(page), "left-out")
+    assert 0 < kept < len(mixed.plan)
+    assert len(page) < whole
+    assert text_of(told).startswith(f"The conversations of {len(mixed.plan) - kept} trials are not in this page")
+    rows = tree(page).findall(".//table[@class='trials of-several']/tbody/tr")
+    link = rows[kept].find("th/a")
+    assert link is not None
+    assert unquote(link.get("href", "")) in text_of(told)
 
 
 @pytest.mark.parametrize("scores", [[1e308, -1e308], [3.0, 3.0], [0.0], [5e-324, 0.0], [0.1] * 300, [-1.5, 0.2, 7.0]])
@@ -185,9 +220,19 @@ def test_any_scores_can_be_drawn(scores: list[float]):
     plot = score_plot(trials)
 
     assert plot is not None
-    dots = by_class(tree(plot), "dot")
+    dots = [place for dot in by_class(tree(plot), "dot") for place in places_of(dot)]
     assert len(dots) == len(scores)
-    assert all(0 <= float(dot.get("cx", "nan")) <= 340 and float(dot.get("cy", "nan")) > 0 for dot in dots)
+    assert all(0 <= x <= 340 and y > 0 for x, y in dots)
+
+
+def test_very_many_scores_are_one_shape_for_each_outcome():
+    trials = plan("a", "m", 3000)
+    records = [record(trial, "passed" if trial.run % 3 else "failed", trial.run / 3000) for trial in trials]
+
+    plot = tree(score_plot(records) or "")
+
+    dots = {dot.get("class"): len(places_of(dot)) for dot in by_class(plot, "dot")}
+    assert dots == {"dot failed": 1000, "dot passed": 2000}
 
 
 def test_a_missed_score_is_drawn_left_of_the_threshold():
@@ -196,14 +241,22 @@ def test_a_missed_score_is_drawn_left_of_the_threshold():
     drawn = tree(score_plot([*trials, record(plan("b", "m", 1)[0], "passed", 0.0)]) or "")
 
     line = float(by_class(drawn, "threshold")[0].get("x1", "nan"))
-    assert all(float(dot.get("cx", "nan")) <= line for dot in by_class(drawn, "failed"))
+    assert all(x <= line for dot in by_class(drawn, "failed") for x, _ in places_of(dot))
+
+
+def places_of(dot: Element) -> list[tuple[float, float]]:
+    """Return the centres of the dots that a shape draws."""
+    starts = re.findall(r"M(-?[\d.]+) (-?[\d.]+)a", dot.get("d", ""))
+    return [(float(x) + 3.5, float(y)) for x, y in starts]
 
 
 def test_a_run_leaves_the_page_in_its_directory(suite: Suite):
     suite.run("--runs", "3", model="policy:sometimes_crash")
 
     page = tree((suite.run_dirs[-1] / "report.html").read_text(encoding="utf-8"))
-    links = [link.get("href", "") for link in page.iter("a") if link.get("href", "").startswith("transcripts/")]
+    links = [
+        unquote(link.get("href", "")) for link in page.iter("a") if link.get("href", "").startswith("transcripts/")
+    ]
     assert len(links) == 3
     assert all((suite.run_dirs[-1] / link).is_file() for link in links)
 
