@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -67,7 +68,18 @@ def run(options: argparse.Namespace) -> int:
     else:
         for line in _lines(found, before, after, dry_run=options.dry_run):
             print(line)
+        if options.dry_run and found:
+            print(f"nothing was written; next: {_in_earnest(options)}")
     return FINE
+
+
+def _in_earnest(options: argparse.Namespace) -> str:
+    """Return the command that writes what a dry run has shown."""
+    words = ["rltask", "regrade", options.run]
+    words += [f"--threshold={options.threshold:g}"] if options.threshold is not None else []
+    words += [f"--task={options.task}"] if options.task else []
+    words += [f"--pytest={options.pytest}"] if options.pytest else []
+    return shlex.join(words)
 
 
 def _tell(before: Run, after: Run) -> None:
@@ -160,8 +172,6 @@ def _lines(found: list[Move], before: Run, after: Run, *, dry_run: bool) -> Iter
     lost = [move for move in found if move.after.outcome == "errored" and move.before.outcome != "errored"]
     if lost and not dry_run:
         yield f"next: pytest --resume={before.path} plays the {len(lost)} that could not be graded anew"
-    if dry_run:
-        yield f"nothing was written; next: rltask regrade {before.path}"
 
 
 def _cells(move: Move) -> tuple[str, ...]:

@@ -91,9 +91,10 @@ def load_artifacts(run_dir: Path, record: Record) -> dict[str, bytes]:
         LostArtifact: one is not there, or is another file by now.
     """
     found = {}
+    home = (run_dir / "artifacts").resolve()
     for artifact in record.artifacts:
         path = (run_dir / artifact.path).resolve()
-        if not path.is_relative_to(run_dir.resolve()) or not path.is_file():
+        if not path.is_relative_to(home) or not path.is_file():
             raise LostArtifact(f"{artifact.path} is not there")
         if path.stat().st_size != artifact.bytes:
             raise LostArtifact(f"{artifact.path} was changed")

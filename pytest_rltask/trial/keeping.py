@@ -43,7 +43,8 @@ def _contents(named: Mapping[str, Any], record: Record) -> Iterator[tuple[str, b
                 try:
                     yield str(name), value.read(max_bytes=MOST_BYTES)
                 except (ToolError, SandboxError, OSError) as error:
-                    record.artifacts_left_out[clean_text(str(name))[:200]] = error_text(error)[:500]
+                    why = "there is no such file" if isinstance(error, FileNotFoundError) else error_text(error)[:500]
+                    record.artifacts_left_out[clean_text(str(name))[:200]] = why
             case _:
                 raise TypeError(
                     f"{name!r} is {type(value).__name__}; write its bytes, a string, or self.box.file({name!r})"

@@ -58,7 +58,7 @@ def test_a_dry_run_shows_the_same_and_writes_nothing(graded: Graded, capsys: pyt
     *dry, next_line = regrade(capsys, "--dry-run").splitlines()
 
     assert {path: path.read_bytes() for path in graded.run_dirs[0].rglob("*") if path.is_file()} == before
-    assert next_line.startswith("nothing was written; next: rltask regrade ")
+    assert next_line == "nothing was written; next: rltask regrade last"
     assert dry == regrade(capsys).splitlines()
 
 

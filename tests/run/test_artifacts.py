@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ NAMES = [
 
 
 def kept(tmp_path: Path, **contents: bytes) -> Record:
+    tmp_path.mkdir(exist_ok=True)
     record = record_of("test_a.py::test_sum[run-00]")
     keep_artifacts(tmp_path, record, contents)
     return record
@@ -57,6 +59,24 @@ def test_any_name_is_kept_below_the_run_or_told(names: set[str], tmp_path_factor
     assert {one.name for one in record.artifacts} == {
         name for name in names if 0 < len(name) <= 200 and name == name.encode("utf-8", "replace").decode()
     }
+
+
+def test_a_copy_of_a_run_reads_the_artifacts_of_the_first(tmp_path: Path):
+    """A dry run has the records alone, and reads what is large where it is."""
+    record = kept(tmp_path / "run", a=b"abc")
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "artifacts").symlink_to(tmp_path / "run" / "artifacts")
+    assert load_artifacts(tmp_path / "copy", record) == {"a": b"abc"}
+
+
+@pytest.mark.parametrize("path", ["../secret", "trials.main.jsonl", "/etc/passwd"])
+def test_a_record_that_names_another_file_reads_none(path: str, tmp_path: Path):
+    record = kept(tmp_path, a=b"abc")
+    for other in (tmp_path.parent / "secret", tmp_path / "trials.main.jsonl"):
+        other.write_bytes(b"abc")
+    record.artifacts = [dataclasses.replace(record.artifacts[0], path=path)]
+    with pytest.raises(LostArtifact, match="is not there"):
+        load_artifacts(tmp_path, record)
 
 
 def test_what_is_too_much_is_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
