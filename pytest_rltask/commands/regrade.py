@@ -23,6 +23,8 @@ from pytest_rltask.run.record import Record, outcome_word
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
 EXAMPLE = "rltask regrade last --dry-run"
+_SHOWN = 5
+"""Of what had changed: each trial whose artifacts are lost has words of its own."""
 _COPIED = ("*.json", "trials.*.jsonl", "graders", "artifacts")
 
 
@@ -157,8 +159,10 @@ def _lines(found: list[Move], before: Run, after: Run, *, dry_run: bool) -> Iter
     if not found:
         yield f"nothing to do: what grades the trials of {before.path.name} is what graded them"
         return
-    for changes in dict.fromkeys(move.step.changes for move in found):
-        yield f"since: {changes}"
+    since = list(dict.fromkeys(move.step.changes for move in found))
+    yield from (f"since: {changes}" for changes in since[:_SHOWN])
+    if len(since) > _SHOWN:
+        yield f"since: {len(since) - _SHOWN} more, which `rltask show` tells with each trial"
     other = [move for move in found if move.is_other]
     if other:
         rows = [("trial", "was", "is", "by"), *map(_cells, other)]
