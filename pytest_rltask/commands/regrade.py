@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import shlex
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from pytest_rltask.analysis.moves import Move, moves, rates
 from pytest_rltask.commands.errors import FINE, UsageError
+from pytest_rltask.commands.output import print_json
 from pytest_rltask.commands.runs import add_run, load, path_of
 from pytest_rltask.report.table import aligned
 from pytest_rltask.run.files import RunLogError
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
             "changed": [move.to_json() for move in found if move.is_other],
             "rates": [vars(rate) for rate in rates(before, after)],
         }
-        print(json.dumps(told))
+        print_json(told)
     else:
         for line in _lines(found, before, after, dry_run=options.dry_run):
             print(line)
