@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rltask.models.named import parse_model
+from pytest_rltask.report.command_line import short_path
 from pytest_rltask.report.growing import GrowingTranscripts
-from pytest_rltask.report.terminal import short_path
 from pytest_rltask.run.bulletin import Bulletin
 from pytest_rltask.run.live import LiveRun
 from pytest_rltask.run.log import RunWriter

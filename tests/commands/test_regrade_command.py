@@ -44,7 +44,7 @@ def test_a_changed_grader_is_asked_and_nothing_is_played(graded: Graded, capsys:
     assert [" ".join(line.split()) for line in told.splitlines()] == [
         "since: scoring.py: rated",
         "trial was is by",
-        "test_sum[run-03] missed, 0.4 of 1 (score below threshold) passed, 1 of 1 a replay",
+        "test_sum[policy:noted-run-03] missed, 0.4 of 1 (score below threshold) passed, 1 of 1 a replay",
         "3 trials graded anew, 1 of them otherwise, 2 as before",
         "sum by policy:noted: 1 of 3 passed, now 2 of 3",
     ]
@@ -54,7 +54,7 @@ def test_a_changed_grader_is_asked_and_nothing_is_played(graded: Graded, capsys:
     run = graded.run_dirs[0]
     (row,) = rows(run)
     assert (row["passed"], row["regraded"], row["planned"]) == (2, 3, 4)
-    record = load_run(run).records["test_sum.py::test_sum[run-03]"]
+    record = load_run(run).records["test_sum.py::test_sum[policy:noted-run-03]"]
     assert record.history[0].before["outcome"] == "failed"
     assert "graded before: missed" in next(run.glob("transcripts/*run-03.txt")).read_text()
 
