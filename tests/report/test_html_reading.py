@@ -86,8 +86,9 @@ def test_going_back_leads_to_where_the_list_was_left(browser: Browser, page: str
     browser.until(f"{row}.contains(document.activeElement)")
 
 
-def test_trials_are_filtered_by_outcome_and_label(browser: Browser, page: str):
-    browser.show(page)
+@pytest.mark.parametrize("width", [420, 1280])
+def test_trials_are_filtered_by_outcome_and_label(browser: Browser, page: str, width: int):
+    browser.show(page, width=width)
     browser.until(USABLE)
 
     choose(browser, "by-outcome", "failed")
@@ -96,6 +97,8 @@ def test_trials_are_filtered_by_outcome_and_label(browser: Browser, page: str):
     browser.until(f"{USABLE} && {FOUND} === '13 of 45 trials'")
     assert browser.evaluate(f"{SHOWN}.every(each => each.dataset.outcome === 'failed')")
     assert browser.evaluate("document.getElementById('by-outcome').value") == "failed"
+    visible = "[...document.querySelectorAll('table.trials tbody tr')].filter(each => each.offsetHeight).length"
+    assert browser.evaluate(visible) == 13
 
     choose(browser, "by-outcome", "")
     choose(browser, "by-label", "score below threshold")
