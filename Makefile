@@ -18,6 +18,8 @@ BENCH_DATA := RLTASK_SECRET=00000000000000000000000000000000
 SEED ?= 282
 # What `make bench-scale` measures against, in an environment of its own.
 INSPECT_AI := inspect-ai==0.3.285 anthropic==2.12.0
+# What `make bench-answers` compares its statistics with, in an environment of its own.
+STATSMODELS := statsmodels==0.15.0 scipy==1.17.1
 # What makes the environments of `make compat`.
 UV := uv==0.13.9
 # What makes the mutants of `make mutants`, in an environment of its own.
@@ -36,7 +38,7 @@ HOW = $(if $(AGAIN),--last-failed --last-failed-no-failures=none,-n 2 --dist wor
 # The tests start hundreds of interpreters, each of which would compile the plugin anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test test-slow lint honest compat mutants clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof three-ways first-contact money page large)
+.PHONY: bench test test-slow lint honest compat mutants clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof three-ways first-contact money large page answers)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -127,6 +129,14 @@ $(VENV)-mutants/.done:
 bench-proof: $(VENV)/.dev  ## what the rule of proof risks, for several bands, and what it costs in runs (4 minutes)
 	$(BIN)/python -m tests.bench.proof
 
+bench-answers: $(VENV)-statsmodels/.done  ## how often `rltask compare` and `calibrate` are right, by simulation (5 minutes)
+	$(VENV)-statsmodels/bin/python -m tests.bench.answers
+
+$(VENV)-statsmodels/.done:
+	$(PYTHON) -m venv $(VENV)-statsmodels
+	$(VENV)-statsmodels/bin/python -m pip install --quiet --disable-pip-version-check $(STATSMODELS) --editable .
+	touch $@
+
 bench-three-ways: $(VENV)/.dev  ## the same trials by hand, by a policy and through the Messages API: equal? (10 minutes)
 	for task in imbalance onnx_export; do $(BIN)/python -m tests.bench.three_ways --task $$task || exit 1; done
 
@@ -148,4 +158,4 @@ $(VENV)/.dev: $(VENV)/.benchmarks tests/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-inspect $(VENV)-compat $(VENV)-mutants build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-inspect $(VENV)-compat $(VENV)-mutants $(VENV)-statsmodels build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -23,6 +23,7 @@ COMMANDS = {
     "stats": "pass@k, means with errors, reasons, near misses",
     "compare": "is B harder than A? Trials paired by seed",
     "calibrate": "the thresholds that put a pass rate into the band",
+    "merge": "one run of the shards that several machines played",
     "regrade": "grade a run's trials anew, without a model",
     "export": "a run for trainers and viewers: jsonl, csv, atif, inspect",
     "init": "a task to begin with, in a new or an existing project",

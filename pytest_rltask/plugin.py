@@ -213,6 +213,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     exitstatus = state.close(session, exitstatus)
     if state.is_worker:
         return
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and state.options.shard:
+        session.exitstatus = pytest.ExitCode.OK  # more shards than tests
     summary = state.summarise()
     if summary is None:
         return

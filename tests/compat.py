@@ -52,6 +52,12 @@ ENVIRONMENTS = (
         requirements=("tests/requirements.txt", "tests/plugins.txt"),
         tests=(SUITE, "-p", "no:randomly", "-o", "asyncio_default_fixture_loop_scope=function"),
     ),
+    Environment(
+        "fast",
+        "3.11",
+        requirements=("tests/requirements.txt", "tests/fast.txt"),
+        tests=("tests/claude", "-m", "not slow"),
+    ),
     Environment("beside", "3.11", requirements=("tests/requirements.txt", "tests/beside.txt"), tests=FOREIGN),
 )
 

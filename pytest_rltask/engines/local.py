@@ -90,6 +90,8 @@ class LocalEngine:
         finished: called with each record as soon as its trial has ended, one at a time; until it returns, nobody
             hears of the trial. Once a fault leaves a model's trials no chance, it is called for the first of them
             alone: the others count as not played.
+        turned: called with a trial's record and how many of its messages are there, after its prompt and each turn;
+            nobody waits for it, and what it raises is lost.
         paid: called with a trial's record and each of its requests that cost something, while the trial goes on.
         is_stopped: says whether the run was interrupted in another process; asked while a trial is waited for.
         folder: the working directory of all trials; None: that of the process, wherever a test leads it.
@@ -106,6 +108,7 @@ class LocalEngine:
         finished: Callable[[Record], None],
         admit: Admit = lambda trial_id: None,
         paid: Callable[[Record, RequestLog], None] | None = None,
+        turned: Callable[[Record, int], None] | None = None,
         is_stopped: Callable[[], bool] | None = None,
         folder: str | None = None,
         waits: Callable[[], None] | None = None,
@@ -116,6 +119,7 @@ class LocalEngine:
         self._admit = admit
         self._finished = finished
         self._paid = paid
+        self._turned = turned
         self._is_stopped = is_stopped
         self._folder = folder
         self._waits = waits
@@ -272,7 +276,9 @@ class LocalEngine:
             if instead := await self._kept_out(trial):
                 return instead
             try:
-                record = await play(spec, model, self._slots, cut_off=self._keep_paid, paid=self._note_paid)
+                record = await play(
+                    spec, model, self._slots, cut_off=self._keep_paid, paid=self._note_paid, turned=self._note_turn
+                )
             finally:
                 trial.is_in_flight = False
             if record.fault is not None and record.fault.fatal:
@@ -289,6 +295,11 @@ class LocalEngine:
         """Put the record of a trial on disk that nobody waits for, if it is graded or cost anything."""
         if record.graded or record.cost_usd != 0:
             self._writer.submit(self._write, record)
+
+    def _note_turn(self, record: Record) -> None:
+        if self._turned is not None:
+            with contextlib.suppress(RuntimeError):  # the run has ended, and this trial does not know yet
+                self._writer.submit(self._turned, record, len(record.messages))
 
     async def _note_paid(self, record: Record, request: RequestLog) -> None:
         if self._paid is None:

@@ -126,11 +126,12 @@ class Graders:
     Args:
         root: the folder that paths are told from.
         plugins: files of pytest's plugins, ``conftest.py`` among them.
+        earlier: files read before.
     """
 
-    def __init__(self, root: Path, plugins: Iterable[str] = ()) -> None:
+    def __init__(self, root: Path, plugins: Iterable[str] = (), earlier: Project | None = None) -> None:
         self._root = root
-        self._project = Project(root)
+        self._project = Project(root, earlier)
         self._plugins = [Path(file) for file in plugins]
         self._known: dict[tuple[object, ...], Grader] = {}
         self._asked: dict[str, Callable[[Graders], Grader]] = {}
@@ -162,7 +163,7 @@ class Graders:
         """
         if digest not in self._asked or not self._has_late_change():
             return None
-        grader = self._asked[digest](Graders(self._root, map(str, self._plugins)))
+        grader = self._asked[digest](Graders(self._root, map(str, self._plugins), self._project))
         return grader if grader.digest != digest else None
 
     def _has_late_change(self) -> bool:

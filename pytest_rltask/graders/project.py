@@ -27,10 +27,12 @@ class Project:
 
     Args:
         root: the folder that paths are told from.
+        earlier: the same, read before: files that have not changed since are not read again.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, earlier: Project | None = None) -> None:
         self._root = root
+        self._earlier = earlier
         self._read: dict[Path, Source] = {}
         self.states: dict[Path, tuple[int, int]] = {}
         """Of each file that was read: when it was written, and its size."""
@@ -56,8 +58,11 @@ class Project:
     def read(self, path: Path) -> Source | None:
         """Return what a file says; None if it cannot be read."""
         if path not in self._read:
+            self.states[path] = state = state_of(path)
+            if self._earlier is not None and self._earlier.states.get(path) == state and path in self._earlier._read:
+                self._read[path] = self._earlier._read[path]
+                return self._read[path]
             try:
-                self.states[path] = state_of(path)
                 self._read[path] = read_source(path)
             except OSError:
                 return None

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import pickle
 import re
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +38,17 @@ _ANY_FILE = {
 _IMPORTERS = {"__import__", "import_module"}
 _PLAIN_DECORATORS = {"dataclass", "pytest.mark", "dataclasses.dataclass", "pytest.fixture", "fixture"}
 """Decorators that keep no list of what they decorate."""
+_PARSE_DISTURBS = sys.version_info < (3, 11, 8) or (3, 12) <= sys.version_info < (3, 12, 2)
+"""Whether threads that parse at once may fail each other (CPython's issue 106905): pytest parses to show an error."""
+_APART = """
+import importlib.util, pathlib, pickle, sys
+name, file, path = sys.argv[1:]
+spec = importlib.util.spec_from_file_location(name, file)
+sys.modules[name] = module = importlib.util.module_from_spec(spec)
+sys.modules[name.partition(".")[0]] = module  # pickle asks for the package as well
+spec.loader.exec_module(module)
+sys.stdout.buffer.write(pickle.dumps(module.read_source(pathlib.Path(path))))
+"""
 _WORD = re.compile(r"[^\W\d]\w*")
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
@@ -86,6 +101,24 @@ def read_source(path: Path) -> Source:
     Raises:
         OSError: it cannot be read.
     """
+    if _PARSE_DISTURBS and threading.current_thread() is not threading.main_thread():
+        return _read_apart(path)
+    return _read_here(path)
+
+
+def _read_apart(path: Path) -> Source:
+    """Read a file in a process of its own."""
+    with path.open("rb"):  # what cannot be read is told here
+        command = [sys.executable, "-I", "-S", "-c", _APART, __name__, __file__, str(path)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode:
+        return _read_here(path)
+    source = pickle.loads(done.stdout)
+    assert isinstance(source, Source), "it ran this module"
+    return source
+
+
+def _read_here(path: Path) -> Source:
     data = path.read_bytes()
     if path.suffix in (".py", ".pyw"):
         try:

@@ -27,6 +27,7 @@ from pytest_rltask.models.message import TOKEN_COUNTS, Malformed, Message, parse
 from pytest_rltask.models.model import ModelFault, Reply, Request, Start
 from pytest_rltask.models.reach import Unreachable, host_of, unreachable
 from pytest_rltask.models.settings import KEY_VARIABLES
+from pytest_rltask.models.transport import http_client
 from pytest_rltask.run.record import Usage, error_text
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class ClaudeModel:
         from anthropic import AsyncAnthropic
 
         try:
-            self._client = AsyncAnthropic(max_retries=0)
+            self._client = AsyncAnthropic(max_retries=0, http_client=http_client())
         except Exception as error:  # whichever library of the SDK's is content with the environment or not
             said = f"{type(error).__name__}: {error_text(error)}"
             hint = "check the variables ANTHROPIC_* and those of a proxy"

@@ -8,19 +8,21 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from pytest_rltask.clock import monotonic_s
 from pytest_rltask.models.model import Reply, Request, Start
 from pytest_rltask.models.typed_calls import HELP, completions, described, parse_calls
-from pytest_rltask.run.messages import Part, parts
+from pytest_rltask.run.messages import Part, said_in
 from pytest_rltask.run.record import Record
 from pytest_rltask.tools import ToolCall
 
 __all__ = ["Console", "HumanModel", "Terminal", "show_end"]
 
-_COLOURS = {"error": "31", "harness": "33", "system": "2", "result": "32"}
+_COLOURS = {"error": "31", "harness": "33", "prompt": "33", "system": "2", "result": "32"}
+_OWN = ("model", "thinking", "call")
+"""Kinds of parts that the person wrote."""
 
 
 class Console(Protocol):
@@ -118,17 +120,12 @@ class _Person:
                 self._console.show(f"task {self._start.task}, seed {self._start.seed}", "")
                 if request.system:
                     self._console.show("system", request.system, "system")
-            self._show(request.messages[self._seen :])
+            show(self._console, (part for part in said_in(request.messages, self._seen) if part.kind not in _OWN))
             if not self._seen:
                 self._console.show("tools", described(request.tools))
                 self._console.show("how to act", HELP)
             self._seen = len(request.messages) + 1  # the reply follows
             return self._move(request, request.messages)
-
-    def _show(self, messages: list[dict[str, Any]]) -> None:
-        for message in messages:
-            if message["role"] == "user":
-                show(self._console, parts(message, 0))
 
     def _move(self, request: Request, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         schemas = {tool["name"]: tool["input_schema"] for tool in request.tools}
@@ -155,7 +152,7 @@ class _Person:
         return "\n".join([*lines, ""])
 
 
-def show(console: Console, said: Iterator[Part]) -> None:
+def show(console: Console, said: Iterable[Part]) -> None:
     """Show parts of messages."""
     for part in said:
         console.show(part.title, part.text, part.kind)
@@ -165,7 +162,7 @@ def show_end(record: Record, console: Console | None = None) -> None:
     """Show the person how the trial ended: the last answer, and what the grader says."""
     console = console or Terminal()
     if record.messages and record.messages[-1]["role"] == "user" and record.turns:
-        show(console, parts(record.messages[-1], 0))
+        show(console, said_in(record.messages, len(record.messages) - 1))
     score = "" if record.score is None else f"score {record.score:g}"
     threshold = "" if record.threshold is None else f" (threshold {record.threshold:g})"
     console.show(record.outcome, "\n".join(line for line in (score + threshold, record.reason) if line))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-__all__ = ["Unreachable", "chain", "host_of", "unreachable"]
+__all__ = ["Unreachable", "chain", "host_of", "proxy_of", "unreachable"]
 
 NO_WAY = {
     errno.EHOSTUNREACH: "no route to it",
@@ -47,9 +47,10 @@ def host_of(url: str) -> str:
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it came of, groups with their members."""
+    """Yield an error and what it came of, groups with their members, and what the system raised for what wraps it."""
     while error is not None:
-        yield error
+        # aiohttp's errors take the class of what the system raised, and not its attributes.
+        yield getattr(error, "os_error", None) or error
         if isinstance(error, BaseExceptionGroup):
             for member in error.exceptions:
                 yield from chain(member)
@@ -58,7 +59,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def unreachable(error: BaseException, url: str) -> Unreachable | None:
     """Say why no connection to an address came about; None if one did, or for another reason."""
-    proxy = _proxy(url)
+    proxy = proxy_of(url)
     host = f"the proxy {host_of(proxy[1])}" if proxy else host_of(url)
     place = f"check {proxy[0]} and NO_PROXY" if proxy else "check the network and ANTHROPIC_BASE_URL"
     for cause in chain(error):
@@ -83,7 +84,7 @@ def unreachable(error: BaseException, url: str) -> Unreachable | None:
     return None
 
 
-def _proxy(url: str) -> tuple[str, str] | None:
+def proxy_of(url: str) -> tuple[str, str] | None:
     """Return the variable that names the proxy of an address, and what it names; None if it is reached without."""
     parts = urlsplit(url)
     proxies = urllib.request.getproxies_environment()

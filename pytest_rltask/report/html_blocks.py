@@ -12,8 +12,9 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator
 
-from pytest_rltask.report.html_markup import Html, clip, element, visible
+from pytest_rltask.report.html_markup import Html, clip, element
 from pytest_rltask.report.html_trials import LINE_CHARS, TrialView
+from pytest_rltask.report.visible import visible
 from pytest_rltask.run.messages import said
 
 __all__ = ["MOST_CHARS", "blocks"]

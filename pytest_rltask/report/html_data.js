@@ -39,6 +39,11 @@ class Trial {
     return value === undefined ? null : Number(value);
   }
 
+  // Whether a later page has more to read of it.
+  get goesOn() {
+    return this.outcome === "in flight" || this.outcome === "waiting";
+  }
+
   get why() {
     return this.row.cells[3].textContent;
   }

@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-__all__ = ["Html", "clip", "code", "element", "join", "visible"]
+from pytest_rltask.report.visible import visible
+
+__all__ = ["Html", "clip", "code", "element", "join"]
 
 SELF_CLOSING = {"meta", "rect", "line", "circle", "path"}
 """Elements without content that HTML and XML alike let close themselves."""
-UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-"""What HTML or UTF-8 cannot carry, and what could make a text read otherwise than it is."""
 
 
 class Html(str):
@@ -69,13 +69,3 @@ def code(text: str) -> Html:
     """Return a script of this package as an element's content, which HTML reads as it is and XML as well."""
     assert not re.search(r"</script|<!--|]]>", text), "a script of ours cannot end its element"
     return Html(f"//<![CDATA[\n{text}\n//]]>")
-
-
-def visible(text: str) -> str:
-    """Return a text with what cannot be shown, or would make it read otherwise than it is, made visible."""
-    return UNSAFE.sub(_named, text.replace("\r\n", "\n"))
-
-
-def _named(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else f"[U+{code:04X}]"

@@ -86,6 +86,9 @@ class Reader {
       terms.push(make("div", {}, make("dt", {}, "transcript"), make("dd", {}, link)));
     }
     article.append(make("dl", {}, ...terms));
+    if (trial.goesOn && trial.transcript) {
+      article.append(make("p", { className: "muted" }, "What it has said so far stands in its transcript; a later page has it too."));
+    }
     if (read.details) article.append(make("pre", { className: "details" }, ...marked(read.details, pattern)));
     article.append(...read.said.map((part) => said(part, pattern)));
     return article;

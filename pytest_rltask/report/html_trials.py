@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from pytest_rltask.report.html_markup import Html, clip, element, visible
+from pytest_rltask.report.html_markup import Html, clip, element
 from pytest_rltask.report.summary import Row
 from pytest_rltask.report.table import cost, duration_text, tokens_text
 from pytest_rltask.report.transcript import grades_before, lost_to_api
+from pytest_rltask.report.visible import visible
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.planned import PlannedTrial, transcript_path
 from pytest_rltask.run.record import Record
@@ -103,7 +104,7 @@ class TrialView:
         """
         record, mark = self.record, f"mark {_class(self.outcome)}"
         name: Html | str = self.name
-        if record:  # the script leads the link to the conversation instead
+        if record or self.outcome == "in flight":  # the script leads the link to the conversation instead
             name = element("a", self.name, href=quote(self.transcript, errors="replace"))
         owner = [element("span", clip(whose, LINE_CHARS), class_="muted")] if whose else []
         cells = [

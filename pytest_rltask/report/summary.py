@@ -14,7 +14,7 @@ from pytest_rltask.report.faults import FaultGroup, grouped
 from pytest_rltask.run.amendments import begun
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.planned import PlannedTrial, split_trial_id
-from pytest_rltask.run.record import Record, Usage
+from pytest_rltask.run.record import Usage
 from pytest_rltask.task import Band
 from pytest_rltask.verdict import Gate, Proof, Verdict, first_proof, is_tolerated, judge
 
@@ -118,11 +118,13 @@ class Summary:
     gate: Gate
     sandboxes: dict[str, int] = field(default_factory=dict)
     """How many trials ran code in a sandbox, by what isolated it."""
+    part: str = ""
+    """Which shard of a run it is of, whose rates are judged once all shards are one run; empty: it is of all."""
 
     @property
     def holds(self) -> bool:
-        """Whether the gate holds for every row."""
-        return all(row.verdict.holds for row in self.rows)
+        """Whether the gate holds for every row; of a shard it is not asked."""
+        return bool(self.part) or all(row.verdict.holds for row in self.rows)
 
 
 def summarise(run: Run, gate: Gate, *, stop_early: bool = False) -> Summary:
@@ -141,13 +143,15 @@ def summarise(run: Run, gate: Gate, *, stop_early: bool = False) -> Summary:
     rows.sort(key=lambda row: (row.verdict.holds, WORST_FIRST.index(row.verdict.word), row.name, row.model))
     planned = {trial.trial_id for trial in run.plan}
     sandboxes = [record.sandbox for trial_id, record in run.records.items() if trial_id in planned and record.sandbox]
-    return Summary(rows, gate, _counted(sandboxes))
+    shard = run.header.get("shard") or {}
+    part = f"{shard.get('index')}/{shard.get('of')}" if shard else ""
+    return Summary(rows, gate, _counted(sandboxes), part)
 
 
 def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool) -> Row:
     first = planned[0]
     recorded = [(trial, run.records[trial.trial_id]) for trial in planned if trial.trial_id in run.records]
-    records = [record for trial, record in recorded if _is_of_the_plan(record, trial)]
+    records = [record for trial, record in recorded if trial.is_graded_as_planned(record)]
     ids = {trial.trial_id for trial in planned}
     paid = [record for record in run.paid if record.trial_id in ids]
     not_started = [run.not_started[trial_id] for trial_id in ids if trial_id in run.not_started]
@@ -213,11 +217,6 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         left_out=len(recorded) - len(records),
         example=next((record.trial_id for record in [*unjudged, *missed, *judged]), None),
     )
-
-
-def _is_of_the_plan(record: Record, trial: PlannedTrial) -> bool:
-    """Say whether what graded a trial is what the plan says, where both are known: two graders make no rate."""
-    return not record.grader or not trial.grader or record.grader == trial.grader
 
 
 def _proof(planned: list[PlannedTrial], run: Run) -> Proof | None:

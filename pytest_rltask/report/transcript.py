@@ -1,20 +1,63 @@
-"""A conversation as text a person can read: who said what, which tool was called with what, what came back."""
+"""A conversation as text a person can read: who said what, which tool was called with what, what came back.
+
+It can be had piece by piece while its trial goes on: `beginning`, then what was `said_between`, then `ending`; `render`
+is all of it. A line that begins with `---` is a title: no text of a model or tool passes for one, or moves a cursor.
+"""
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 
-from pytest_rltask.run.messages import said
-from pytest_rltask.run.record import Record, cost_text
+from pytest_rltask.report.visible import visible
+from pytest_rltask.run.messages import said_in
+from pytest_rltask.run.record import Record, cost_text, outcome_word
 
-__all__ = ["grades_before", "lost_to_api", "render"]
+__all__ = ["RULE", "beginning", "ending", "grades_before", "lost_to_api", "render", "said_between", "shown"]
+
+RULE = "--- "
+"""What a title begins with, and no other line."""
+_LIKE_A_TITLE = re.compile(f"^(?={RULE})", re.MULTILINE)
+_TITLE_CHARS = 200
 
 
 def render(record: Record) -> str:
     """Return a finished trial as readable text."""
-    talk = (line for part in said(record) for line in _section(part.title, part.text))
-    return "\n".join([*_head(record), *talk, *_foot(record), ""])
+    return beginning(record) + said_between(record, 0, len(record.messages)) + ending(record)
+
+
+def beginning(record: Record) -> str:
+    """Return what is known of a trial before anything is said, with the system prompt."""
+    head = shown("\n".join([*_head(record), ""]))
+    return head + _section("system", record.system) if record.system else head
+
+
+def said_between(record: Record, first: int, end: int) -> str:
+    """Return some messages of a trial, which may go on.
+
+    Args:
+        record: of the trial.
+        first: place of the first message.
+        end: place behind the last.
+    """
+    return "".join(_section(part.title, part.text) for part in said_in(record.messages[:end], first))
+
+
+def ending(record: Record) -> str:
+    """Return how a trial ended."""
+    return _section(outcome_word(record.outcome), record.reason) + shown("\n".join([*_foot(record), ""]))
+
+
+def shown(text: str) -> str:
+    """Return a text of whatever origin as a transcript shows it."""
+    return _LIKE_A_TITLE.sub(" ", visible(text))
+
+
+def _section(title: str, text: str) -> str:
+    title = visible(" ".join(title.split()))[:_TITLE_CHARS]  # a model may call a tool of any name
+    body = shown(textwrap.dedent(text).rstrip())
+    return f"\n{RULE}{title} {'-' * max(3, 74 - len(title))}\n" + (f"{body}\n" if body else "")
 
 
 def _head(record: Record) -> Iterator[str]:
@@ -27,7 +70,6 @@ def _head(record: Record) -> Iterator[str]:
 def _foot(record: Record) -> Iterator[str]:
     score = "none" if record.score is None else f"{record.score:g}"
     threshold = "" if record.threshold is None else f" (threshold {record.threshold:g})"
-    yield from _section(record.outcome, record.reason)
     yield f"score: {score}{threshold}"
     for name, value in record.metrics.items():
         yield f"  {name}: {value}"
@@ -53,7 +95,7 @@ def grades_before(record: Record) -> Iterator[str]:
     ways = {"threshold": "graded anew from its score", "replay": "graded anew by a replay", "reuse": "kept as it was"}
     for step in record.history:
         score, threshold = step.before.get("score"), step.before.get("threshold")
-        told = f"{step.before.get('outcome')}, score {'none' if score is None else f'{score:g}'}"
+        told = f"{outcome_word(str(step.before.get('outcome')))}, score {'none' if score is None else f'{score:g}'}"
         told += "" if threshold is None else f" of {threshold:g}"
         by = step.before.get("grader") or "an earlier version"
         yield f"{told} (by {by}); {ways[step.how]} at {step.at[:19]} by {step.grader}, since: {step.changes}"
@@ -74,10 +116,3 @@ def lost_to_api(record: Record) -> Iterator[str]:
 def _paid(record: Record) -> str:
     cost = f"${record.cost_usd:.4f}" if record.cost_usd is not None else cost_text(None, record.known_cost_usd)
     return f"tokens: {record.usage.total:,} · cost: {cost}"
-
-
-def _section(title: str, text: str) -> Iterator[str]:
-    yield ""
-    yield f"--- {title} " + "-" * max(3, 74 - len(title))
-    if text:
-        yield textwrap.dedent(text).rstrip()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_rltask.run.amendments import Amendments
+from pytest_rltask.run.brief import without_conversation
 from pytest_rltask.run.files import RunLogError, load_json
 from pytest_rltask.run.planned import NotStarted, PlannedTrial
 from pytest_rltask.run.record import SCHEMA_VERSION, Record, RequestLog, known_fields, request_from_json
@@ -52,14 +55,19 @@ def writer_of(file: Path) -> str:
     return file.name.removeprefix("trials.").removesuffix(".jsonl").removesuffix(".rest")
 
 
-def load_run(path: Path) -> Run:
+def load_run(path: Path, *, conversations: bool = True) -> Run:
     """Load a run directory.
+
+    Args:
+        path: of the directory.
+        conversations: whether the records shall have their messages and tools, which are most of a run and take most of
+            the time to read.
 
     Raises:
         RunLogError: it is none, or was written by a later version.
     """
     run = Run(path, load_header(path), load_plan(path))
-    load_records(run)
+    load_records(run, conversations=conversations)
     return run
 
 
@@ -88,15 +96,20 @@ def load_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def load_records(run: Run) -> None:
+def load_records(run: Run, *, conversations: bool = True) -> None:
     """Load the trials that a run's processes finished; of a trial that was played more than once, one record counts.
+
+    Args:
+        run: what to load them into.
+        conversations: as of `load_run`.
 
     Raises:
         RunLogError: a file cannot be read.
     """
     found = _Found({}, Amendments(), {}, {})
-    for file in sorted(run.path.glob("trials.*.jsonl")):
-        _load_trials(file, run, found)
+    with _uncollected():
+        for file in sorted(run.path.glob("trials.*.jsonl")):
+            _load_trials(file, run, found, parse=json.loads if conversations else without_conversation)
     for trial_id, records in found.records.items():
         # Whoever asserted on a trial may have another file than whoever played it.
         counts, rest = found.amendments.counted(records)
@@ -119,6 +132,18 @@ def load_records(run: Run) -> None:
     run.plan = [trial for trial in run.plan if trial.trial_id not in left_out or trial.trial_id in run.not_started]
 
 
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no garbage in a block that makes none: the search takes as long as the reading of a large run."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def load_plan(path: Path) -> list[PlannedTrial]:
     """Load what a run directory says was to be played.
 
@@ -130,7 +155,7 @@ def load_plan(path: Path) -> list[PlannedTrial]:
         raise RunLogError(f"{path} is not a run directory of pytest-rltask")
     try:
         return [PlannedTrial(**{**known_fields(PlannedTrial, trial), "band": tuple(trial["band"])}) for trial in plan]
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise RunLogError(f"{path / 'plan.json'} is damaged: {error}") from None
 
 
@@ -145,8 +170,8 @@ class _Found(NamedTuple):
     """What requests cost before their trial had ended, by trial and the time at which it began."""
 
 
-def _load_trials(file: Path, run: Run, found: _Found) -> None:
-    for entry in _entries(file, run):
+def _load_trials(file: Path, run: Run, found: _Found, parse: Callable[[bytes], Any]) -> None:
+    for entry in _entries(file, run, parse):
         try:
             if entry.get("type") == "trial":
                 record = Record.from_json(entry)
@@ -184,14 +209,14 @@ def _not_started(entry: dict[str, Any]) -> NotStarted | None:
     return NotStarted(entry["why"], str(entry.get("reason")), rule if isinstance(rule, int) else 1)
 
 
-def _entries(file: Path, run: Run) -> Iterator[dict[str, Any]]:
+def _entries(file: Path, run: Run, parse: Callable[[bytes], Any]) -> Iterator[dict[str, Any]]:
     try:
         lines = file.read_bytes().splitlines()
     except OSError as error:
         raise RunLogError(f"{file} cannot be read: {error.strerror}") from None
     for line in lines:
         try:
-            entry = json.loads(line)
+            entry = parse(line)
         except (ValueError, RecursionError):
             run.damaged_lines += 1
             continue

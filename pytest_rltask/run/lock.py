@@ -13,7 +13,7 @@ from typing import IO
 
 from pytest_rltask.run.files import RunLogError
 
-__all__ = ["RunLock"]
+__all__ = ["RunLock", "is_played"]
 
 
 class RunLock:
@@ -64,6 +64,16 @@ class RunLock:
 
     def _path_of(self, writer: str) -> Path:
         return self._run_dir / f".lock-{writer}"
+
+
+def is_played(run_dir: Path, writer: str = "*") -> bool:
+    """Say whether a process of a run is alive. For processes that hold no lock there.
+
+    Args:
+        run_dir: the run directory.
+        writer: name of the process within the run; by default any.
+    """
+    return any(map(_is_held, run_dir.glob(f".lock-{writer}")))
 
 
 def _is_held(path: Path) -> bool:

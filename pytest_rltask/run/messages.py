@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pytest_rltask.run.record import Record
 
-__all__ = ["Part", "arguments_text", "parts", "result_text", "said"]
+__all__ = ["Part", "arguments_text", "result_text", "said", "said_in"]
 
 
 @dataclass(frozen=True)
 class Part:
     """A block of a message, or the system prompt."""
 
-    kind: Literal["system", "model", "thinking", "call", "result", "error", "harness"]
+    kind: Literal["system", "prompt", "model", "thinking", "call", "result", "error", "harness"]
     """Who speaks."""
     title: str
     """The same, with the turn and the tool."""
@@ -28,24 +28,29 @@ def said(record: Record) -> Iterator[Part]:
     """Yield what was said in a trial, in order."""
     if record.system:
         yield Part("system", "system", record.system)
-    turn = 0
-    for message in record.messages:
-        turn += message["role"] == "assistant"
-        yield from parts(message, turn)
+    yield from said_in(record.messages)
 
 
-def parts(message: dict[str, Any], turn: int) -> Iterator[Part]:
-    """Yield the parts of one message.
+def said_in(messages: Sequence[Mapping[str, Any]], since: int = 0) -> Iterator[Part]:
+    """Yield the parts of messages, from one of them on.
 
     Args:
-        message: as the Messages API takes it.
-        turn: how many messages of the assistant there are up to it.
+        messages: of a conversation from its beginning, as the Messages API takes them.
+        since: place of the first that is told; those before say which turn it is, and which tools were called.
     """
-    for block in message["content"]:
-        yield _part(message["role"], turn, block)
+    turn = 0
+    tools: dict[str, str] = {}
+    for place, message in enumerate(messages):
+        if message["role"] == "assistant":
+            turn += 1
+            tools = {block["id"]: block["name"] for block in message["content"] if block.get("type") == "tool_use"}
+        if place >= since:
+            for block in message["content"]:
+                part = _part(message["role"], turn, block, tools)
+                yield part if place or part.kind != "harness" else Part("prompt", "prompt", part.text)
 
 
-def _part(role: str, turn: int, block: dict[str, Any]) -> Part:
+def _part(role: str, turn: int, block: dict[str, Any], tools: Mapping[str, str]) -> Part:
     match block.get("type"):
         case "text" if role == "assistant":
             return Part("model", f"turn {turn} · model", block["text"])
@@ -55,10 +60,10 @@ def _part(role: str, turn: int, block: dict[str, Any]) -> Part:
             return Part("thinking", f"turn {turn} · thinking", block.get("thinking") or "(not shown by the API)")
         case "tool_use":
             return Part("call", f"turn {turn} · calls {block['name']}", arguments_text(block["input"]))
-        case "tool_result" if block.get("is_error"):
-            return Part("error", "error", result_text(block["content"]))
         case "tool_result":
-            return Part("result", "result", result_text(block["content"]))
+            kind: Literal["error", "result"] = "error" if block.get("is_error") else "result"
+            tool = tools.get(block.get("tool_use_id", ""))
+            return Part(kind, f"{kind} of {tool}" if tool else kind, result_text(block["content"]))
         case other:
             return Part("model", f"turn {turn} · {other}", arguments_text(block))
 

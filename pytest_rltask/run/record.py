@@ -24,6 +24,7 @@ __all__ = [
     "dollars",
     "error_text",
     "known_fields",
+    "outcome_word",
     "request_from_json",
 ]
 
@@ -284,9 +285,15 @@ def error_text(error: BaseException) -> str:
         return "(its message cannot be shown)"
 
 
+def outcome_word(outcome: str) -> str:
+    """Return what people and CI read for an outcome: a trial without its pass has missed, only runs and tests fail."""
+    return "missed" if outcome == "failed" else outcome
+
+
 def known_fields(cls: type[Any], data: dict[str, Any]) -> dict[str, Any]:
     """Return the entries that this version's dataclass has a field for; a later one may have written more."""
-    return {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
+    fields = cls.__dataclass_fields__
+    return dict(data) if data.keys() <= fields.keys() else {name: data[name] for name in fields if name in data}
 
 
 def request_from_json(entry: dict[str, Any]) -> RequestLog:

@@ -60,6 +60,8 @@ class Directory:
         """Where this process writes; None as long as it has planned no trial."""
         self.is_checked = False
         """Whether the plan that a run is resumed with has been accepted and written."""
+        self.part: dict[str, Any] = {}
+        """Which shard of what whole it is to hold; empty: it is to hold all."""
         self._lock: RunLock | None = None
         handed = self.worker.get("rltask")
         self.header: dict[str, Any] = (
@@ -105,7 +107,12 @@ class Directory:
             OSError: it cannot be written.
             RunLogError: what is there cannot be read, or others are at it.
         """
-        header = self.header | provenance(self._config.rootpath)
+        header = (
+            self.header
+            | provenance(self._config.rootpath)
+            | ({"shard": self.part} if self.part and not self._options.resume else {})
+        )
+        self._check_part()
         decide = self._checked_changes(plan)
         trials = plan.trials
         if self.resumption:
@@ -122,6 +129,18 @@ class Directory:
             self.writer.plan(trials)
         self.plan = trials
         return self.writer
+
+    def _check_part(self) -> None:
+        """Make sure that a run is gone on with as the shard, or the whole, that it was started as."""
+        if self._options.resume is None:
+            return
+        was = self.header.get("shard") or {}
+        started, now = (f"{shard['index']}/{shard['of']}" if shard else "" for shard in (was, self.part))
+        if started != now:
+            told = f"it is shard {started} of a run; write --shard {started}" if started else "it is a whole run"
+            raise pytest.UsageError(
+                f"--resume {self._options.resume}: {told}{'' if started else '; leave out --shard'}"
+            )
 
     def _checked_changes(self, plan: Plan) -> Callable[[RunWriter], None]:
         """Compare a run that is resumed with what is planned, and return what brings its records up to date."""

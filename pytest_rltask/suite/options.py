@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:  # loaded with the first task, not with pytest
+    from pytest_rltask.suite.shard import Shard
     from pytest_rltask.task import Band
     from pytest_rltask.verdict import Gate
 
@@ -142,6 +143,12 @@ def _folder(text: str) -> str:
     return os.path.expanduser(text)
 
 
+def _shard(text: str) -> Shard:
+    from pytest_rltask.suite.shard import Shard
+
+    return Shard.parse(text)
+
+
 def _way(text: str) -> str:
     from pytest_rltask.analysis.changed import WAYS
 
@@ -190,6 +197,15 @@ OPTIONS = (
         "play the runs of a task one after the other, in one worker of -n, and tell each what earlier ones tried",
         bool,
         is_switch=True,
+    ),
+    Option(
+        "--shard",
+        "I/N",
+        None,
+        "0/4",
+        "play every N-th trial from the I-th on, as one of N commands on N machines; `rltask merge` joins their runs",
+        _shard,
+        has_ini=False,
     ),
     Option("--band", "LOW,HIGH", None, "10,40", "pass rates, in percent, that the gate accepts (10,40)", parse_band),
     Option(
@@ -280,6 +296,7 @@ class Options:
     reply_timeout: float | None
     concurrency: int | None
     sequential: bool
+    shard: Shard | None
     band: Band | None
     gate: Gate
     stop_early: bool
@@ -316,6 +333,10 @@ class Options:
             raise pytest.UsageError(
                 f"--changed {values['changed']} goes with --resume, whose recorded trials it is about; "
                 f"write --resume=last --changed={values['changed']}"
+            )
+        if values["shard"] and values["stop_early"]:
+            raise pytest.UsageError(
+                f"--shard {values['shard']} sees a part of each pass rate, so it proves none; leave out --stop-early"
             )
         return cls(**values, given=frozenset(given))
 

@@ -73,6 +73,12 @@ class Plan:
         """The trials as they are written to disk."""
         return [entry.trial for entry in self.entries.values()]
 
+    def of(self, items: list[pytest.Item]) -> Plan:
+        """Return the plan of some of the items."""
+        kept = {item.nodeid for item in items}
+        own = (entry for trial_id, entry in self.entries.items() if trial_id in kept)
+        return Plan(replace(entry, number=number) for number, entry in enumerate(own))
+
     def isolated_by(self, settle: Callable[[], str]) -> Plan:
         """Return the same plan, once it is known what isolates the tasks in need of it; asked only if one is."""
         if not any(entry.trial.sandbox for entry in self.entries.values()):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rltask.models.named import parse_model
+from pytest_rltask.report.growing import GrowingTranscripts
 from pytest_rltask.report.terminal import short_path
 from pytest_rltask.run.bulletin import Bulletin
 from pytest_rltask.run.live import LiveRun
@@ -77,6 +78,7 @@ class Playing:
         self._trials = {trial.trial_id: trial for trial in trials}
         self._read_recorded = recorded
         self._finished = finished
+        self._transcripts = GrowingTranscripts(writer.path)
         self._writer = writer
         self._worker = worker
         self._since = since
@@ -209,14 +211,19 @@ class Playing:
                 concurrency=self._concurrency,
                 cores=self._cores,
                 admit=self._admits(),
-                finished=self._finished,
+                finished=self._keep,
                 paid=self._writer.pay,
+                turned=self._transcripts.turn,
                 is_stopped=StopFile(self._writer.path, self._since).is_there if self._worker else None,
                 folder=self._folder,
                 waits=self._tell_news,
                 loop=self._loop,
             )
         return self._engine
+
+    def _keep(self, record: Record) -> None:
+        self._finished(record)
+        self._transcripts.end(record)
 
     def _tell_news(self) -> None:
         for line in self._bulletin.taken():

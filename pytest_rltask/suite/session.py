@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pytest_rltask.report.statusline import StatusLine
     from pytest_rltask.report.summary import Summary
     from pytest_rltask.report.terminal import Line
+    from pytest_rltask.suite.shard import Shard
     from pytest_rltask.trial.play import Trial
 
 __all__ = ["Session"]
@@ -110,6 +111,8 @@ class Session:
             self._plan = plan = make_plan(items, self.options, self._graders if wants_graders else None)
         except DefinitionError as error:
             raise pytest.UsageError(str(error)) from None
+        if self.options.shard:
+            self._plan = plan = self._dealt(plan, items, self.options.shard)
         if self._plays_nothing:
             return
         if self.options.audit:
@@ -118,6 +121,18 @@ class Session:
             self._audited_in = settled(self.options.sandbox) if runs_agents_code(items) else ""
         if plan.entries:
             self._begin(plan.isolated_by(lambda: settled(self.options.sandbox)))
+
+    def _dealt(self, plan: Plan, items: list[pytest.Item], shard: Shard) -> Plan:
+        """Keep the items of a shard, and have the run directory say of what whole."""
+        from pytest_rltask.suite.shard import deal, described
+
+        rows = {trial_id: (entry.trial.test, entry.trial.model) for trial_id, entry in plan.entries.items()}
+        kept, left = deal(items, rows, shard, by_row=self.options.sequential)
+        self.directory.part = described(shard, plan.trials, by_row=self.options.sequential)
+        if left:
+            items[:] = kept
+            self.config.hook.pytest_deselected(items=left)
+        return plan.of(kept)
 
     def _begin(self, plan: Plan) -> None:
         directory = self.directory
@@ -264,6 +279,9 @@ class Session:
         )
 
     def _alone_lines(self) -> Iterator[str]:
+        if self.options.shard:
+            shard = self.options.shard
+            yield f"shard {shard}: its pass rates are not judged; `rltask merge RUN...` makes one run of all"
         if not self.options.sequential:
             yield from alone_lines(self.directory.plan, is_dealt=self._is_dealt)
 

@@ -11,10 +11,12 @@ from pytest_rltask.task import Policy
 from pytest_rltask.trial.guard import charged, timed
 from pytest_rltask.trial.turns import Turns
 
-__all__ = ["Conversation", "Paid"]
+__all__ = ["Conversation", "Paid", "Turned"]
 
 Paid = Callable[[Record, RequestLog], Awaitable[None]]
 """Takes note of what a request cost before its trial has ended, in case its process does not live to tell."""
+Turned = Callable[[Record], None]
+"""Takes note of what was said in a trial that goes on: its prompt, then each turn once its results are in."""
 
 REPLY_GRACE_S = 60.0
 """Seconds past the trial's time limit that a reply under way has to arrive; at most as long as the limit itself."""
@@ -27,13 +29,17 @@ class Conversation:
         turns: the episode's side.
         policies: the scripted policies that the task ships.
         paid: called with the record and each of its requests that cost something, or may have, once it is answered.
+        turned: called with the record after the prompt and after each turn.
     """
 
-    def __init__(self, turns: Turns, policies: Mapping[str, Policy], paid: Paid | None = None) -> None:
+    def __init__(
+        self, turns: Turns, policies: Mapping[str, Policy], paid: Paid | None = None, turned: Turned | None = None
+    ) -> None:
         self.record = turns.record
         self._turns = turns
         self._policies = policies
         self._paid = paid
+        self._turned = turned or (lambda record: None)
 
     async def hold(self, model: Model) -> None:
         """Hold the conversation; the record tells why it ended.
@@ -42,6 +48,7 @@ class Conversation:
             TrialFault: something other than the model failed.
         """
         turns = self._turns
+        self._turned(self.record)
         start = Start(
             task=self.record.task,
             seed=self.record.seed,
@@ -53,8 +60,10 @@ class Conversation:
         )
         with charged():
             player = model.player(start)
-        while await turns.answer(await self._ask(player)) is None:
-            pass
+        stop = None
+        while stop is None:
+            stop = await turns.answer(await self._ask(player))
+            self._turned(self.record)
 
     async def _ask(self, player: Player) -> Reply:
         record = self.record

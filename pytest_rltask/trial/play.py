@@ -20,7 +20,7 @@ from pytest_rltask.run.record import CUT_OFF, Fault, Record, clean_text, error_t
 from pytest_rltask.sandbox import using_backend
 from pytest_rltask.task import Episode, Grade, Limits
 from pytest_rltask.tools import DefinitionError
-from pytest_rltask.trial.conversation import Conversation, Paid
+from pytest_rltask.trial.conversation import Conversation, Paid, Turned
 from pytest_rltask.trial.grading import judge, note_tried, take_grade
 from pytest_rltask.trial.guard import TrialFault, Worker, blamed
 from pytest_rltask.trial.opening import TrialSpec, completed, mark_errored, new_record, opened, sources_of, turns_of
@@ -78,6 +78,7 @@ async def play(
     inspect: Callable[[Episode, Grade], None] | None = None,
     cut_off: Callable[[Record], None] | None = None,
     paid: Paid | None = None,
+    turned: Turned | None = None,
 ) -> Record:
     """Play a trial to its grade.
 
@@ -89,6 +90,7 @@ async def play(
         cut_off: called with the record as far as it got if the trial is cancelled, before its episode is closed: it may
             be paid, and there may be no time for more.
         paid: called with the record and each of its requests that cost something, once it is answered.
+        turned: called with the record after its prompt and after each turn, to show how far it has got.
 
     Returns:
         The trial's record, with outcome ``errored`` if anything but the model was at fault.
@@ -100,7 +102,7 @@ async def play(
             if cut_off is not None:
                 cut_off(completed(record, choice, begin))
 
-        return completed(await _played(spec, model, slots, inspect, tell, paid), choice, begin)
+        return completed(await _played(spec, model, slots, inspect, tell, paid, turned), choice, begin)
 
 
 async def _played(
@@ -110,13 +112,14 @@ async def _played(
     inspect: Callable[[Episode, Grade], None] | None,
     cut_off: Callable[[Record], None],
     paid: Paid | None,
+    turned: Turned | None,
 ) -> Record:
     record = new_record(spec)
     worker = Worker(slots)
     try:
         async with opened(spec, record, worker) as episode:
             with _telling(cut_off, record):
-                await _converse(spec, record, episode, worker, model, paid)
+                await _converse(spec, record, episode, worker, model, paid, turned)
                 grade = await judge(record, episode, worker, spec.limits)
                 if inspect is not None:
                     await _inspect(inspect, episode, grade, worker, spec.limits)
@@ -173,10 +176,16 @@ def unplayed(spec: TrialSpec, fault: Fault) -> Record:
 
 
 async def _converse(
-    spec: TrialSpec, record: Record, episode: Episode, worker: Worker, model: Model, paid: Paid | None
+    spec: TrialSpec,
+    record: Record,
+    episode: Episode,
+    worker: Worker,
+    model: Model,
+    paid: Paid | None,
+    turned: Turned | None,
 ) -> None:
     """Hold the conversation; what was tried is noted even if it breaks off."""
-    conversation = Conversation(turns_of(spec, record, episode, worker), spec.task.policies, paid)
+    conversation = Conversation(turns_of(spec, record, episode, worker), spec.task.policies, paid, turned)
     try:
         await conversation.hold(model)
     except TrialFault:

@@ -20,6 +20,12 @@ RUN = ("tests/run/test_[!r]*.py",)
 MODULES = (
     Module("pytest_rltask/verdict.py", ("tests/test_verdict*.py",)),
     Module("pytest_rltask/proof.py", ("tests/test_proof_*.py", "tests/test_proof*.py")),
+    Module("pytest_rltask/analysis/paired.py", ("tests/analysis/test_paired.py",)),
+    Module("pytest_rltask/analysis/order.py", ("tests/analysis/test_order.py",)),
+    Module("pytest_rltask/analysis/compare.py", ("tests/analysis/test_comparing.py",)),
+    Module("pytest_rltask/analysis/calibrate.py", ("tests/analysis/test_calibrating.py",)),
+    Module("pytest_rltask/analysis/refusals.py", ("tests/analysis/test_calibrating.py",)),
+    Module("pytest_rltask/analysis/requirements.py", ("tests/analysis/test_calibrating.py",)),
     Module("pytest_rltask/trial/play.py", TRIAL),
     Module("pytest_rltask/trial/opening.py", TRIAL),
     Module("pytest_rltask/trial/grading.py", TRIAL),

@@ -34,7 +34,7 @@ def test_what_a_red_check_shows(vault: Vault):
             "  seed 43: missed, *",
             "Either the task cannot be passed, *",
             "* Captured transcript call *",
-            "--- harness ---*",
+            "--- prompt ---*",
             "Open the vault: *",
             "--- turn 1 ? calls digit ---*",
         ]

@@ -77,6 +77,14 @@ def test_trials_that_were_not_started_are_called_that(tmp_path: Path):
     assert [text_of(entry) for entry in legend.iter("li")] == ["✓ 5 passed", "» 1 not started"]
 
 
+def test_a_shard_is_not_judged(mixed: Run):
+    mixed.header["shard"] = {"index": 2, "of": 3}
+
+    page = tree(written(mixed))
+
+    assert text_of(page.find(".//h1")) == "Pass rates of shard 2/3, which are not judged"
+
+
 def test_a_gate_that_holds_is_said_to_hold(mixed: Run):
     mixed.plan = mixed.plan[:20]
 
@@ -164,11 +172,11 @@ def test_a_conversation_reads_like_its_transcript(mixed: Run):
 
     said = opened(page)[-2]["said"]
     assert said == [
-        ("harness", "harness", "Do it."),
+        ("prompt", "prompt", "Do it."),
         ("thinking", "turn 1 · thinking", "How?"),
         ("model", "turn 1 · model", "I write a program."),
         ("call", "turn 1 · calls write_file", "path: a.py\ncontent:\n    1\n    2"),
-        ("error", "error", "exit: 1"),
+        ("error", "error of write_file", "exit: 1"),
     ]
 
 
@@ -180,7 +188,7 @@ def test_a_long_output_is_whole(mixed: Run):
     page = written(mixed)
 
     assert len(page) < 500_000
-    assert ("harness", "harness", text) in [said for trial in opened(page) for said in trial["said"]]
+    assert ("prompt", "prompt", text) in [said for trial in opened(page) for said in trial["said"]]
 
 
 def test_no_conversation_is_left_out_however_many_there_are(mixed: Run):

@@ -1,0 +1,53 @@
+"""Text on the terminal page by page, as git does: by ``PAGER``, else by less, else not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+
+__all__ = ["pager_of", "show_lines"]
+
+
+def show_lines(lines: Iterable[str], *, paged: bool) -> None:
+    """Print lines, page by page where that is wanted and standard output is a terminal.
+
+    Args:
+        lines: without their ends; safe for a terminal.
+        paged: whether it is wanted.
+    """
+    command = pager_of(os.environ) if paged and sys.stdout.isatty() else ""
+    if not command:
+        for line in lines:
+            print(line)
+        return
+    # Colours pass (R), a short text stays on the screen (FX): git's own words, unless LESS says otherwise.
+    environment = {"LESS": "FRX", "LV": "-c", **os.environ}
+    with subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, text=True, env=environment) as pager:
+        assert pager.stdin is not None, "it is a pipe"
+        with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):  # whoever has read enough
+            for line in lines:
+                pager.stdin.write(f"{line}\n")
+        with contextlib.suppress(BrokenPipeError):
+            pager.stdin.close()
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):  # means the pager, which goes on
+                pager.wait()
+                break
+
+
+def pager_of(environ: Mapping[str, str]) -> str:
+    """Return the command that shows text page by page; empty: there is none, or it is not wanted.
+
+    Args:
+        environ: where ``PAGER`` is looked for; one that is empty or ``cat`` wants none.
+    """
+    if environ.get("TERM") == "dumb":
+        return ""
+    command = environ.get("PAGER")
+    if command is None:
+        return "less" if shutil.which("less", path=environ.get("PATH")) else ""
+    return "" if command.strip() in ("", "cat") else command
