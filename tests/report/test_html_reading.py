@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from urllib.parse import quote
@@ -12,7 +13,7 @@ from pytest_rltask.report.files import write_page, write_reports
 from pytest_rltask.report.html import pieces
 from pytest_rltask.report.summary import summarise
 from pytest_rltask.run.load import Run
-from tests.report.pages import HOSTILE, record
+from tests.report.pages import HOSTILE, plan, record
 from tests.support.browser import CHROMIUM, Browser
 
 pytestmark = [
@@ -234,6 +235,22 @@ def test_two_models_of_a_task_stand_side_by_side(browser: Browser, page: str):
         "run-06 of sums by claude-haiku-4-5-20251001: failed, 0.56",
         "run-06 of sums by policy:solver: passed, 0.906",
     ]
+
+
+def test_another_parameter_of_a_test_is_no_other_model(browser: Browser, mixed: Run):
+    mixed.plan, mixed.records = [], {}
+    for inside, model in (("easy", "m1"), ("hard", "m1"), ("hard", "m2")):
+        (trial,) = plan("sums", model, 1)
+        test, name = f"{trial.test}[{inside}]", f"{trial.test}[{model}-run-00-{inside}]"
+        mixed.plan.append(dataclasses.replace(trial, test=test, trial_id=name))
+        mixed.records[name] = record(mixed.plan[-1], "failed", 0.5)
+    write_reports(mixed, summarise(mixed, "point"))
+    page = (mixed.path / "report.html").as_uri()
+
+    opened(browser, link(page, mixed.plan[1].trial_id))
+
+    options = browser.evaluate("[...document.querySelectorAll('#beside option')].map(each => each.value)")
+    assert options == ["", "sums[hard] by m2"]
 
 
 def test_two_runs_stand_side_by_side(browser: Browser, mixed: Run, page: str, tmp_path: Path):
