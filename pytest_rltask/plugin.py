@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER_HELP)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Controller(config), CONTROLLER)
-    if config.getoption("rltask_plan"):
+    if config.getoption("rltask_plan") or config.getoption("rltask_regrade_only"):
         config.option.dist = "no"  # pytest-xdist then starts no workers
     if any(config.getoption(option.dest) is not None for option in OPTIONS):
         with names_of(config).told():

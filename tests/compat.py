@@ -38,7 +38,13 @@ class Environment:
     python: str
     lowest: bool = False
     """Whether what is named comes in the lowest version that is accepted, else as the constraints say."""
+    pinned: bool = True
+    """Whether the constraints count: what is there for the tasks does not go together with everything."""
     requirements: tuple[str, ...] = ("tests/requirements.txt",)
+    extras: tuple[str, ...] = ()
+    """Of the plugin's own."""
+    alone: tuple[str, ...] = ()
+    """Packages without what they need, of which a module is used that needs little of it."""
     tests: tuple[str, ...] = TESTS
 
 
@@ -59,6 +65,15 @@ ENVIRONMENTS = (
         tests=("tests/claude", "-m", "not slow"),
     ),
     Environment("beside", "3.11", requirements=("tests/requirements.txt", "tests/beside.txt"), tests=FOREIGN),
+    Environment(
+        "readers",
+        "3.13",
+        pinned=False,
+        requirements=("tests/requirements.txt", "tests/readers.txt"),
+        extras=("inspect",),
+        alone=("harbor==0.26.0", "trl==1.16.0"),
+        tests=("tests/export/test_foreign_readers.py",),
+    ),
 )
 
 
@@ -108,15 +123,16 @@ class Compat:
         words = ["--no-build"]  # the lowest version that there is a wheel of
         if environment.lowest:
             words += ["--resolution", "lowest-direct"]
-        elif self.constraints:
+        elif self.constraints and environment.pinned:
             words += ["--constraints", self.constraints]
         for requirements in ("pyproject.toml", *environment.requirements):
             words += ["--requirements", requirements]
+        words += [word for extra in environment.extras for word in ("--extra", extra)]
         install = ("pip", "install", "--python", self._python(environment))
         return (
             self._uv("venv", "--clear", "--python", python, str(self.folder / environment.name))
             and self._uv(*install, *words)
-            and self._uv(*install, "--no-deps", "--editable", ".")
+            and self._uv(*install, "--no-deps", *environment.alone, "--editable", ".")
         )
 
     def _uv(self, *words: str) -> bool:

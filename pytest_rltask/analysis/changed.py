@@ -19,7 +19,17 @@ from pytest_rltask.run.planned import PlannedTrial
 from pytest_rltask.run.record import Record
 from pytest_rltask.task import Grade
 
-__all__ = ["WAYS", "Changed", "all_changed", "is_accepted", "plan_table", "play_again", "regraded_by_score", "reuse"]
+__all__ = [
+    "WAYS",
+    "Changed",
+    "all_changed",
+    "is_accepted",
+    "known_grader",
+    "plan_table",
+    "play_again",
+    "regraded_by_score",
+    "reuse",
+]
 
 WAYS = {
     "regrade": "grade the recorded trials anew, without a model",
@@ -71,7 +81,7 @@ def is_accepted(record: Record, today: PlannedTrial) -> bool:
 
 def _changed(run: Run, today: PlannedTrial, records: list[Record], graders: Mapping[str, Grader]) -> Changed:
     new = graders[today.grader]
-    olds = [_known(run.path, digest) for digest in dict.fromkeys(record.graded_by for record in records)]
+    olds = [known_grader(run.path, digest) for digest in dict.fromkeys(record.graded_by for record in records)]
     phrases: list[str] = []
     for old in olds:
         if old is None:
@@ -87,7 +97,8 @@ def _changed(run: Run, today: PlannedTrial, records: list[Record], graders: Mapp
     return Changed(today, records, "; ".join(dict.fromkeys(phrases)), only)
 
 
-def _known(path: Path, digest: str) -> Grader | None:
+def known_grader(path: Path, digest: str) -> Grader | None:
+    """Return a grader that a run directory knows; None if it does not."""
     data = load_grader(path, digest)
     try:
         return Grader.from_json(data) if data else None

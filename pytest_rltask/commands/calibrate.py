@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from pytest_rltask.analysis.calibrate import calibrate
 from pytest_rltask.analysis.calibrate_text import calibration_lines
 from pytest_rltask.commands.errors import FINE, UsageError
+from pytest_rltask.commands.output import print_json
 from pytest_rltask.commands.runs import add_run, load
 
 EXAMPLE = "rltask calibrate last"
@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     if not found:
         raise UsageError(f"{options.run}: this run planned no trial; `rltask list` shows which have some")
     if options.json:
-        print(json.dumps({"rows": [one.to_json() for one in found]}))
+        print_json({"rows": [one.to_json() for one in found]})
     else:
         print("\n".join(calibration_lines(found)))
     return FINE

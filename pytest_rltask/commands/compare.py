@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from pytest_rltask.analysis.compare import FAIL_ON, Comparison, compare
 from pytest_rltask.analysis.compare_text import comparison_lines, comparison_markdown
 from pytest_rltask.analysis.rows import printable
 from pytest_rltask.commands.errors import FAILED, FINE, UsageError
+from pytest_rltask.commands.output import print_json
 from pytest_rltask.commands.runs import add_run, load
 
 EXAMPLE = "rltask compare run_20261120 last --fail-on worse --markdown >> $GITHUB_STEP_SUMMARY"
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _tell(found: Comparison, options: argparse.Namespace) -> None:
     if options.json:
-        print(json.dumps(found.to_json()))
+        print_json(found.to_json())
     elif options.markdown:
         print(comparison_markdown(found), end="")
     else:

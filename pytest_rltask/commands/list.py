@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from pytest_rltask.commands.errors import FINE
+from pytest_rltask.commands.output import print_json
 from pytest_rltask.commands.runs import add_log_dir, log_dir_of
 
 EXAMPLE = "rltask list"
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     log_dir = log_dir_of(options)
     runs = (listed(path) for path in runs_in(log_dir))
     if options.json:
-        print(json.dumps({"log_dir": str(log_dir), "runs": [one.to_json() for one in runs]}, indent=1))
+        print_json({"log_dir": str(log_dir), "runs": [one.to_json() for one in runs]})
         return FINE
     lines = list(listing(runs, painter(colour=wants_colour(sys.stdout))))
     print("\n".join(lines) if lines else f"no run in {log_dir}; `pytest` plays one, `--log-dir DIR` looks elsewhere")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import shutil
 import uuid
@@ -12,6 +11,7 @@ from pathlib import Path
 from pytest_rltask.analysis.merge import MergeError, merge
 from pytest_rltask.clock import utc
 from pytest_rltask.commands.errors import FAILED, FINE, UsageError
+from pytest_rltask.commands.output import print_json
 from pytest_rltask.commands.runs import add_run, load, log_dir_of
 from pytest_rltask.report.command_line import without
 from pytest_rltask.report.files import write_reports
@@ -54,11 +54,7 @@ def run(options: argparse.Namespace) -> int:
     summary = summarise(whole, options.gate or whole.header["gate"])
     write_reports(whole, summary)
     if options.json:
-        print(
-            json.dumps(
-                {"run": str(whole.path), "holds": summary.holds, "rows": [row.to_json() for row in summary.rows]}
-            )
-        )
+        print_json({"run": str(whole.path), "holds": summary.holds, "rows": [row.to_json() for row in summary.rows]})
     else:
         width = shutil.get_terminal_size().columns
         lines = summary_lines(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from pytest_rltask.analysis.trials import NoSuchTrial, Place, Selection, find_trial, labels, matches, short_names
 from pytest_rltask.commands.errors import FINE, UsageError
+from pytest_rltask.commands.output import print_json
 from pytest_rltask.commands.pager import show_lines
 from pytest_rltask.commands.runs import add_run, path_of
 from pytest_rltask.report.following import follow_run, follow_trial
@@ -113,11 +113,14 @@ def _show_trial(path: Path, pattern: re.Pattern[str] | None, options: argparse.N
     trial = next(one for one in shown_trials(run, short_names(run)) if one.planned is planned)
     record = trial.record and with_conversation(path, trial.record)
     if options.json:
-        print(json.dumps(record.to_json() if record else trial.to_json(run), indent=1, default=str))
+        _print_json(record.to_json() if record else trial.to_json(run))
         return
     text = render(record) if record else unfinished(run, trial)
-    lines = matched(_told(matches(text, pattern)), pattern, paint, most=None) if pattern else coloured(text, paint)
-    show_lines(lines, paged=not options.no_pager)
+    if pattern is None:
+        show_lines(coloured(text, paint), paged=not options.no_pager)
+        return
+    lines = list(matched(_told(matches(text, pattern)), pattern, paint, most=None))
+    show_lines(lines or ["no line of it is like that"], paged=not options.no_pager)
 
 
 def _show_run(path: Path, pattern: re.Pattern[str] | None, options: argparse.Namespace, paint: Paint) -> None:
@@ -128,7 +131,7 @@ def _show_run(path: Path, pattern: re.Pattern[str] | None, options: argparse.Nam
     told = listed(path, run)
     if options.json:
         data = [trial.to_json(run) | _places(found.get(trial.name)) for trial in trials]
-        print(json.dumps({"run": told.to_json(), "trials": data}, indent=1, default=str))
+        _print_json({"run": told.to_json(), "trials": data})
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     lines = [*listing([told], paint), "", *trial_table(trials, paint, width=width)]
@@ -140,6 +143,11 @@ def _show_run(path: Path, pattern: re.Pattern[str] | None, options: argparse.Nam
                 *matched(_told(found[trial.name]), pattern, paint, most=PLACES),
             ]
     show_lines(lines, paged=not options.no_pager)
+
+
+def _print_json(data: object) -> None:
+
+    print_json(data)
 
 
 def _selected(run: Run, options: argparse.Namespace) -> Iterator[Shown]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from pytest_rltask.analysis.stats import NEAR, stats
 from pytest_rltask.analysis.stats_text import stats_lines
 from pytest_rltask.commands.errors import FINE, UsageError
+from pytest_rltask.commands.output import print_json
 from pytest_rltask.commands.runs import add_run, load, path_of
 from pytest_rltask.report.painting import painter, wants_colour
 
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     if options.k and max(ks) > most:  # what some tasks have enough trials for is told, and the others are named
         raise UsageError(f"{found.refused[-1]}; write --k with numbers up to {most}, or play more runs")
     if options.json:
-        print(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json())
     else:
         print("\n".join(stats_lines(found, painter(colour=wants_colour(sys.stdout)))))
     return FINE

@@ -124,7 +124,7 @@ class _Person:
             if not self._seen:
                 self._console.show("tools", described(request.tools))
                 self._console.show("how to act", HELP)
-            self._seen = len(request.messages) + 1  # the reply follows
+            self._seen = len(request.messages)  # the reply follows, unless it is empty
             return self._move(request, request.messages)
 
     def _move(self, request: Request, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -51,12 +51,13 @@ def ending(record: Record) -> str:
 
 def shown(text: str) -> str:
     """Return a text of whatever origin as a transcript shows it."""
-    return _LIKE_A_TITLE.sub(" ", visible(text))
+    seen = visible(text)
+    return _LIKE_A_TITLE.sub(" ", seen) if RULE in seen else seen
 
 
 def _section(title: str, text: str) -> str:
     title = visible(" ".join(title.split()))[:_TITLE_CHARS]  # a model may call a tool of any name
-    body = shown(textwrap.dedent(text).rstrip())
+    body = shown((textwrap.dedent(text) if text[:1].isspace() else text).rstrip())
     return f"\n{RULE}{title} {'-' * max(3, 74 - len(title))}\n" + (f"{body}\n" if body else "")
 
 

@@ -211,14 +211,14 @@ def _not_started(entry: dict[str, Any]) -> NotStarted | None:
 
 def _entries(file: Path, run: Run, parse: Callable[[bytes], Any]) -> Iterator[dict[str, Any]]:
     try:
-        lines = file.read_bytes().splitlines()
+        with file.open("rb") as lines:
+            for line in lines:
+                try:
+                    entry = parse(line)
+                except (ValueError, RecursionError):
+                    run.damaged_lines += 1
+                    continue
+                if isinstance(entry, dict):
+                    yield entry
     except OSError as error:
         raise RunLogError(f"{file} cannot be read: {error.strerror}") from None
-    for line in lines:
-        try:
-            entry = parse(line)
-        except (ValueError, RecursionError):
-            run.damaged_lines += 1
-            continue
-        if isinstance(entry, dict):
-            yield entry

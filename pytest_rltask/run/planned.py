@@ -37,7 +37,7 @@ class PlannedTrial:
 
     def is_graded_as_planned(self, record: Record) -> bool:
         """Say whether what graded a trial is what the plan says, where both are known: two graders make no rate."""
-        return not record.grader or not self.grader or record.grader == self.grader
+        return not record.graded or not record.grader or not self.grader or record.grader == self.grader
 
     def cut_off(self, started: str, requests: list[RequestLog]) -> Record:
         """Return what is known of this trial if its process died: when it began, and what of it was paid."""

@@ -161,7 +161,7 @@ class TrialItems:
                     f"--model {model.name}: no recorded trial of task {name} with seed {missing[0]}; it has {has}: "
                     "give its --seed and --runs"
                 )
-        if self.options.plan or self.config.option.collectonly:
+        if self.options.plan or self.options.regrade_only or self.config.option.collectonly:
             return  # without a key
         if model.kind == "human" and (problem := no_terminal(self.config)):
             raise DefinitionError(problem)

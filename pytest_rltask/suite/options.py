@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_rltask.suite.option_words import parse_gate, parse_sandbox, parse_way
+
 if TYPE_CHECKING:  # loaded with the first task, not with pytest
     from pytest_rltask.suite.shard import Shard
     from pytest_rltask.task import Band
@@ -122,22 +124,6 @@ def _dollars(text: str) -> float:
     return value
 
 
-def _gate(text: str) -> str:
-    from pytest_rltask.verdict import GATES
-
-    if text not in GATES:
-        raise ValueError(f"one of {', '.join(GATES)}")
-    return text
-
-
-def _sandbox(text: str) -> str:
-    from pytest_rltask.sandbox import BACKENDS
-
-    if text not in BACKENDS:
-        raise ValueError(f"one of {', '.join(BACKENDS)}")
-    return text
-
-
 def _folder(text: str) -> str:
     """Parse the path of a folder; a shell replaces ``~`` where it stands alone, and not behind ``--log-dir=``."""
     return os.path.expanduser(text)
@@ -147,14 +133,6 @@ def _shard(text: str) -> Shard:
     from pytest_rltask.suite.shard import Shard
 
     return Shard.parse(text)
-
-
-def _way(text: str) -> str:
-    from pytest_rltask.analysis.changed import WAYS
-
-    if text not in WAYS:
-        raise ValueError(f"one of {', '.join(WAYS)}")
-    return text
 
 
 OPTIONS = (
@@ -214,7 +192,7 @@ OPTIONS = (
         "point",
         "point",
         "point: the observed rate lies in the band; proven: it is not proven outside; strict: it is proven inside",
-        _gate,
+        parse_gate,
     ),
     Option(
         "--stop-early",
@@ -251,7 +229,7 @@ OPTIONS = (
         "auto",
         "what isolates agents' code: bwrap, landlock, auto (the first of these that works), docker, "
         "none (it runs with your rights)",
-        _sandbox,
+        parse_sandbox,
     ),
     Option("--log-dir", "DIR", "logs", "logs", "where run directories are created", _folder),
     Option(
@@ -269,7 +247,17 @@ OPTIONS = (
         "regrade",
         "with --resume, where what grades recorded trials has changed: regrade (from their scores, or by a replay of "
         "their calls, without a model), rerun (play them again) or reuse (count them as they are; reports say so)",
-        _way,
+        parse_way,
+        has_ini=False,
+    ),
+    Option(
+        "--regrade-only",
+        "",
+        False,
+        "true",
+        "with --resume and --changed=regrade: grade recorded trials anew and play nothing, as `rltask regrade` does",
+        bool,
+        is_switch=True,
         has_ini=False,
     ),
     Option(
@@ -306,6 +294,7 @@ class Options:
     log_dir: str
     resume: str | None
     changed: str | None
+    regrade_only: bool
     audit: bool
     given: frozenset[str]
     """Names of the settings that the command line gave, and so override the marker."""
@@ -334,6 +323,10 @@ class Options:
                 f"--changed {values['changed']} goes with --resume, whose recorded trials it is about; "
                 f"write --resume=last --changed={values['changed']}"
             )
+        if values["regrade_only"] and values["changed"] != "regrade":
+            raise pytest.UsageError(
+                "--regrade-only goes with --resume=last --changed=regrade; write `rltask regrade last`"
+            )
         if values["shard"] and values["stop_early"]:
             raise pytest.UsageError(
                 f"--shard {values['shard']} sees a part of each pass rate, so it proves none; leave out --stop-early"
@@ -345,7 +338,7 @@ class Options:
         words: list[tuple[str, ...]] = []
         for option in OPTIONS:
             value = getattr(self, option.name)
-            if value is None or option.name in ("log_dir", "resume", "changed", "plan"):
+            if value is None or option.name in ("log_dir", "resume", "changed", "regrade_only", "plan"):
                 continue
             if option.is_switch:
                 if value:

@@ -120,7 +120,7 @@ class Session:
 
             self._audited_in = settled(self.options.sandbox) if runs_agents_code(items) else ""
         if plan.entries:
-            self._begin(plan.isolated_by(lambda: settled(self.options.sandbox)))
+            self._begin(plan.isolated_by(lambda: settled(self.options.sandbox)), items)
 
     def _dealt(self, plan: Plan, items: list[pytest.Item], shard: Shard) -> Plan:
         """Keep the items of a shard, and have the run directory say of what whole."""
@@ -134,10 +134,14 @@ class Session:
             self.config.hook.pytest_deselected(items=left)
         return plan.of(kept)
 
-    def _begin(self, plan: Plan) -> None:
+    def _begin(self, plan: Plan, items: list[pytest.Item]) -> None:
         directory = self.directory
         with directory.refusing():
             writer = directory.begin(plan)
+            if self.options.regrade_only:  # the tests judge what was graded anew, and nothing else is left to do
+                recorded = directory.recorded(plan)
+                items[:] = [item for item in items if item.nodeid in recorded]
+                plan = plan.of(items)
             self._playing = Playing(
                 self.options,
                 plan,
@@ -181,6 +185,7 @@ class Session:
             self.config.add_cleanup(lambda: cleared(run_dir))
             self._status = status_line(self.config, run_dir, since=directory.since)
             self._page = LivePage(run_dir, self.options.gate, stop_early=self.options.stop_early)
+            self.config.add_cleanup(self._page.stop)
         isolated_by = sandbox_line(self.config, (trial.sandbox for trial in directory.plan))
         alone = [f"rltask: {line}" for line in self._alone_lines()]
         command = str(directory.header["command"])

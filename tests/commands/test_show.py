@@ -98,6 +98,7 @@ def test_trials_are_selected(rltask: Typed) -> None:
     assert "turn 1 · calls guess\n    number: 500\n" in rltask("show", "claude", "--grep", "^number: 500")
     found = json.loads(rltask("show", "claude", "--grep", "^number: 500", "--json"))
     assert found["trials"][0]["matches"] == [{"where": "turn 1 · calls guess", "line": "number: 500"}]
+    assert rltask("show", "claude", "guess/0", "--grep", "zzz") == "no line of it is like that\n"
     assert "  turn 2 · calls guess\n    number: 43\n" in rltask("show", "claude", "guess/0", "--grep", "43$")
 
 
@@ -178,6 +179,15 @@ def test_numbers_of_several_runs_and_of_one_named_twice(rltask: Typed) -> None:
     assert once["groups"] == twice["groups"]
     assert once["groups"][0]["pass_at"] == {"1": 0.4, "2": pytest.approx(0.7), "5": 1.0}
     assert rltask("stats", "claude", "policies").startswith("trials of run_claude, run_policies\n")
+
+
+def test_what_json_has_no_word_for_is_null(rltask: Typed, logs: Path) -> None:
+    writer = RunWriter(logs / "run_nan", "main", {**HEADER, "created": "2026-11-28T18:00:00+00:00"})
+    writer.plan([planned()])
+    writer.append(record_of(score=float("nan"), info={"a": float("inf")}))
+    for words in (("show", "last"), ("show", "last", "0"), ("list",), ("stats", "last")):
+        json.loads(rltask(*words, "--json"), parse_constant=pytest.fail)
+    assert json.loads(rltask("show", "last", "0", "--json"))["info"] == {"a": None}
 
 
 def test_a_damaged_run_is_listed_with_what_is_wrong(rltask: Typed, logs: Path) -> None:

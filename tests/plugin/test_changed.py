@@ -132,7 +132,7 @@ def test_graded_anew_by_replay_the_rate_is_that_of_a_new_run(any_graded: Graded)
     assert (record.outcome, record.score) == ("passed", 1.0)
     assert len({record.grader for record in records.values()}) == 1
     result.stdout.fnmatch_lines(["sum: 6 of 8 trials were graded anew (--changed=regrade)"])
-    assert "graded before: failed, score 0.4 of 1" in next(resumed.glob("transcripts/*run-03.txt")).read_text()
+    assert "graded before: missed, score 0.4 of 1" in next(resumed.glob("transcripts/*run-03.txt")).read_text()
     assert essence(resumed) == any_graded.afresh("--runs", "8")
 
 

@@ -100,7 +100,7 @@ def test_the_assertion_decides_where_the_grader_names_no_threshold(suite: Suite)
     assert suite.report()["rows"][0]["passed"] == 3
     transcripts = suite.run_dirs[-1] / "transcripts"
     assert "--- passed -" in (transcripts / "sum-run-01.txt").read_text()
-    assert "--- failed -" in (transcripts / "sum-run-00.txt").read_text()
+    assert "--- missed -" in (transcripts / "sum-run-00.txt").read_text()
 
 
 def test_an_assertion_before_there_is_a_grade_keeps_its_ordinary_meaning(any_suite: Suite):

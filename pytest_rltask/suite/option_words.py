@@ -1,0 +1,32 @@
+"""Values of options that are one of a few words; what knows the words is loaded only when one is given."""
+
+from __future__ import annotations
+
+__all__ = ["parse_gate", "parse_sandbox", "parse_way"]
+
+
+def parse_gate(text: str) -> str:
+    """Parse a rule of the gate."""
+    from pytest_rltask.verdict import GATES
+
+    if text not in GATES:
+        raise ValueError(f"one of {', '.join(GATES)}")
+    return text
+
+
+def parse_sandbox(text: str) -> str:
+    """Parse the name of what isolates code."""
+    from pytest_rltask.sandbox import BACKENDS
+
+    if text not in BACKENDS:
+        raise ValueError(f"one of {', '.join(BACKENDS)}")
+    return text
+
+
+def parse_way(text: str) -> str:
+    """Parse what becomes of trials whose grader changed."""
+    from pytest_rltask.analysis.changed import WAYS
+
+    if text not in WAYS:
+        raise ValueError(f"one of {', '.join(WAYS)}")
+    return text
