@@ -299,9 +299,10 @@ def test_without_javascript_the_tables_are_read_and_links_lead_to_transcripts(br
 
 def test_a_page_is_printed_without_its_controls(browser: Browser, page: str):
     for address in (page, link(page, CLAUDE.format(5))):
-        browser.show(address)
+        browser.show(address, width=760)  # of A4, about
         browser.until(USABLE)
         browser.call("Emulation.setEmulatedMedia", media="print")
+        overflow = browser.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         hidden = browser.evaluate(
             "[...document.querySelectorAll('#controls, #found, .skip, #reader nav')]"
             ".every(each => getComputedStyle(each).display === 'none')"
@@ -310,6 +311,7 @@ def test_a_page_is_printed_without_its_controls(browser: Browser, page: str):
         browser.call("Emulation.setEmulatedMedia", media="")
 
         assert hidden
+        assert overflow == 0
         assert len(paper) > 10_000
     assert browser.evaluate("document.querySelector('#reader details').open"), "what is folded is printed too"
 
