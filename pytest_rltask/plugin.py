@@ -6,6 +6,7 @@ None of these is loaded before an option or a marker asks for it: a suite withou
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +85,14 @@ class Controller:
         self.config = config
         self.errored_trials = 0
 
+    @pytest.hookimpl(trylast=True)  # the terminal has named the test
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         # Not those that a plugin had run again: pytest does not count them as failures.
         self.errored_trials += report.failed and getattr(report, "rltask_errored", False)
+        if transcript := vars(report).pop("rltask_transcript", ""):
+            from pytest_rltask.report.terminal import write_transcript
+
+            write_transcript(self.config.pluginmanager.get_plugin("terminalreporter"), transcript)
 
     def pytest_warning_recorded(self, warning_message: Any) -> None:
         if state := self.config.stash.get(SESSION, None):
@@ -97,17 +103,22 @@ class Controller:
         _session(self.config).lose(crashitem, report)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the terminal's own, which prints the errors first
-    def pytest_terminal_summary(self, terminalreporter: Any) -> Generator[None]:
+    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> Generator[None]:
         errors = terminalreporter.stats.get("error")
-        if not self.errored_trials or not errors:
-            return (yield)
-        from pytest_rltask.report.faults import folded
+        if self.errored_trials and errors:
+            from pytest_rltask.report.faults import folded
 
-        terminalreporter.stats["error"] = folded(errors)
+            terminalreporter.stats["error"] = folded(errors)
         try:
             return (yield)
         finally:
-            terminalreporter.stats["error"] = errors  # all of them are counted
+            if errors:
+                terminalreporter.stats["error"] = errors  # all of them are counted
+            summary = self.config.stash.get(SUMMARY, None)
+            if summary and exitstatus == pytest.ExitCode.INTERRUPTED:
+                from pytest_rltask.suite.interrupt import count_unreported
+
+                count_unreported(terminalreporter, summary.outcomes)
 
     @pytest.hookimpl(tryfirst=True)  # before the terminal lists it as an error of the file
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -194,7 +205,7 @@ def pytest_runtest_makereport(
 def pytest_report_teststatus(report: Any, config: pytest.Config) -> tuple[str, str, Any] | None:
     word = getattr(report, "rltask_gate", None)
     if word is not None:
-        quiet = getattr(report, "rltask_quiet", False) and config.get_verbosity() <= 0
+        quiet = getattr(report, "rltask_quiet", False)
         shown = "" if quiet else (word.upper(), {"red" if report.failed else "green": True})
         return "failed" if report.failed else word, "", shown
     outcome = getattr(report, "rltask_outcome", None)
@@ -205,12 +216,15 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> tuple[str, s
     return None
 
 
-@pytest.hookimpl(tryfirst=True)  # before JUnit XML writes its file
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    state = session.config.stash.get(SESSION, None)
-    if state is None:
-        return
-    exitstatus = state.close(session, exitstatus)
+# Before anybody writes a file of results, and within what collects warnings.
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
+    if state := session.config.stash.get(SESSION, None):
+        _finish(session, state, state.close(session, exitstatus))
+    return (yield)
+
+
+def _finish(session: pytest.Session, state: Session, exitstatus: int) -> None:
     if state.is_worker:
         return
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and state.options.shard:
@@ -239,6 +253,11 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
             summary, terminal.fullwidth, unicode=_shows_unicode(terminal), interrupted=interrupted
         ):
             terminalreporter.write_line(line, **markup)
+        if not interrupted and "GITHUB_ACTIONS" in os.environ:
+            from pytest_rltask.report.github import workflow_commands
+
+            for command in workflow_commands(summary, config.rootpath, os.environ):
+                terminalreporter.write_line(command)
 
 
 def _shows_unicode(terminal: Any) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +167,27 @@ class Suite:
         return data
 
 
+def next_words(result: pytest.RunResult) -> list[str]:
+    """Return the words of the command that a run names as the next, which may take several lines."""
+    at = next(number for number, line in enumerate(result.outlines) if line.startswith("next: "))
+    lines = result.outlines[at:]
+    end = next(number for number, line in enumerate(lines) if not line.endswith(" \\"))
+    return shlex.split(" ".join(line.removesuffix("\\") for line in lines[: end + 1]).removeprefix("next: "))
+
+
+def unwrapped(result: pytest.RunResult) -> str:
+    """Return what a run wrote as one line, so that it does not matter where the terminal's ended."""
+    return " ".join(result.stdout.str().split())
+
+
 @pytest.fixture(autouse=True)
 def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test may find a key, or a server, of whoever runs it."""
     for name in ("API_KEY", "AUTH_TOKEN", "PROFILE", "BASE_URL"):
         monkeypatch.delenv(f"ANTHROPIC_{name}", raising=False)
+    # Nor may CI be told of runs that are tests.
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
     # What plugins of others cost each inner pytest and each of its workers: a second, and a seventh of its start.
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:anyio")
 

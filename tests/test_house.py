@@ -26,7 +26,7 @@ FLOORS = (
     ("audit", "export", "envs"),
     ("engines",),
     ("analysis",),
-    ("report",),
+    ("report", "starter"),
     ("trial",),
     ("models",),
     ("verdict",),

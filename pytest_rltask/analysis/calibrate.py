@@ -9,6 +9,7 @@ part of every proposal.
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -142,9 +143,11 @@ def _is_the_same(cut: Cut, threshold: float | None) -> bool:
 
 def _names(record: Record, threshold: float | None) -> bool:
     """Say whether a trial's prompt names a threshold, as a number or in percent."""
-    first = record.messages[:1]
-    text = f"{record.system} {first[0].get('content') if first else ''}"
-    return threshold is not None and any(form in text for form in (f"{threshold:g}", f"{threshold * 100:g} %"))
+    if threshold is None or not record.messages:
+        return False
+    text = f"{record.system} {record.messages[0].get('content')}"
+    forms = f"{re.escape(f'{threshold:g}')}(?![0-9])(?!\\.[0-9])|{re.escape(f'{threshold * 100:g}')} ?%"
+    return re.search(rf"(?<![0-9.])(?:{forms})", text) is not None
 
 
 def _fresh(run: Run, row: Row, seed: int, *, is_alone: bool) -> str:

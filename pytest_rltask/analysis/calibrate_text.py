@@ -9,6 +9,7 @@ from pytest_rltask.analysis.calibrate import Calibration
 from pytest_rltask.analysis.order import Cut
 from pytest_rltask.analysis.requirements import Requirement
 from pytest_rltask.analysis.rows import printable
+from pytest_rltask.report.table import aligned
 
 __all__ = ["calibration_lines", "shown_threshold"]
 
@@ -52,12 +53,12 @@ def _block(one: Calibration) -> Iterator[str]:
     if one.cheated:
         yield f"  cheated     {one.cheated}: they pass at no threshold"
     yield from _misses(one)
-    yield from _today(one)
+    yield from _thresholds(one)
     if one.refusal:
         yield f"  no proposal {printable(one.refusal.why, 400)}"
         yield f"  do          {printable(one.refusal.do, 2000)}"
-        return
-    yield from _proposals(one)
+    else:
+        yield from _advice(one)
 
 
 def _misses(one: Calibration) -> Iterator[str]:
@@ -83,39 +84,39 @@ def _how(kind: Requirement) -> str:
     return _HOW[kind.by] + measure
 
 
-def _today(one: Calibration) -> Iterator[str]:
-    if one.today is None:
-        return
-    today = one.today
-    name = f"{printable(today.field)} = " if today.field else ""
-    value = "no threshold" if today.threshold is None else f"{name}{today.threshold:g}"
-    passing = f"{today.passed} of {today.trials} pass"
-    yield f"  today       {value}: {passing}, in the band with probability {today.chance:.2f}"
+def _thresholds(one: Calibration) -> Iterator[str]:
+    """Yield the table of today's threshold and the proposed ones."""
+    table = [("", "threshold", "pass", "P(in band)", " ")]
+    if one.today:
+        value = "none" if one.today.threshold is None else f"{one.today.threshold:g}"
+        field = printable(one.today.field)
+        table.append(("today", value, *_passing(one.today.passed, one.judged, one.today.chance), field))
+    for number, cut in enumerate(one.cuts[: _MOST_OTHERS + 1]):
+        name = "or" if number or one.keep else "proposed"
+        note = "" if number or cut.next_lower is None else f"any above {cut.next_lower:.6g} passes the same"
+        table.append((name, shown_threshold(cut), *_passing(cut.rank, one.judged, cut.chance), note))
+    if len(table) > 1:
+        yield from (f"  {line}" for line in aligned([(f"{row[0]:<9}", *row[1:]) for row in table], {" " * 9, " "}))
 
 
-def _proposals(one: Calibration) -> Iterator[str]:
-    first, *others = one.cuts
+def _passing(passed: int, trials: int, chance: float) -> tuple[str, str]:
+    return f"{passed} of {trials}", f"{chance:.2f}"
+
+
+def _advice(one: Calibration) -> Iterator[str]:
+    """Yield what to mind of a proposal, and what to do next."""
     if one.keep:
-        yield "  keep        today's threshold: none of these trials' scores is much likelier to do better"
-    yield f"  {'or' if one.keep else 'proposed':<11} {shown_threshold(first)}: {_passing(first, one.judged)}"
-    if first.next_lower is not None:
-        yield f"              anything above {first.next_lower:.6g} lets the same trials pass"
-    for cut in others[:_MOST_OTHERS]:
-        yield f"  or          {shown_threshold(cut)}: {_passing(cut, one.judged)}"
+        yield "  keep        today's threshold: no score of these trials is much likelier to do better"
     if one.chosen_here:
         yield f"  careful     today's is the {_nth(one.chosen_here)} best of these very trials, which cannot judge it"
-    else:
-        yield f"  careful     these trials chose it: {first.rank} of these {one.judged} pass whatever the true rate is"
+    elif not one.keep:
+        yield f"  careful     these trials chose it: {one.cuts[0].rank} of them pass whatever the true rate is"
     if any(kind.by == "own" for kind in one.requirements):
         yield "  careful     a demand with a threshold of its own may move along, or bind: see above"
     if one.is_in_prompt:
-        yield "  careful     the prompt names the threshold: a model that reads another one may act otherwise"
+        yield "  careful     the prompt names the threshold: a model may act otherwise at another"
     yield f"  next        {'' if one.keep else 'set it, then '}play fresh seeds:"
     yield f"              {printable(one.fresh, 2000)}"
-
-
-def _passing(cut: Cut, trials: int) -> str:
-    return f"{cut.rank} of {trials} pass (the {_nth(cut.rank)} best), in the band with probability {cut.chance:.2f}"
 
 
 def _nth(rank: int) -> str:

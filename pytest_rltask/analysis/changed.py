@@ -16,7 +16,7 @@ from pytest_rltask.graders.fingerprint import Grader
 from pytest_rltask.run.load import Run, load_grader
 from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.planned import PlannedTrial
-from pytest_rltask.run.record import Record
+from pytest_rltask.run.record import Record, outcome_word
 from pytest_rltask.task import Grade
 
 __all__ = [
@@ -151,7 +151,7 @@ def plan_table(changed: Changed, way: str | None) -> Iterator[tuple[str, ...]]:
         would: dict[str, Any] = {
             "regrade": _regraded(changed, record),
             "rerun": "played again",
-            "reuse": f"counts as {record.outcome}",
+            "reuse": f"counts as {outcome_word(record.outcome)}",
         }
         name = record.trial_id.partition("::")[2] or record.trial_id
         yield (name, _told(record), *(would[one] for one in ways))
@@ -160,11 +160,11 @@ def plan_table(changed: Changed, way: str | None) -> Iterator[tuple[str, ...]]:
 def _regraded(changed: Changed, record: Record) -> str:
     new = regraded_by_score(changed, record)
     if new is None:
-        return "by replay of its calls"
+        return "by what was kept, or a replay" if record.artifacts else "by replay of its calls"
     return f"by its score: {_told(new)}"
 
 
 def _told(record: Record) -> str:
     score = "" if record.score is None else f", {record.score:g}"
     threshold = "" if record.threshold is None else f" of {record.threshold:g}"
-    return f"{record.outcome}{score}{threshold}"
+    return f"{outcome_word(record.outcome)}{score}{threshold}"

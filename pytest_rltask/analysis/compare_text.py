@@ -8,6 +8,7 @@ from pytest_rltask.analysis.compare import Compared, Comparison, Side
 from pytest_rltask.analysis.rows import printable
 from pytest_rltask.analysis.run_changes import Change
 from pytest_rltask.analysis.spread import drawn
+from pytest_rltask.report.visible import visible
 
 __all__ = ["comparison_lines", "comparison_markdown"]
 
@@ -55,7 +56,7 @@ def _named(name: str, lines: Iterable[str], *, most: int = _MOST) -> Iterator[st
 
 def _line(text: str) -> str:
     """Return a line without control characters, its columns kept."""
-    shown = "".join(char if char.isprintable() else " " for char in text)
+    shown = visible(" ".join(text.splitlines())).replace("\t", " ")
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pytest_rltask.report.visible import visible
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.planned import PlannedTrial, split_trial_id
 from pytest_rltask.run.record import Record
@@ -88,8 +89,7 @@ def printable(text: object, most: int = 200) -> str:
 
     Example:
         >>> printable("a" + chr(27) + "[31m" + chr(10) + "b")
-        'a?[31m b'
+        'a␛[31m b'
     """
-    line = " ".join(str(text).split())
-    line = "".join(char if char.isprintable() else "?" for char in line)
+    line = visible(" ".join(str(text).split()))
     return line if len(line) <= most else f"{line[: most - 3]}..."

@@ -15,7 +15,7 @@ from pytest_rltask.clock import monotonic_s
 from pytest_rltask.models.model import Reply, Request, Start
 from pytest_rltask.models.typed_calls import HELP, completions, described, parse_calls
 from pytest_rltask.run.messages import Part, said_in
-from pytest_rltask.run.record import Record
+from pytest_rltask.run.record import Record, outcome_word
 from pytest_rltask.tools import ToolCall
 
 __all__ = ["Console", "HumanModel", "Terminal", "show_end"]
@@ -165,7 +165,7 @@ def show_end(record: Record, console: Console | None = None) -> None:
         show(console, said_in(record.messages, len(record.messages) - 1))
     score = "" if record.score is None else f"score {record.score:g}"
     threshold = "" if record.threshold is None else f" (threshold {record.threshold:g})"
-    console.show(record.outcome, "\n".join(line for line in (score + threshold, record.reason) if line))
+    console.show(outcome_word(record.outcome), "\n".join(line for line in (score + threshold, record.reason) if line))
 
 
 def _use(call: ToolCall, identity: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-__all__ = ["BASE_URL", "KEY_VARIABLES", "credential_in", "unusable"]
+__all__ = ["BASE_URL", "HEADERS", "KEY_VARIABLES", "credential_in", "unusable", "wrong_url"]
 
 KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE")
 """Where the SDK looks for a credential, in its order."""
@@ -38,7 +38,7 @@ def unusable(environment: Mapping[str, str]) -> str | None:
     name = credential_in(environment)
     if name and (wrong := _wrong_key(name, environment[name])):
         return f"{name} {wrong}"
-    if (url := environment.get(BASE_URL)) is not None and (wrong := _wrong_url(url)):
+    if (url := environment.get(BASE_URL)) is not None and (wrong := wrong_url(url)):
         return f"{BASE_URL}={_shown(url, environment)} {wrong}; write {BASE_URL}=https://HOST[:PORT], or unset it"
     return _wrong_headers(environment.get(HEADERS, ""))
 
@@ -67,7 +67,8 @@ def _named(character: str) -> str:
     return f"{kind} U+{ord(character):04X}"
 
 
-def _wrong_url(url: str) -> str:
+def wrong_url(url: str) -> str:
+    """Say what is wrong with the address of a server, without repeating it; empty if nothing is."""
     if not url:
         return "is empty"
     if any(character.isspace() or not character.isprintable() for character in url):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
-__all__ = ["joined", "without"]
+__all__ = ["joined", "short_path", "without"]
 
 
 def joined(words: Iterable[str], *flags: str) -> list[str]:
@@ -33,3 +35,9 @@ def without(words: Iterable[str], *flags: str) -> list[str]:
         elif word.partition("=")[0] not in flags:
             kept.append(word)
     return kept
+
+
+def short_path(path: Path) -> str:
+    """Return a path as a person would type it from here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

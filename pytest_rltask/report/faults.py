@@ -56,11 +56,16 @@ def grouped(records: Iterable[Record]) -> list[FaultGroup]:
             cause=cause,
             message=_line(alike[0]),
             details=alike[0].fault.details if alike[0].fault else "",
-            trials=tuple(split_trial_id(record.trial_id)[1] for record in alike),
+            trials=tuple(_run_name(record.trial_id, record.model) for record in alike),
         )
         for (cause, _), alike in groups.items()
     ]
     return sorted(found, key=lambda group: -len(group.trials))
+
+
+def _run_name(trial_id: str, model: str) -> str:
+    """Return what stands in the brackets of an id, without the model, which all that are told together share."""
+    return split_trial_id(trial_id)[1].removeprefix(f"{model}-")
 
 
 def fold_key(record: Record) -> str:
@@ -95,7 +100,8 @@ def _one(alike: list[Any]) -> Any:
     report = copy.copy(alike[0])
     text = str(report.longrepr).rstrip()
     if len(alike) > 1:
-        names = sorted((split_trial_id(one.nodeid)[1] for one in alike), key=lambda name: (len(name), name))
+        model = str(alike[0].rltask_fault).split("\n")[1]
+        names = sorted((_run_name(one.nodeid, model) for one in alike), key=lambda name: (len(name), name))
         told = textwrap.fill(f"{len(alike)} trials: {', '.join(names)}", NAMES_WIDTH, break_on_hyphens=False)
         text = f"{text}\n\n{told}"
     report.longrepr = _Told(text, report.nodeid)

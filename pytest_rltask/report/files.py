@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pytest_rltask.proof import RULE
 from pytest_rltask.report.html import pieces
 from pytest_rltask.report.isolation import warning
 from pytest_rltask.report.summary import Summary, summarise
-from pytest_rltask.report.table import COLUMNS, cells, gate_line
+from pytest_rltask.report.table import COLUMNS, cells, filled, gate_line
 from pytest_rltask.run.load import Run, load_run
 from pytest_rltask.run.planned import transcript_path
 from pytest_rltask.run.record import SCHEMA_VERSION
@@ -35,10 +36,19 @@ def report_on(run_dir: Path | None, gate: Gate, *, stop_early: bool) -> Summary 
     try:
         write_reports(run, summary)
     except OSError as error:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")  # -W error would raise here, and cost the gate and the summary
-            warnings.warn(f"the report files could not be written: {error}", stacklevel=1)
+        _warn(f"the report files could not be written: {error}")
+    if step := os.environ.get("GITHUB_STEP_SUMMARY"):
+        from pytest_rltask.report.github import append_summary
+
+        if problem := append_summary(Path(step), markdown(run, summary), whole=run.path / "summary.md"):
+            _warn(problem)
     return summary
+
+
+def _warn(text: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")  # -W error would raise here, and cost the gate and the summary
+        warnings.warn(text, stacklevel=1)
 
 
 def write_reports(run: Run, summary: Summary) -> None:
@@ -84,10 +94,11 @@ def _lines(run: Run, summary: Summary) -> Iterator[str]:
     if unsafe := warning(summary.sandboxes):
         yield f"**{unsafe}**"
         yield ""
-    yield f"| {' | '.join(COLUMNS)} |"
-    yield f"|{'---|' * len(COLUMNS)}"
-    for row in summary.rows:
-        yield f"| {' | '.join(_escaped(cell) for cell in cells(row))} |"
+    names, *lines = filled([COLUMNS, *(cells(row) for row in summary.rows)])
+    yield f"| {' | '.join(names)} |"
+    yield f"|{'---|' * len(names)}"
+    for line in lines:
+        yield f"| {' | '.join(map(_escaped, line))} |"
     for row in summary.rows:
         yield ""
         yield f"- {_escaped(gate_line(row))}"

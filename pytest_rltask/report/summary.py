@@ -86,6 +86,8 @@ class Row:
     """Recorded trials that do not count, since another grader graded them than that of the plan."""
     fault_groups: list[FaultGroup] = field(default_factory=list)
     """The same with the trials, equal faults together."""
+    line: int = 0
+    """At which line of its file the test stands, from 1; 0: not known."""
     example: str | None = None
     """Id of a trial worth reading: one whose fault is not tolerated, else a missed one."""
 
@@ -120,6 +122,8 @@ class Summary:
     """How many trials ran code in a sandbox, by what isolated it."""
     part: str = ""
     """Which shard of a run it is of, whose rates are judged once all shards are one run; empty: it is of all."""
+    outcomes: dict[str, str] = field(default_factory=dict)
+    """How each trial ended that the rows count, by its id."""
 
     @property
     def holds(self) -> bool:
@@ -141,11 +145,12 @@ def summarise(run: Run, gate: Gate, *, stop_early: bool = False) -> Summary:
         groups.setdefault((trial.test, trial.model), []).append(trial)
     rows = [_row(trials, run, gate, stop_early=stop_early) for trials in groups.values()]
     rows.sort(key=lambda row: (row.verdict.holds, WORST_FIRST.index(row.verdict.word), row.name, row.model))
-    planned = {trial.trial_id for trial in run.plan}
-    sandboxes = [record.sandbox for trial_id, record in run.records.items() if trial_id in planned and record.sandbox]
+    found = [(trial, run.records[trial.trial_id]) for trial in run.plan if trial.trial_id in run.records]
+    sandboxes = [record.sandbox for _, record in found if record.sandbox]
+    outcomes = {trial.trial_id: str(record.outcome) for trial, record in found if trial.is_graded_as_planned(record)}
     shard = run.header.get("shard") or {}
     part = f"{shard.get('index')}/{shard.get('of')}" if shard else ""
-    return Summary(rows, gate, _counted(sandboxes), part)
+    return Summary(rows, gate, _counted(sandboxes), part, outcomes)
 
 
 def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool) -> Row:
@@ -215,6 +220,7 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         reused_despite=list(dict.fromkeys(step.changes for steps in reused for step in steps)),
         regraded=sum(bool(record.history) and not record.reused for record in records),
         left_out=len(recorded) - len(records),
+        line=max(trial.line for trial in planned),
         example=next((record.trial_id for record in [*unjudged, *missed, *judged]), None),
     )
 

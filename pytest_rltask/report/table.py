@@ -17,8 +17,10 @@ __all__ = [
     "cells",
     "cost",
     "duration_text",
+    "filled",
     "gate_line",
     "graders",
+    "is_meant_so",
     "not_started",
     "prices",
     "remarks",
@@ -32,6 +34,9 @@ COLUMNS = (
     "score", "turns", "tokens", "cost", "time",
 )  # fmt: skip
 BAR_WIDTH = 20
+MEANT = {"policy:solver": ("too easy", "passes", "90,100"), "policy:null": ("too hard", "misses", "0,10")}
+"""Of policies that every task ships to be checked by: the verdict that they are meant to get, what an audit
+asks of them, and a band that they lie in."""
 
 
 def cells(row: Row, *, unicode: bool = True) -> list[str]:
@@ -53,6 +58,12 @@ def cells(row: Row, *, unicode: bool = True) -> list[str]:
         cost(row),
         duration_text(row.seconds),
     ]
+
+
+def filled(table: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return a table without the columns that say nothing in any line below the first, which names them."""
+    kept = [column for column in range(len(table[0])) if any(line[column] != "-" for line in table[1:])]
+    return [[line[column] for column in kept] for line in table]
 
 
 def shown_interval(row: Row) -> str:
@@ -129,6 +140,16 @@ def remarks(row: Row) -> Iterator[str]:
     yield from not_started(row)
     yield from graders(row)
     yield from prices(row)
+    if is_meant_so(row):
+        word, does, band = MEANT[row.model]
+        kind = row.model.removeprefix("policy:")
+        asks = f"--gate asks it, like any model, to lie in the band (--band {band} is one for it)"
+        yield f"a {kind} policy is meant to be {word}: --audit checks that it {does}, while {asks}"
+
+
+def is_meant_so(row: Row) -> bool:
+    """Say whether a row fails the gate as its policy is meant to."""
+    return row.model in MEANT and not row.verdict.holds and row.verdict.word == MEANT[row.model][0]
 
 
 def prices(row: Row) -> Iterator[str]:

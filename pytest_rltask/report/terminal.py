@@ -1,37 +1,51 @@
-"""The summary at the end of a pytest run: a table worst first, reasons, paths, and the next command to type."""
+"""The summary at the end of a pytest run: tasks and models worst first, reasons, paths, and the next command to type.
+
+Where a table would not fit the terminal, each task and model has a block of lines instead.
+"""
 
 from __future__ import annotations
 
-import math
-import os
 import shlex
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from pytest_rltask.report.command_line import without
+from pytest_rltask.report.command_line import short_path
 from pytest_rltask.report.isolation import warning
+from pytest_rltask.report.next_step import broken, example_path, next_words
 from pytest_rltask.report.summary import Row, Summary
-from pytest_rltask.report.table import COLUMNS, cells, remarks
-from pytest_rltask.run.earlier import EarlierRuns
-from pytest_rltask.run.load import load_plan
-from pytest_rltask.run.planned import transcript_path
+from pytest_rltask.report.table import (
+    COLUMNS,
+    aligned,
+    bar,
+    cells,
+    cost,
+    duration_text,
+    filled,
+    remarks,
+    shown_interval,
+    tokens_text,
+    verdict_text,
+)
+from pytest_rltask.report.visible import visible
 
-__all__ = ["Line", "short_path", "summary_lines"]
+__all__ = ["Line", "summary_lines", "write_transcript"]
 
 Line = tuple[str, dict[str, bool]]
 """A line and the markup pytest's terminal writer takes for it."""
 
 TEXT_COLUMNS = {"task", "model", "pass rate 0-100 %", "verdict"}
-KEY_COLUMNS = 2
-"""Columns that name the row, repeated in each part of a table too wide for the terminal."""
-GAP = "  "
+INDENT = "  "
+UNBROKEN = "\xa0"
+"""A space at which no line ends."""
 
 
 def summary_lines(
     summary: Summary,
     *,
     run_dir: Path,
-    command: str,
+    command: list[str],
     width: int,
     unicode: bool,
     interrupted: bool = False,
@@ -43,24 +57,18 @@ def summary_lines(
     Args:
         summary: what to show.
         run_dir: where the run's files are.
-        command: the command line of this invocation without ``--resume``, to build the next one from.
-        width: of the terminal, in characters; a wider table is shown in parts.
+        command: words of the command line of this invocation without ``--resume``, to build the next one from.
+        width: of the terminal, in characters.
         unicode: whether the terminal can show more than ASCII.
         interrupted: whether the run ended early, so that no gate was checked.
         notes: on how the run was played.
         flag: returns the name by which an option can be written here, given its short one.
     """
-    yield from _table(summary.rows, width, unicode=unicode)
-    several = len({row.model for row in summary.rows}) > 1
-    for row in summary.rows:
-        who = f"{row.name} by {row.model}" if several else row.name
-        yield from _counted(f"{who} missed", row.reasons, {"yellow": True})
-        yield from _counted(f"{who} cheated", row.cheats, {"purple": True})
-        yield from _counted(f"{who} errored", row.faults, {"red": True})
-        for why in remarks(row):
-            yield f"{who}: {why}", {"yellow": True}
-        if row.lost:
-            yield f"{who}: {row.lost} of {row.planned} planned trials were not played to the end", {"red": True}
+    table = list(aligned(filled([COLUMNS, *(cells(row, unicode=unicode) for row in summary.rows)]), TEXT_COLUMNS))
+    if max(map(len, table)) <= width:
+        yield from _table(summary.rows, table, width)
+    else:
+        yield from (line for row in summary.rows for line in _block(row, width, unicode=unicode))
     yield from ((note, {"yellow": True}) for note in notes)
     yield "", {}
     if unsafe := warning(summary.sandboxes):
@@ -68,37 +76,62 @@ def summary_lines(
     if interrupted:
         yield "interrupted: the gate was not checked", {"yellow": True}
     yield f"run directory: {short_path(run_dir)}, to be read as report.html", {}
-    example = _example(summary, run_dir)
-    if example:
+    if example := example_path(summary, run_dir):
         yield f"a trial to read: {shlex.quote(short_path(example))}", {}
-    yield f"next: {_next_command(summary, run_dir, command, flag)}", {"bold": True}
+    for line in broken(next_words(summary, run_dir, command, flag), width, begin="next: "):
+        yield line, {"bold": True}
 
 
-def _table(rows: list[Row], width: int, *, unicode: bool) -> Iterator[Line]:
-    """Yield the table, in as many parts as the width asks for."""
-    table = [list(COLUMNS), *(cells(row, unicode=unicode) for row in rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(COLUMNS))]
-    for part in _parts(widths, width):
-        for index, line in enumerate(table):
-            text = GAP.join(_aligned(line[column], column, widths[column]) for column in part)
-            yield text.rstrip(), {"bold": True} if index == 0 else _colour(rows[index - 1])
+def _table(rows: list[Row], table: list[str], width: int) -> Iterator[Line]:
+    """Yield a line for each row, and below them what is to be said of each beside its numbers."""
+    names, *lines = table
+    yield names, {"bold": True}
+    for row, line in zip(rows, lines, strict=True):
+        yield visible(line), _colour(row)
+    several = len({row.model for row in rows}) > 1
+    for row in rows:
+        who = f"{row.name} by {row.model}" if several else row.name
+        for text, markup in _told(row):
+            separator = " " if text.startswith(tuple(COUNTED)) else ": "
+            yield from _wrapped(f"{who}{separator}{text}", width, markup, after=INDENT)
 
 
-def _parts(widths: list[int], width: int) -> Iterator[list[int]]:
-    """Yield the columns of each part; every part begins with the columns that name the row."""
-    keys = list(range(KEY_COLUMNS))
-    part = list(keys)
-    for column in range(KEY_COLUMNS, len(widths)):
-        taken = sum(widths[c] + len(GAP) for c in part)
-        if taken + widths[column] > width and len(part) > KEY_COLUMNS:
-            yield part
-            part = list(keys)
-        part.append(column)
-    yield part
+def _block(row: Row, width: int, *, unicode: bool) -> Iterator[Line]:
+    """Yield all there is to say of a row, in lines of the terminal's width."""
+    yield from _wrapped(f"{row.name} by {row.model}: {verdict_text(row)}", width, _colour(row) | {"bold": True})
+    rate = "" if row.verdict.rate is None else f"{row.verdict.rate * 100:.0f} %"
+    interval = [f"interval {shown_interval(row)}"] if row.verdict.interval else []
+    told = ", ".join([*interval, f"band {row.band}"])
+    yield f"{INDENT}{rate:>5}  {bar(row, unicode=unicode)}  {told}", _colour(row)
+    planned = "" if row.judged == row.planned else f", {row.planned} planned"
+    numbers = [
+        f"{row.passed} of {row.judged} passed{planned}",
+        *([] if row.mean_score is None else [f"score {row.mean_score:.3f}"]),
+        *([] if row.turns is None else [f"{row.turns:.1f} turns"]),
+        *([f"{tokens_text(row.usage.total)} tokens"] if row.usage.total else []),
+        *([f"cost {cost(row)}"] if cost(row) != "-" else []),
+        duration_text(row.seconds),
+    ]
+    whole = (number.replace(" ", UNBROKEN) for number in numbers)
+    for line, _ in _wrapped((" · " if unicode else ", ").join(whole), width, {}, first=INDENT, after=INDENT):
+        yield line.replace(UNBROKEN, " "), {}
+    for text, markup in _told(row):
+        yield from _wrapped(text, width, markup, first=INDENT, after=INDENT * 2)
 
 
-def _aligned(cell: str, column: int, width: int) -> str:
-    return cell.ljust(width) if COLUMNS[column] in TEXT_COLUMNS else cell.rjust(width)
+COUNTED = ("missed: ", "cheated: ", "errored: ")
+
+
+def _told(row: Row) -> Iterator[Line]:
+    """Yield why trials of a row did not pass, and what is to be said beside its numbers."""
+    counted = (row.reasons, {"yellow": True}), (row.cheats, {"purple": True}), (row.faults, {"red": True})
+    for what, (reasons, markup) in zip(COUNTED, counted, strict=True):
+        if reasons:
+            yield what + ", ".join(f"{count} x {reason}" for reason, count in reasons.items()), markup
+    for why in remarks(row):
+        yield why, {"yellow": True}
+    if row.lost:
+        yield f"{row.lost} of {row.planned} planned trials were not played to the end", {"red": True}
 
 
 def _colour(row: Row) -> dict[str, bool]:
@@ -107,66 +140,23 @@ def _colour(row: Row) -> dict[str, bool]:
     return {"green": True} if row.verdict.proven else {"yellow": True}
 
 
-def _counted(what: str, reasons: dict[str, int], markup: dict[str, bool]) -> Iterator[Line]:
-    if reasons:
-        yield f"{what}: " + ", ".join(f"{count} x {reason}" for reason, count in reasons.items()), markup
+def _wrapped(text: str, width: int, markup: dict[str, bool], *, first: str = "", after: str = "") -> Iterator[Line]:
+    """Yield a text in lines that end between words."""
+    wrapper = textwrap.TextWrapper(
+        width, initial_indent=first, subsequent_indent=after, break_long_words=False, break_on_hyphens=False
+    )
+    for line in wrapper.wrap(visible(text)):
+        yield line, markup
 
 
-def _example(summary: Summary, run_dir: Path) -> Path | None:
-    row = next((row for row in summary.rows if row.example), None)
-    return transcript_path(run_dir, row.task, row.example) if row and row.example else None
+def write_transcript(reporter: Any, transcript: str) -> None:
+    """Write a trial's transcript, all of it, below the line of its item.
 
-
-def _next_command(summary: Summary, run_dir: Path, command: str, flag: Callable[[str], str]) -> str:
-    """Return what most likely helps next: mend faults and go on, play enough more to prove, or read."""
-    worst = summary.rows[0]
-    goes_on = [f"{flag('--resume')}={short_path(run_dir)}"]
-    words = shlex.split(command)
-    if any(row.not_afforded for row in summary.rows):
-        words = _without(words, flag("--max-cost"))
-        enough = _enough(summary.rows, run_dir)  # without a limit, if nobody knows what a trial costs
-        return shlex.join([*words, *((flag("--max-cost"), enough) if enough else ()), *goes_on])
-    if worst.verdict.word == "incomplete" or any(row.lost for row in summary.rows):
-        return shlex.join([*words, *goes_on])
-    unproven = [row for row in summary.rows if row.verdict.more_runs]
-    selects = "-k" in words or "--lf" in words or any("::" in word for word in words)
-    if unproven and not selects:  # more runs of one selected run are none
-        runs = max(row.judged + (row.verdict.more_runs or 0) for row in unproven)
-        return shlex.join([*_without(words, flag("--runs")), flag("--runs"), str(runs), *goes_on])
-    example = _example(summary, run_dir)
-    if not summary.holds and example:
-        return f"less {shlex.quote(short_path(example))}"
-    return f"less {shlex.quote(short_path(run_dir / 'summary.md'))}"
-
-
-def _without(words: list[str], flag: str) -> list[str]:
-    """Leave out an option, which its true name may stand for."""
-    return without(words, flag, f"--rltask-{flag.removeprefix('--').removeprefix('rltask-')}")
-
-
-def _enough(rows: list[Row], run_dir: Path) -> str:
-    """Return about how many dollars the whole run takes: half as much again for what is left, since trials differ.
-
-    Of a run that has paid for none, what earlier ones paid tells; empty if nothing does.
+    Args:
+        reporter: pytest's terminal reporter; None if there is none.
+        transcript: what models and tools said in it is not trusted.
     """
-    spent = sum(row.known_cost_usd for row in rows)
-    played = sum(row.judged + row.errored for row in rows if row.paid)
-    left = sum(row.not_afforded for row in rows)
-    each = spent / max(played, 1) if spent else _dearest_before(run_dir)
-    enough = spent + 1.5 * left * each
-    if not enough:
-        return ""
-    cents = 10.0 ** (2 - len(f"{enough:.0f}")) if enough >= 1 else 1000.0  # two digits that count, or tenths of a cent
-    return f"{math.ceil(enough * cents) / cents:g}"
-
-
-def _dearest_before(run_dir: Path) -> float:
-    """Return what the dearest trial of this kind cost in earlier runs; 0: nobody knows."""
-    earlier = EarlierRuns(run_dir.parent, besides=run_dir)
-    return max((earlier.dearest(trial) or 0.0 for trial in load_plan(run_dir)), default=0.0)
-
-
-def short_path(path: Path) -> str:
-    """Return a path as a person would type it from here."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
+    if reporter is not None:
+        reporter.ensure_newline()
+        for line in visible(transcript).rstrip().split("\n"):
+            reporter.write_line(line)

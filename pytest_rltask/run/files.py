@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -53,7 +54,7 @@ def load_json(path: Path) -> Any:
 
 def created(path: Path, header: dict[str, Any]) -> Path:
     """Create the run directory with its header in one step, or join the one that a process of this run created."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_log_dir(path.parent)
     draft = Path(tempfile.mkdtemp(prefix=".run-", dir=path.parent))
     draft.chmod(0o755)
     write_whole(draft / "run.json", header)
@@ -72,6 +73,15 @@ def created(path: Path, header: dict[str, Any]) -> Path:
             return candidate
         attempt += 1
         candidate = path.with_name(f"{path.name}_{attempt}")
+
+
+def _make_log_dir(path: Path) -> None:
+    """Create the folder of the runs unless it is there; git overlooks what this creates, and nothing of anybody's."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            path.mkdir()
+            (path / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def _header_id(path: Path) -> object:

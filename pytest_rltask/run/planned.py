@@ -34,10 +34,18 @@ class PlannedTrial:
     """What isolates the code that it runs, ``auto`` until that is settled; empty if its task runs none."""
     alone: str = ""
     """Why no other trial of its process is in flight beside it; empty if others may be."""
+    line: int = 0
+    """Line of its file at which the test stands, from 1; 0: not known, or an earlier version planned it."""
 
     def is_graded_as_planned(self, record: Record) -> bool:
         """Say whether what graded a trial is what the plan says, where both are known: two graders make no rate."""
         return not record.graded or not record.grader or not self.grader or record.grader == self.grader
+
+    @property
+    def names_its_model(self) -> bool:
+        """Whether its id names the model; earlier versions left it out where a run had one alone."""
+        run = f"run-{self.run:02d}"
+        return not f"{split_trial_id(self.trial_id)[1]}-".startswith(f"{run}-")
 
     def cut_off(self, started: str, requests: list[RequestLog]) -> Record:
         """Return what is known of this trial if its process died: when it began, and what of it was paid."""

@@ -8,20 +8,22 @@ within the isolation. Others use what this module exports, and nothing else of t
 and trials but ToolError.
 """
 
-from pytest_rltask.sandbox.choice import BACKENDS, Choice, differences, using_backend
+from pytest_rltask.sandbox.choice import BACKENDS, Choice, differences, problem_of, using_backend
 from pytest_rltask.sandbox.choice import resolve as resolve_backend
 from pytest_rltask.sandbox.result import SandboxError, SandboxLimits, SandboxResult, Status
-from pytest_rltask.sandbox.sandbox import Sandbox
+from pytest_rltask.sandbox.sandbox import Sandbox, SandboxFile
 
 __all__ = [
     "BACKENDS",
     "Choice",
     "Sandbox",
     "SandboxError",
+    "SandboxFile",
     "SandboxLimits",
     "SandboxResult",
     "Status",
     "differences",
+    "problem_of",
     "resolve_backend",
     "using_backend",
 ]

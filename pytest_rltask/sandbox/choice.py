@@ -146,6 +146,19 @@ def _candidates() -> tuple[str, ...]:
     return ("seatbelt",) if sys.platform == "darwin" else ("bwrap", "landlock")
 
 
+def problem_of(name: str) -> str | None:
+    """Return why a backend does not isolate agents' code on this machine; None if it does.
+
+    Args:
+        name: One of BACKENDS, but neither ``auto`` nor ``none``.
+    """
+    try:
+        _check_packages()
+    except SandboxError as error:
+        return str(error)
+    return _problem(name)
+
+
 @functools.cache
 def _problem(name: str) -> str | None:
     """Return why a backend does not work here, or None if it does."""

@@ -81,7 +81,7 @@ class AuditItems(TrialItems):
         for check in checks_of(task):
             yield AuditParam(task, name, check, self.options.seed, limits)
 
-    def _ids(self, params: Iterable[Any]) -> list[str]:
+    def _ids(self, params: Iterable[Any], where: str) -> list[str]:
         return [param.id for param in params]
 
 

@@ -17,7 +17,7 @@ from pytest_rltask.run.record import SCHEMA_VERSION
 from pytest_rltask.suite.option_names import names_of
 from pytest_rltask.suite.options import Options
 
-__all__ = ["new_header", "reproduction", "unwritable"]
+__all__ = ["new_header", "reproduction", "typed", "unwritable"]
 
 
 def new_header(config: pytest.Config, options: Options, log_dir: Path) -> dict[str, Any]:
@@ -43,16 +43,22 @@ def new_header(config: pytest.Config, options: Options, log_dir: Path) -> dict[s
 def reproduction(config: pytest.Config, options: Options) -> str:
     """Return the command as typed, with every setting that it left to a default, and nothing that resumes a run."""
     names = names_of(config)
-    typed = without(map(str, config.invocation_params.args), *names.ours("--resume"), *names.ours("--changed"))
-    typed = joined(typed, *names.ours("--log-dir"))
-    flags = {word.partition("=")[0] for word in typed}
+    words = typed(config)
+    flags = {word.partition("=")[0] for word in words}
     missing = [
         word
         for flag, *values in options.command_line()
         if flags.isdisjoint(names.ours(flag))
         for word in (names.flag(flag), *values)
     ]
-    return shlex.join(["pytest", *typed, *missing])
+    return shlex.join([*words, *missing])
+
+
+def typed(config: pytest.Config) -> list[str]:
+    """Return the words of the command as typed, without what resumes a run."""
+    names = names_of(config)
+    words = without(map(str, config.invocation_params.args), *names.ours("--resume"), *names.ours("--changed"))
+    return ["pytest", *joined(words, *names.ours("--log-dir"))]
 
 
 def unwritable(log_dir: str, why: str) -> str:

@@ -16,7 +16,7 @@ from pytest_rltask.graders.fingerprint import Graders
 from pytest_rltask.run.files import RunLogError, find_run_dir
 from pytest_rltask.run.load import load_plan
 from pytest_rltask.run.log import RunWriter
-from pytest_rltask.run.planned import PlannedTrial
+from pytest_rltask.run.planned import PlannedTrial, split_trial_id
 from pytest_rltask.run.provenance import provenance
 from pytest_rltask.run.record import Record
 from pytest_rltask.suite.command import new_header, unwritable
@@ -85,6 +85,16 @@ class Directory:
     def plan(self) -> list[PlannedTrial]:
         """All trials of the run, as they are on disk once they are planned."""
         return load_plan(self.path) if self.path else []
+
+    @cached_property
+    def unnamed(self) -> set[tuple[str, str]]:
+        """Tests, each with a model, whose trials an earlier version named without the model: these names stay."""
+        if self._options.resume is None:
+            return set()
+        with contextlib.suppress(OSError, RunLogError):  # which is told where the run is looked at
+            plan = load_plan(Path(self.header["path"]))
+            return {(split_trial_id(trial.trial_id)[0], trial.model) for trial in plan if not trial.names_its_model}
+        return set()
 
     @contextlib.contextmanager
     def refusing(self) -> Iterator[None]:

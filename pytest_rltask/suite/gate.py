@@ -6,11 +6,14 @@ missed trial is data, a pass rate out of the band is a failure.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from pytest_rltask.report.summary import Row, Summary
 from pytest_rltask.report.table import gate_line
 from pytest_rltask.run.planned import split_trial_id
+from pytest_rltask.suite.gate_allure import report_to_allure
 
 __all__ = ["report_gate"]
 
@@ -30,20 +33,42 @@ def report_gate(session: pytest.Session, summary: Summary, *, errored_trials: in
         return
     for row in summary.rows:
         for report in _reports(row):
-            # The progress of the trials has reached 100 %: the gate shows further down, in the summaries.
+            # The progress of the trials has reached 100 %: the terminal shows gates without any.
             vars(report)["rltask_quiet"] = True
             session.config.hook.pytest_runtest_logreport(report=report)
             vars(report)["rltask_quiet"] = False
             _forget_failure(session.config, report)
+        report_to_allure(session.config, row, _nodeid(row), _properties(row))
+        _show(session.config, row)
     if not summary.holds:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _reports(row: Row) -> list[pytest.TestReport]:
+def _show(config: pytest.Config, row: Row) -> None:
+    """Give the gate a line of its own where tests have one."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and config.get_verbosity() > 0:
+        reporter.ensure_newline()
+        markup = {"green": True} if row.verdict.holds else {"red": True}
+        reporter.write_line(f"{_nodeid(row)} {row.verdict.word.upper()}", **markup)
+
+
+def _nodeid(row: Row) -> str:
     base, others = split_trial_id(row.test)
-    inside = "-".join(part for part in (others, row.model, "gate") if part)
-    nodeid = f"{base}[{inside}]"
-    properties: list[tuple[str, object]] = [
+    return f"{base}[{'-'.join(part for part in (others, row.model, 'gate') if part)}]"
+
+
+def _reports(row: Row) -> list[pytest.TestReport]:
+    text = None if row.verdict.holds else gate_line(row)
+    call = _report(row, "call", text)
+    vars(call)["rltask_gate"] = row.verdict.word  # a report may carry attributes of a plugin's own
+    # JUnit XML closes a test case, and reads its properties, at its teardown; pytest-html begins one at its setup.
+    return [_report(row, "setup"), call, _report(row, "teardown")]
+
+
+def _properties(row: Row) -> list[tuple[str, object]]:
+    """Return what results files say of a gate: flat, plain values."""
+    return [
         ("trials", row.judged),
         ("passed", row.passed),
         ("pass_rate", "" if row.verdict.rate is None else round(row.verdict.rate, 4)),
@@ -51,25 +76,19 @@ def _reports(row: Row) -> list[pytest.TestReport]:
         ("verdict", row.verdict.word),
         ("proven", row.verdict.proven),
     ]
-    outcome = "passed" if row.verdict.holds else "failed"
-    call = _report(nodeid, outcome, "call", None if row.verdict.holds else gate_line(row), properties)
-    vars(call)["rltask_gate"] = row.verdict.word  # a report may carry attributes of a plugin's own
-    # JUnit XML closes a test case, and reads its properties, at its teardown.
-    return [call, _report(nodeid, "passed", "teardown", None, properties)]
 
 
-def _report(
-    nodeid: str, outcome: str, when: str, text: str | None, properties: list[tuple[str, object]]
-) -> pytest.TestReport:
+def _report(row: Row, when: Literal["setup", "call", "teardown"], text: str | None = None) -> pytest.TestReport:
+    nodeid = _nodeid(row)
     path, _, name = nodeid.partition("::")
     return pytest.TestReport(
         nodeid=nodeid,
-        location=(path, None, name.replace("::", ".")),
+        location=(path, row.line - 1 if row.line else None, name.replace("::", ".")),
         keywords={nodeid: 1},
-        outcome=outcome,  # type: ignore[arg-type]
+        outcome="failed" if text else "passed",
         longrepr=text,
-        when=when,  # type: ignore[arg-type]
-        user_properties=properties,
+        when=when,
+        user_properties=_properties(row),
     )
 
 

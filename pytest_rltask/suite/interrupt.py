@@ -11,6 +11,7 @@ import contextlib
 import gc
 import signal
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,8 +19,9 @@ from typing import Any
 import pytest
 
 from pytest_rltask.clock import monotonic_s
+from pytest_rltask.run.record import outcome_word
 
-__all__ = ["ENDING_S", "Interrupts", "StopFile"]
+__all__ = ["ENDING_S", "Interrupts", "StopFile", "count_unreported"]
 
 ENDING_S = 2.0
 """Seconds that a run is given to end after an interrupt. Another interrupt within them changes nothing."""
@@ -110,3 +112,18 @@ class Interrupts:
         for number, handler in self._previous.items():
             if signal.getsignal(number) == self._interrupt:
                 signal.signal(number, handler)
+
+
+def count_unreported(reporter: Any, outcomes: Mapping[str, str]) -> None:
+    """Have pytest's last line count the trials that ended and whose items an interrupt left no time to report.
+
+    Args:
+        reporter: pytest's terminal reporter, before it writes that line.
+        outcomes: how each trial ended, by its id, as the table counts it.
+    """
+    ends = [reports for category, reports in reporter.stats.items() if category]  # without name: setups and teardowns
+    reported = {getattr(report, "nodeid", "") for reports in ends for report in reports}
+    for trial_id, outcome in outcomes.items():
+        if trial_id not in reported:
+            report = pytest.TestReport(trial_id, ("", None, ""), {}, "passed", None, "call")
+            reporter._add_stats("error" if outcome == "errored" else outcome_word(outcome), [report])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -62,12 +62,24 @@ class TrialParam:
 class TrialItems:
     """Makes the items of a session's marked tests.
 
+    Args:
+        config: pytest's configuration.
+        options: of the run.
+        unnamed: returns the tests, each with a model, whose ids do not name the model: those of a run that is gone on
+            with and that an earlier version began.
+
     Raises:
         pytest.UsageError: a model's name names none.
     """
 
-    def __init__(self, config: pytest.Config, options: Options) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        options: Options,
+        unnamed: Callable[[], Collection[tuple[str, str]]] = frozenset,
+    ) -> None:
         self.config = config
+        self._unnamed = unnamed
         self.options = options
         self.models = [_checked_model(name) for name in options.model]
         if options.max_cost is not None:
@@ -100,10 +112,13 @@ class TrialItems:
         for omission in omissions(task):
             metafunc.definition.warn(TaskWarning(omission))
         params = list(self._params(task, name, marker, where))
-        metafunc.parametrize("trial", params, ids=self._ids(params), indirect=True)
+        metafunc.parametrize("trial", params, ids=self._ids(params, where), indirect=True)
 
-    def _ids(self, params: Iterable[TrialParam]) -> list[str]:
-        return [param.id if len(self.models) == 1 else f"{param.model.label}-{param.id}" for param in params]
+    def _ids(self, params: Iterable[TrialParam], where: str) -> list[str]:
+        short = self._unnamed()
+        return [
+            param.id if (where, param.model.name) in short else f"{param.model.label}-{param.id}" for param in params
+        ]
 
     def _task(self, marker: pytest.Mark, where: str) -> Task:
         example = "@pytest.mark.rltask(task=MyTask())"

@@ -14,7 +14,13 @@ from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Outcome, Record
 from pytest_rltask.suite.items import TrialParam, is_trial, replay_differs, warn_if_toolless
-from pytest_rltask.suite.wording import assertion_text, explained_amendment, oneline, properties
+from pytest_rltask.suite.wording import (
+    assertion_text,
+    explained_amendment,
+    is_skipped_in_junit,
+    oneline,
+    properties,
+)
 from pytest_rltask.task import TaskWarning
 
 __all__ = ["Judge", "lose"]
@@ -23,6 +29,8 @@ RECORD_KEY = pytest.StashKey[Record]()
 IN_TEST_KEY = pytest.StashKey[bool]()
 NOT_STARTED_KEY = pytest.StashKey[NotStarted]()
 MISSED_KEY = pytest.StashKey[bool]()
+WAITED_KEY = pytest.StashKey[float]()
+TRANSCRIPT_KEY = pytest.StashKey[Path]()
 
 
 class Judge:
@@ -44,7 +52,13 @@ class Judge:
         return writer
 
     def note_record(
-        self, item: pytest.Item, param: TrialParam, record: Record, recorded: Callable[[TrialParam], Record]
+        self,
+        item: pytest.Item,
+        param: TrialParam,
+        record: Record,
+        recorded: Callable[[TrialParam], Record],
+        *,
+        waited_s: float = 0.0,
     ) -> None:
         """Take in the record of an item's trial, and show where it can be read.
 
@@ -53,15 +67,17 @@ class Judge:
             param: of the trial.
             record: what came of it.
             recorded: returns the trial that a replay replays.
+            waited_s: seconds that the item waited for its trial, which may have begun long before.
         """
-        item.stash[RECORD_KEY] = record
+        item.stash[RECORD_KEY], item.stash[WAITED_KEY] = record, waited_s
         if record.task not in self._toolless and warn_if_toolless(item, record):
             self._toolless.add(record.task)
         is_replay = param.model.kind == "replay" and param.task_name not in self._retold
         if is_replay and (said := replay_differs(param, recorded(param), record)):
             self._retold.add(param.task_name)
             item.warn(TaskWarning(said))
-        item.add_report_section("setup", "trial", f"{oneline(record)}\ntranscript: {self._write_transcript(record)}")
+        path = item.stash[TRANSCRIPT_KEY] = self._write_transcript(record)
+        item.add_report_section("setup", "trial", f"{oneline(record)}\ntranscript: {path}")
 
     def note_not_started(self, item: pytest.Item, because: NotStarted) -> None:
         """Take in why an item's trial was not started."""
@@ -78,6 +94,8 @@ class Judge:
     def settle(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport) -> None:
         """Turn what became of an item into the outcome of its trial, and a miss into a report of its own."""
         record = item.stash.get(RECORD_KEY, None)
+        if record is not None and call.when == "setup":
+            report.duration = max(0.0, report.duration - item.stash[WAITED_KEY])
         if record is None:
             if report.skipped and is_trial(item) and self._the_writer() is not None:
                 because = item.stash.get(NOT_STARTED_KEY, None)
@@ -90,6 +108,7 @@ class Judge:
             if report.failed and call.when == "setup":
                 vars(report)["rltask_errored"] = True
                 vars(report)["rltask_fault"] = fold_key(record)
+                self._tell(item, report, record)
         elif item.stash.get(IN_TEST_KEY, False):
             # A subtest: its failure stays pytest's own, and its trial has missed.
             item.stash[MISSED_KEY] = item.stash.get(MISSED_KEY, False) or _missed(call)
@@ -107,16 +126,27 @@ class Judge:
         else:
             how = call.excinfo.typename if call.excinfo else ""
             self._amend(record, "errored", f"the test did not judge the trial: {how}: {assertion_text(call)}")
-        ours = properties(record)
-        names = {name for name, _ in ours}
-        item.user_properties[:] = [one for one in item.user_properties if one[0] not in names] + ours  # a rerun's again
+        self._tell(item, report, record)
         if missed:
-            report.outcome = "skipped"
-            report.wasxfail = record.reason or assertion_text(call)
-            report.longrepr = (str(item.path), item.location[1] or 0, report.wasxfail)
+            report.outcome, report.longrepr = "passed", None
+            if is_skipped_in_junit(item.config):
+                report.outcome, report.wasxfail = "skipped", record.reason or assertion_text(call)
+                report.longrepr = (str(item.path), item.location[1] or 0, report.wasxfail)
         if missed or report.passed:
             # One plain string: whatever else crosses to the controller may not be serialisable.
             vars(report)["rltask_outcome"] = str(record.outcome)
+
+    def _tell(self, item: pytest.Item, report: pytest.TestReport, record: Record) -> None:
+        """Have a report say what JUnit, and whoever watches, shall know of the trial."""
+        ours = properties(record, item.stash.get(TRANSCRIPT_KEY, None))
+        names = {name for name, _ in ours}
+        item.user_properties[:] = [one for one in item.user_properties if one[0] not in names] + ours  # a rerun's again
+        report.user_properties = list(item.user_properties)
+        report.duration += record.seconds.get("total", 0.0)
+        if item.config.get_verbosity() > 0 and record.model != "human":  # who has seen it
+            from pytest_rltask.report.transcript import render
+
+            vars(report)["rltask_transcript"] = render(record)
 
     def _amend(self, record: Record, outcome: Outcome, said: str) -> None:
         """Let the test's assertion overrule the grader, and say so on disk."""

@@ -21,10 +21,11 @@ if TYPE_CHECKING:  # loaded with the first task, not with pytest
     from pytest_rltask.task import Band
     from pytest_rltask.verdict import Gate
 
-__all__ = ["MARKER", "OPTIONS", "Option", "Options", "add_options", "parse_band", "parse_runs"]
+__all__ = ["JUNIT_MISSED", "MARKER", "OPTIONS", "Option", "Options", "add_options", "parse_band", "parse_runs"]
 
 DEFAULT_MODEL = "claude-haiku-4-5-20251001"
 MARKER = "rltask"
+JUNIT_MISSED = "rltask_junit_missed"
 
 
 @dataclass(frozen=True)
@@ -362,6 +363,9 @@ def add_options(parser: pytest.Parser) -> pytest.OptionGroup:
         kind: Any = "bool" if option.is_switch else "args" if option.repeatable else "string"
         parser.addini(option.dest, f"{option.flag}: {option.help}", type=kind, default=None)
     parser.addini("rltask_sandbox_allow_none", "allow --sandbox none although CI is set", type="bool", default=False)
+    parser.addini(
+        JUNIT_MISSED, "what a missed trial is in JUnit XML: passed or skipped; default passed", default="passed"
+    )
     return group
 
 

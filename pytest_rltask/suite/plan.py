@@ -179,6 +179,7 @@ def _planned(item: pytest.Item, param: TrialParam, graders: Graders | None) -> P
         sandbox="auto" if param.task.needs_sandbox else "",
         alone=setup_of(item).alone,
         grader=_grader(item, param, graders) if graders else "",
+        line=0 if item.location[1] is None else item.location[1] + 1,
     )
 
 

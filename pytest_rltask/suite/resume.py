@@ -55,7 +55,7 @@ class Resumption:
     """
 
     def __init__(self, path: Path, *, since: str) -> None:
-        from pytest_rltask.report.terminal import short_path
+        from pytest_rltask.report.command_line import short_path
 
         self.shown = short_path(path)
         """The directory as a person would type it."""
@@ -89,7 +89,7 @@ class Resumption:
         def probe(trial: PlannedTrial, seed: int) -> Record:
             return probed(plan.entries[trial.trial_id], seed, sandbox)
 
-        found = list(changes(self.run, plan.trials, probe))
+        found = [*others_alone(self.run, plan.trials), *changes(self.run, plan.trials, probe)]
         if strange := self._strangers(plan.trials):
             return f"--resume {self.shown}: {strange}"
         told_of_others = self.run.header.get("sequential", sequential)
@@ -175,7 +175,7 @@ class Resumption:
 
 def _is_lost(record: Record, since: str) -> bool:
     last = record.history[-1] if record.history else None
-    return last is not None and last.how == "replay" and last.at >= since and record.fault is not None
+    return last is not None and last.how in ("replay", "artifacts") and last.at >= since and record.fault is not None
 
 
 def seen_otherwise(run: Run, opened: Iterable[Opened], known: set[tuple[str, str]]) -> Iterator[Changed]:
@@ -243,6 +243,26 @@ def united(old: Iterable[PlannedTrial], new: list[PlannedTrial]) -> list[Planned
         for key, group in groups.items()
         for trial in sorted(group, key=lambda trial: trial.run)
     ]
+
+
+def others_alone(previous: Run, planned: Iterable[PlannedTrial]) -> Iterator[str]:
+    """Yield the tests that other models alone are to play: most likely the wrong run, or the wrong model.
+
+    A model that joins those which have played is welcome: its trials have a pass rate of their own.
+    """
+    played: dict[str, list[str]] = {}
+    for trial in previous.plan:
+        if (record := previous.records.get(trial.trial_id)) and record.graded:
+            played.setdefault(trial.test, []).append(record.model)
+    today: dict[str, list[str]] = {}
+    for trial in planned:
+        today.setdefault(trial.test, []).append(trial.model)
+    for test, models in today.items():
+        before, now = dict.fromkeys(played.get(test, ())), dict.fromkeys(models)
+        if before and not before.keys() & now.keys():
+            name, was = test.partition("::")[2] or test, ", ".join(before)
+            add = " ".join(f"--model {model}" for model in (*before, *now))
+            yield f"{name} was played by {was}, now {', '.join(now)} (to add a model, write {add})"
 
 
 def changes(previous: Run, planned: Iterable[PlannedTrial], probe: Probe) -> Iterator[str]:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_rltask.clock import monotonic_s
 from pytest_rltask.graders.fingerprint import Graders
 from pytest_rltask.report.command_line import joined
 from pytest_rltask.run.bulletin import cleared
 from pytest_rltask.run.load import load_run
 from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Record
-from pytest_rltask.suite.command import reproduction
+from pytest_rltask.suite.command import typed
 from pytest_rltask.suite.directory import Directory
 from pytest_rltask.suite.interrupt import Interrupts
 from pytest_rltask.suite.isolation import check_allowed, sandbox_line, settled
@@ -32,7 +33,7 @@ from pytest_rltask.suite.plan import Plan, make_plan
 from pytest_rltask.suite.playing import Playing
 from pytest_rltask.suite.setups import alone_lines
 from pytest_rltask.suite.telling import Telling
-from pytest_rltask.suite.wording import explained
+from pytest_rltask.suite.wording import explained, is_skipped_in_junit
 from pytest_rltask.tools import DefinitionError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Session:
         self.config = config
         self.options = Options.read(config)
         check_allowed(config, self.options.sandbox)
+        is_skipped_in_junit(config)  # a wrong setting is told now
         self.items = self._make_items()
         self.broken = False
         """Whether a task is written wrongly, so that nothing is played."""
@@ -85,7 +87,7 @@ class Session:
 
     def _make_items(self) -> TrialItems:
         if not self.options.audit:
-            return TrialItems(self.config, self.options)
+            return TrialItems(self.config, self.options, lambda: self.directory.unnamed)
         from pytest_rltask.suite.audit_items import AuditItems
 
         return AuditItems(self.config, self.options)
@@ -216,8 +218,10 @@ class Session:
         if not isinstance(param, TrialParam):
             pytest.fail("the fixture trial needs a task: @pytest.mark.rltask(task=MyTask())", pytrace=False)
         assert self._playing is not None, "items were planned"
+        began_s = monotonic_s()
         with self._waiting(param):
             record = self._playing.record(item)
+            waited_s = monotonic_s() - began_s
             if param.model.kind == "human" and isinstance(record, Record):
                 from pytest_rltask.models.human import show_end
 
@@ -225,7 +229,7 @@ class Session:
         if isinstance(record, NotStarted):
             self.judge.note_not_started(item, record)
             pytest.skip(record.reason)
-        self.judge.note_record(item, param, record, self.items.recorded)
+        self.judge.note_record(item, param, record, self.items.recorded, waited_s=waited_s)
         if record.fault is not None:
             if record.fault.fatal:
                 item.session.shouldstop = f"no trial can be played by {record.model}: {record.fault.message}"
@@ -275,7 +279,7 @@ class Session:
         return summary_lines(
             summary,
             run_dir=run_dir,
-            command=reproduction(self.config, self.options),
+            command=typed(self.config),
             width=width,
             unicode=unicode,
             interrupted=interrupted,

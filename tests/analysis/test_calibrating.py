@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from pathlib import Path
@@ -50,19 +51,24 @@ def test_the_fifth_best_of_twenty_is_proposed_with_todays_beside() -> None:
     assert (found.today.threshold, found.today.passed, found.today.trials) == (0.5, 9, 20)
     assert found.today.chance == pytest.approx(0.3085, abs=0.0001)  # scipy.stats.beta(10, 12): cdf(.4) - cdf(.1)
     told = text_of(run)
-    assert "proposed    0.718: 5 of 20 pass (the 5th best), in the band with probability 0.91" in told
-    assert "today       0.5: 9 of 20 pass, in the band with probability 0.31" in told
-    assert "anything above 0.671 lets the same trials pass" in told
+    assert told.splitlines()[2:7] == [
+        "             threshold     pass  P(in band)",
+        "  today            0.5  9 of 20        0.31",
+        "  proposed       0.718  5 of 20        0.91  any above 0.671 passes the same",
+        "  or             0.671  6 of 20        0.86",
+        "  or             0.765  4 of 20        0.85",
+    ]
 
 
 def test_the_trials_that_chose_it_are_said_to_be_no_judges_and_fresh_seeds_are_commanded() -> None:
     told = text_of(run_of(graded(TWENTY), command="pytest suite --runs 20 --seed=42 --resume x -x --model 'a b'"))
-    assert "these trials chose it: 5 of these 20 pass whatever the true rate is" in told
+    assert "these trials chose it: 5 of them pass whatever the true rate is" in told
     fresh = "pytest suite -x --model claude-haiku-4-5-20251001 --runs 50 --seed 62"
     assert told.splitlines()[-1].strip() == fresh
 
 
 def test_a_threshold_that_these_trials_chose_is_recognised() -> None:
+    assert only(run_of(graded(TWENTY, threshold=0.72))).chosen_here is None
     found = only(run_of(graded(TWENTY, threshold=0.718)))
     assert (found.chosen_here, found.keep) == (5, True)
     assert "careful     today's is the 5th best of these very trials, which cannot judge it" in text_of(
@@ -74,6 +80,8 @@ def test_a_threshold_that_does_as_well_is_kept() -> None:
     told = text_of(run_of(graded(TWENTY, threshold=0.7)))
     assert "keep        today's threshold" in told
     assert "proposed" not in told
+    assert "chose it" not in told
+    assert not only(run_of(graded(TWENTY, threshold=0.66))).keep  # 6 pass: 0.80, less than 0.9 of 0.91
     assert not only(run_of(graded(TWENTY, threshold=0.55))).keep  # 8 pass: a chance of 0.48, beside 0.91
 
 
@@ -82,7 +90,9 @@ def test_the_field_that_holds_the_threshold_is_named(tmp_path: Path) -> None:
     path = on_disk(run, tmp_path)
     grader = {"task": "t", "fields": {"tau": "0.5", "size": "0.5"}, "threshold_fields": ["tau"]}
     RunWriter(path, "other", {**run.header, "id": path.name}).note_grader("c0ffee", grader)
-    assert "today       tau = 0.5: 9 of 20 pass" in text_of(load_run(path))
+    assert "  today            0.5  9 of 20        0.31  tau\n" in text_of(load_run(path))
+    (path / "graders" / "c0ffee.json").write_text('{"fields": {}}')  # of an earlier version
+    assert "  today            0.5  9 of 20        0.31\n" in text_of(load_run(path))
 
 
 def test_of_several_tests_the_fresh_command_names_the_one() -> None:
@@ -96,6 +106,7 @@ def test_cheats_and_misses_at_the_threshold_count_below_any() -> None:
         record.outcome, record.label = "cheated", "tampering"
     for _, record in trials[-5:-3]:
         record.outcome, record.label = "failed", "no licence"
+    trials[-4][1].score = 0.5  # just at the threshold
 
     found = only(run_of(trials))
 
@@ -124,6 +135,24 @@ def test_what_binds_is_told_by_labels_and_by_the_measure_that_the_score_is() -> 
     assert "binds       the score's threshold: 9 of 17 misses; of the others" in told
     assert "4 does not generalise: held against a threshold of its own, by unseen" in told
     assert "careful     a demand with a threshold of its own may move along, or bind: see above" in told
+
+
+def test_where_no_trial_passed_the_measure_of_the_most_is_the_usual_one() -> None:
+    trials = graded(TWENTY, threshold=0.95)
+    for n, (_, record) in enumerate(trials):
+        record.metrics = {"unseen": record.score} if n < 5 else {"seen": record.score}
+        record.label = "does not generalise" if n < 5 else "low"
+    found = only(run_of(trials))
+    assert [(one.by, one.measure) for one in found.requirements] == [("score", "seen"), ("own", "unseen")]
+    for _, record in trials:
+        record.metrics = {}
+    assert {(one.by, one.measure) for one in only(run_of(trials)).requirements} == {("score", "")}
+
+
+def test_a_calibration_is_json_data() -> None:
+    data = json.loads(json.dumps(only(run_of(graded(TWENTY))).to_json()))
+    assert (data["judged"], data["keep"], data["cuts"][0]["rank"]) == (20, False, 5)
+    assert data["is_in_prompt"] is False  # without a message nothing is
 
 
 def test_where_other_demands_cost_more_trials_they_bind() -> None:
@@ -181,6 +210,9 @@ def test_too_many_errored_trials_are_refused() -> None:
     for _, record in trials[:5]:
         record.outcome = "errored"
     assert refused(trials)[1].startswith("5 of 20 trials have no grade, more than 20 %")
+    again = only(run_of(trials, name="logs/run_a", command="pytest suite --resume=old -x")).refusal
+    assert again is not None
+    assert again.do == "have them played again: pytest suite -x --resume=logs/run_a"
     trials[0][1].outcome = "failed"
     assert only(run_of(trials)).refusal is None  # 4 of 20: the share that a verdict tolerates
 
@@ -205,7 +237,10 @@ def test_fewer_than_ten_scores_are_refused() -> None:
 def test_thresholds_that_differ_and_assertions_that_overrule_are_refused() -> None:
     trials = graded(TWENTY)
     trials[3][1].threshold = 0.6
-    assert refused(trials)[0] == "thresholds"
+    for _, record in trials[:2]:
+        record.threshold = None
+    said = "the threshold differs from trial to trial (0.5 in 17, none in 2, 0.6 in 1): no one number can replace it"
+    assert refused(trials) == ("thresholds", said)
     trials = graded(TWENTY)
     trials[3][1].outcome = "passed"
     assert refused(trials)[0] == "overruled"
@@ -225,10 +260,29 @@ def test_a_prompt_that_names_the_threshold_is_said_to() -> None:
     assert "names the threshold" not in text_of(run_of(graded(TWENTY, threshold=0.45, messages=said)))
 
 
+@pytest.mark.parametrize(
+    ("prompt", "names"),
+    [
+        ("at least 50 % of the rows", True),
+        ("(accuracy >= 0.5)", True),
+        ("an F1 of 0.5.", True),
+        ("50% or more", True),
+        ("0.55 or 10.5 or 0.5.1", False),
+        ("150 % of it", False),
+        ("50 rows", False),
+    ],
+)
+def test_a_threshold_is_found_in_a_prompt_as_a_number_of_its_own(prompt: str, names: bool) -> None:
+    later = {"role": "assistant", "content": [{"type": "text", "text": "Is it 0.5?"}]}
+    said = [{"role": "user", "content": [{"type": "text", "text": prompt}]}, later]
+    assert only(run_of(graded(TWENTY, messages=said))).is_in_prompt == names
+    assert only(run_of(graded(TWENTY, system=prompt, messages=[later | {"content": ""}]))).is_in_prompt == names
+
+
 def test_a_grader_without_a_threshold_can_be_calibrated() -> None:
     told = text_of(run_of(trials_of(["passed"] * 9 + ["failed"] * 11, TWENTY[::-1], threshold=None)))
-    assert "today       no threshold: 9 of 20 pass" in told
-    assert "proposed    0.718" in told
+    assert "today           none  9 of 20" in told
+    assert "proposed       0.718" in told
 
 
 def test_a_score_that_is_no_number_is_none() -> None:

@@ -66,7 +66,8 @@ def test_a_cheat_counts_as_missed() -> None:
 def test_what_is_another_task_is_unpaired_with_the_reason(changed: dict[str, str], why: str) -> None:
     found = one(trials_of(MIXED), trials_of(ended("p" * 2 + "m" * 18), **changed))
 
-    assert (found.pairs, found.unpaired) == (None, why)
+    assert (found.pairs, found.unpaired, found.alone) == (None, why, (0, 0))
+    assert found.difference == pytest.approx(-6 / 20)
     assert found.p == pytest.approx(0.0648, abs=1e-4)  # scipy.stats.fisher_exact([[8, 12], [2, 18]])
     assert found.interval is not None
     assert found.interval[0] < found.difference < found.interval[1]  # type: ignore[operator]
@@ -95,7 +96,8 @@ def test_other_seeds_are_unpaired_and_a_longer_run_is_not() -> None:
 
 def test_worse_and_better_are_said_where_the_exact_test_shows_them() -> None:
     good, bad = ended("p" * 10 + "m" * 10), ended("m" * 20)
-    assert one(trials_of(good), trials_of(bad)).word == "worse"
+    found = one(trials_of(good), trials_of(bad))
+    assert (found.word, found.difference) == ("worse", -0.5)
     assert one(trials_of(bad), trials_of(good)).word == "better"
     assert one(trials_of(ended("pppppm")), trials_of(ended("mmmmmm"))).word == "not told apart"  # p = 1/16
 
@@ -148,6 +150,7 @@ def test_what_other_code_graded_than_the_plan_says_is_no_part_of_it() -> None:
 def test_a_run_without_a_judged_trial_is_nothing_to_compare() -> None:
     found = one(trials_of(MIXED), trials_of(ended("e" * 20)))
     assert (found.word, found.unpaired, found.p) == ("nothing to compare", "no judged trial in B", None)
+    assert found.alone == (0, 0)
     assert not found.is_changed
 
 

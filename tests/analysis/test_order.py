@@ -44,6 +44,7 @@ def test_a_threshold_without_a_tie_lets_as_many_trials_pass_as_its_rank(scores: 
     found = cuts(scores, band)
     for cut in found:
         passing = sum(score is not None and score >= cut.threshold for score in scores)
+        assert cut.ties == scores.count(cut.threshold) - 1
         assert passing == cut.rank if not cut.ties else passing >= cut.rank
         lower = [score for score in scores if score is not None and score < cut.threshold]
         assert cut.next_lower == max(lower, default=None)

@@ -100,6 +100,13 @@ def test_the_paired_interval_is_the_published_one(table: tuple[int, int, int, in
     assert [round(bound, digits) for bound in reversed(ours)] == [low, high]
 
 
+def test_the_correlation_is_corrected_towards_0_and_not_past_it() -> None:
+    assert Pairs(1, 1, 2, 1).correlation == pytest.approx(-1 / 6)  # -1 / sqrt(2 * 3 * 3 * 2)
+    assert Pairs(2, 1, 1, 1).correlation == 0  # a cross product of 1, less than half of the pairs
+    assert Pairs(9, 1, 1, 9).correlation == pytest.approx((80 - 10) / 100)
+    assert Pairs(5, 0, 5, 0).correlation == 0
+
+
 @given(TABLES)
 def test_a_paired_interval_holds_the_difference_and_turns_with_the_runs(pairs: Pairs) -> None:
     low, high = paired_interval(pairs)

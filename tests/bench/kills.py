@@ -296,7 +296,7 @@ def _check(
     finally_there = suite.judged()
     told.on_disk = len(on_disk)
     for run in range(trials):
-        trial, seed = f"test_add.py::test_add[run-{run:02d}]", str(FIRST_SEED + run)
+        trial, seed = f"test_add.py::test_add[claude-haiku-4-5-20251001-run-{run:02d}]", str(FIRST_SEED + run)
         outcomes, plays = finally_there.get(trial, []), _plays(journal, seed)
         began = any(_seed(seen.body) == seed for seen in journal[:at_kill])
         told.in_flight += began and trial not in on_disk

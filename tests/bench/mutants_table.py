@@ -90,6 +90,43 @@ EQUAL: dict[str, dict[tuple[str, str], str]] = {
             "while lead <= end and moved[lead] <= negligible:",
         ): "only where no chance is left, and then it does not matter where they would begin",
     },
+    "pytest_rltask/analysis/paired.py": {
+        (
+            "return max(-1.0, difference - below), min(1.0, difference + above)",
+            "return max(-1.0, difference - below), min( 2.0, difference + above)",
+        ): "it is past 1 by rounding alone",
+        ("low, high = 0.0, 1.0", "low, high = 0.0, 2.0"): "a tail at a rate past 1 is 1, and the search comes back",
+    },
+    "pytest_rltask/analysis/order.py": {
+        (
+            "chances = {rank: chance_of_rank(rank, len(scores), band) for rank in range(1, len(scores) + 1)}",
+            "chances = {rank: chance_of_rank(rank, len(scores), band) for rank in range( 0, len(scores) + 1)}",
+        ): "the chance of rank 0 is none",
+        (
+            "best = max(chances.values(), default=0.0)",
+            "best = max(chances.values(), default= 1.0)",
+        ): "without scores there is no rank to offer",
+        ("if chances[rank] >= WORTHWHILE * best:", "if chances[rank] > WORTHWHILE * best:"): TIE,
+    },
+    "pytest_rltask/analysis/calibrate.py": {
+        **{
+            (line, line.replace("judged[0]", "judged[ -1]")): "where trials differ in it, it is another's to say"
+            for line in (
+                "is_in_prompt=bool(today and row.judged and _names(row.judged[0], today.threshold)),",
+                "return Today(threshold, trials, passed, chance, _field(run, row.judged[0].graded_by, threshold))",
+            )
+        },
+        (
+            'return held[0] if len(held) == 1 else ""',
+            'return held[ -1] if len(held) == 1 else ""',
+        ): "of one entry the first is the last",
+    },
+    "pytest_rltask/analysis/requirements.py": {
+        (
+            'return count.most_common(1)[0][0] if count else ""',
+            'return count.most_common( 2)[0][0] if count else ""',
+        ): "the first of two is the first",
+    },
     "pytest_rltask/suite/stopping.py": {
         (
             "lasts = self.spent + self.reserved + needed <= limit if is_known else not self.is_testing",

@@ -93,7 +93,7 @@ def test_a_comparison_is_one_json_object_or_markdown(logs: Path, capsys: pytest.
 def test_a_threshold_is_proposed(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", "last", "--log-dir", str(logs)]) == 0
     told = capsys.readouterr().out
-    assert "proposed    0.75: 5 of 20 pass (the 5th best), in the band with probability 0.91" in told
+    assert "proposed        0.75  5 of 20        0.91" in told
     assert "--runs 50 --seed 920" in told
 
     assert main(["calibrate", "last", "--log-dir", str(logs), "--json"]) == 0

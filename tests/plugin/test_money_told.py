@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Record
 from pytest_rltask.suite.stopping import Funds
 from tests.claude.desk import MODEL
-from tests.conftest import Suite
+from tests.conftest import Suite, next_words, unwrapped
 from tests.plugin.test_progress import BEGIN, HAIKU, RunUnderWay
 from tests.plugin.test_usage_errors import assert_usage_error
 from tests.report.test_table import a_run, row_of
@@ -26,10 +25,9 @@ def submits(number: int, **fields: Any) -> Reply:
     return reply(tool_use("submit", {"number": number}), usage=USAGE, **fields)
 
 
-def next_words(result: pytest.RunResult) -> list[str]:
-    """Return the words of the command that the run names in its last line."""
-    (line,) = [line for line in result.stdout.lines if line.startswith("next: pytest ")]
-    return [word for word in shlex.split(line)[2:] if not word.startswith("--basetemp")]
+def arguments(result: pytest.RunResult) -> list[str]:
+    """Return the arguments of the command that the run names as the next."""
+    return [word for word in next_words(result)[1:] if not word.startswith("--basetemp")]
 
 
 def the_record(suite: Suite) -> Record:
@@ -49,7 +47,7 @@ def test_a_model_that_answers_by_an_unknown_name_costs_what_the_one_does_that_wa
     assert row["cost_usd"] == pytest.approx(10 * EACH)
     assert row["not_afforded"] == 0
     said = f"cost by the price of {MODEL}, as the server answers as my-own-name-7, whose price is not known"
-    assert f"sum: {said}" in result.stdout.str()
+    assert said in unwrapped(result)
     assert said in (any_suite.run_dirs[0] / "summary.md").read_text()
 
 
@@ -81,7 +79,7 @@ def test_the_next_command_is_one_that_pytest_takes_where_the_limit_is_below_one_
     suite.run("--runs", "1", model=MODEL)
 
     result = suite.run("--runs", "2", "--max-cost", f"{0.5 * EACH}", model=MODEL)
-    words = next_words(result)
+    words = arguments(result)
 
     assert words[words.index("--max-cost") + 1] == "0.006"  # 1.5 x 2 x 0.002
     assert suite.run(*words, model=None).ret != pytest.ExitCode.USAGE_ERROR
@@ -92,7 +90,7 @@ def test_without_any_price_the_next_command_has_no_limit(suite: Suite, serve: Se
     serve(lambda body, turn: submits(0))
     monkeypatch.setattr(Funds, "answer", lambda self, dearest: NotStarted("cost", "--max-cost 1: for a test"))
 
-    words = next_words(suite.run("--runs", "2", "--max-cost", "1", model=MODEL))
+    words = arguments(suite.run("--runs", "2", "--max-cost", "1", model=MODEL))
 
     assert "--max-cost" not in words
 
@@ -139,7 +137,7 @@ def test_a_late_reply_is_asked_for_once_more_and_counts(suite: Suite, serve: Ser
     assert 2 * 30 <= lost.usage.output_tokens <= 2 * 60  # 50 a second are taken to be written
     assert 0.0005 < lost.guessed_usd < 0.002
     guessed = f"${lost.guessed_usd:.4f} of the cost is an estimate, of replies that did not arrive and may be billed"
-    assert f"sum: {guessed}" in result.stdout.str()
+    assert guessed in unwrapped(result)
 
 
 def test_a_late_reply_that_comes_the_second_time_is_paid_twice(suite: Suite, serve: Serve):

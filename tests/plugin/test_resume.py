@@ -165,7 +165,7 @@ def test_an_assertion_that_changed_judges_what_is_on_disk(any_runs: Runs):
 
     assert [outcome for outcome, *_ in turned.values()] == ["passed", "failed"]
     assert [outcome for outcome, *_ in trials(any_runs.run_dirs[0]).values()] == ["failed", "passed"]
-    first = any_runs.last_run().records["test_sum.py::test_sum[run-00]"]
+    first = any_runs.last_run().records["test_sum.py::test_sum[policy:noted-run-00]"]
     assert [step.before["outcome"] for step in first.history] == ["failed", "passed"]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_rltask.run.load import load_run
 from pytest_rltask.run.record import SCHEMA_VERSION
+from tests.conftest import next_words
 from tests.plugin.resumed import Runs, headline, refused
 
 # ---- which run ----
@@ -38,10 +39,10 @@ def test_the_next_command_goes_on_with_the_run(runs: Runs):
     runs.play("--runs", "2", model="policy:moody")  # one of two errored: incomplete
     result = runs.resume("--runs", "2", model="policy:moody")
 
-    (line,) = [line for line in result.outlines if line.startswith("next: ")]
+    words = next_words(result)
 
-    assert line.endswith(f" --resume=logs/{runs.run_dirs[0].name}")
-    assert line.count("--resume") == 1
+    assert words[-1] == f"--resume=logs/{runs.run_dirs[0].name}"
+    assert sum(word.startswith("--resume") for word in words) == 1
 
 
 NEWER = SCHEMA_VERSION + 1
@@ -94,8 +95,11 @@ LESS = (
     "no recorded call answers what a model would see now; "
     r"write --resume=logs/RUN --changed=rerun \(.*; --plan lists what each does"
 )
-SEED = r"test_sum\[run-00\] was played with seed 42, now 43 \(and 1 more\)"
-MODEL = r"test_sum\[run-00\] was played by policy:noted, now policy:null \(and 1 more\)"
+SEED = r"test_sum\[policy:noted-run-00\] was played with seed 42, now 43 \(and 1 more\)"
+MODEL = (
+    r"test_sum was played by policy:noted, now policy:null "
+    r"\(to add a model, write --model policy:noted --model policy:null\)"
+)
 
 
 @pytest.mark.parametrize(
@@ -153,14 +157,17 @@ def test_a_change_is_refused_once_by_all_workers(pytester: pytest.Pytester):
     assert sum(runs.plays().values()) == 2
 
 
-def test_a_second_model_is_not_mixed_in(runs: Runs):
+def test_another_model_alone_is_refused_and_one_beside_the_first_is_added(runs: Runs):
     runs.play("--runs", "2")
 
-    said = refused(runs.resume("--runs", "2", "--model", "policy:null"))
+    assert "was played by policy:noted, now policy:null" in refused(runs.resume("--runs", "2", model="policy:null"))
 
-    assert (
-        "test_sum[run-00] is now test_sum[policy:noted-run-00]: give the same --model options as before (and 1" in said
-    )
+    result = runs.resume("--runs", "2", "--model", "policy:null")
+
+    assert headline(result) == "rltask: resuming logs/RUN: 2 trials reused, 2 missing to be played"
+    rows = {row["model"]: row["judged"] for row in runs.report()["rows"]}
+    assert rows == {"policy:noted": 2, "policy:null": 2}
+    assert headline(runs.resume("--runs", "3", model="policy:null")).endswith("2 trials reused, 1 missing to be played")
 
 
 def test_a_change_is_no_matter_where_nothing_is_kept(runs: Runs):

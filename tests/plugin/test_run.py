@@ -10,9 +10,9 @@ from pytest_rltask.run.load import load_run
 from tests.conftest import Suite, workers_at_once
 
 
-def scores(run_dir: Path) -> dict[str, float | None]:
-    """Return the score of each trial of a run."""
-    return {trial: record.score for trial, record in load_run(run_dir).records.items()}
+def scores(run_dir: Path) -> dict[int, float | None]:
+    """Return the score of each trial of a run, by its seed."""
+    return {record.seed: record.score for record in load_run(run_dir).records.values()}
 
 
 def test_the_header_reproduces_the_run(suite: Suite):
@@ -40,25 +40,14 @@ def test_the_summary_ends_with_paths_and_the_next_command(any_suite: Suite, monk
 
     result.stdout.re_match_lines(
         [
-            r"task +model +trials +passed +rate +interval +pass rate 0-100 % +verdict +score +turns +tokens.*",
+            r"task +model +trials +passed +rate +interval +pass rate 0-100 % +verdict +score +turns +time",
             r"sum +policy:baseline +10 +3 +30 % +6-68 % +.*\[.*\].* in band, not proven +0.300 +1.0 .*",
             r"sum missed: 7 x score below threshold",
             r"run directory: logs/run_\d{8}_\d{6}, to be read as report.html",
-            r"a trial to read: logs/run_\d{8}_\d{6}/transcripts/sum-run-00.txt",
+            r"a trial to read: logs/run_\d{8}_\d{6}/transcripts/sum-policy_baseline-run-00.txt",
             r"next: pytest .*--runs \d+",
         ]
     )
-
-
-@pytest.mark.parametrize(("columns", "parts"), [(80, 2), (100, 2), (160, 1)])
-def test_the_table_fits_the_terminal(suite: Suite, monkeypatch: pytest.MonkeyPatch, columns: int, parts: int):
-    monkeypatch.setenv("COLUMNS", str(columns))
-
-    result = suite.run("--runs", "2")
-
-    table = [line for line in result.outlines if line.startswith(("task ", "sum  "))]
-    assert len(table) == 2 * parts
-    assert all(len(line) <= columns for line in table)
 
 
 def test_several_models_get_a_row_each_and_items_of_their_own(suite: Suite):
@@ -162,7 +151,7 @@ def test_the_run_directory_holds_what_is_needed_to_understand_the_run(any_suite:
     assert [(trial.run, trial.seed) for trial in run.plan] == [(0, 42), (1, 43)]
     assert len({trial.task_digest for trial in run.plan}) == 1
     assert (run.path / "summary.md").read_text().startswith("# Pass rates")
-    transcript = (run.path / "transcripts" / "sum-run-01.txt").read_text()
+    transcript = (run.path / "transcripts" / "sum-policy_baseline-run-01.txt").read_text()
     assert "How much is 43 and 1?" in transcript
     assert "number: 44" in transcript
     assert "score: 1 (threshold 1)" in transcript
@@ -208,9 +197,8 @@ def test_a_replay_plays_recorded_messages_against_live_tools(any_suite: Suite):
 
     first, second = any_suite.run_dirs
     assert scores(first) == scores(second)
-    assert [record.messages for record in load_run(first).records.values()] == [
-        load_run(second).records[trial].messages for trial in load_run(first).records
-    ]
+    said = [{record.seed: record.messages for record in load_run(run).records.values()} for run in (first, second)]
+    assert said[0] == said[1]
 
 
 def test_a_replay_meets_the_grader_of_today(suite: Suite):
@@ -299,10 +287,11 @@ def test_the_command_that_reproduces_names_the_log_dir_as_one_word(suite: Suite)
 
 NO_REPORTS = """
 import pathlib, pytest
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish():
     for run_dir in pathlib.Path("logs").glob("run_*"):
         (run_dir / "report.html").mkdir()
+    return (yield)
 """
 
 

@@ -87,7 +87,7 @@ def test_another_run_of_the_suite_starts_anew(plain: Tries):
 def test_the_transcript_shows_what_the_run_was_told(plain: Tries):
     plain.play("--runs", "2")
 
-    transcript = (plain.run_dirs[-1] / "transcripts" / "pick-run-01.txt").read_text()
+    transcript = (plain.run_dirs[-1] / "transcripts" / "pick-policy_own-run-01.txt").read_text()
     assert "Earlier runs of this task tried:\n- number 42\n" in transcript
     assert "tried: number 43" in transcript
 

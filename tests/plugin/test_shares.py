@@ -57,7 +57,8 @@ def test_scores_do_not_depend_on_the_workers(pytester: pytest.Pytester, workers:
 
     result = suite.play(NOBODY, "--runs", "7", "--concurrency", "2", "--band", "10,60")
 
-    assert suite.scores == {f"test_meet.py::test_meet[run-{n:02d}]": float(n in (0, 3, 6)) for n in range(7)}
+    names = [f"test_meet.py::test_meet[policy:meets-run-{n:02d}]" for n in range(7)]
+    assert suite.scores == {name: float(n in (0, 3, 6)) for n, name in enumerate(names)}
     assert suite.count("started") == once(*range(7))
     result.assert_outcomes(passed=3)
     assert result.ret == 0

@@ -30,7 +30,7 @@ def test_a_deadly_trial_is_errored_and_no_other_is_lost(pytester: pytest.Pyteste
     assert suite.count("trial") == once(*range(8)), "each has one record"
     assert suite.count("started") == once(*others) | {run: 2}
     text = result.stdout.str()
-    assert f"crashed while running 'test_meet.py::test_meet[run-{run:02d}]'" in text
+    assert f"crashed while running 'test_meet.py::test_meet[policy:meets-run-{run:02d}]'" in text
     assert text.count("replacing crashed worker") == 2
     (row,) = suite.report()["rows"]
     assert (row["errored"], row["lost"]) == (1, 0)
@@ -64,7 +64,8 @@ async def meeting(episode):
     assert suite.count("started") == once(*others) | {0: 2, 2: 2, 4: 2}
     text = result.stdout.str()
     assert "run-04]'" in text
-    assert not [run for run in others if f"crashed while running 'test_meet.py::test_meet[run-{run:02d}]'" in text]
+    crashed = "crashed while running 'test_meet.py::test_meet[policy:meets-run-{:02d}]'"
+    assert not [run for run in others if crashed.format(run) in text]
 
 
 def test_what_was_finished_and_not_reported_is_not_played_again(pytester: pytest.Pytester):
@@ -158,7 +159,7 @@ def test_where_no_worker_is_restarted_the_run_ends_and_is_not_green(
 
     text = result.stdout.str()
     assert "INTERNALERROR" not in text
-    assert "crashed while running 'test_meet.py::test_meet[run-00]'" in text
+    assert "crashed while running 'test_meet.py::test_meet[policy:meets-run-00]'" in text
     assert suite.count("started")[0] == plays
     assert set(suite.count("trial").values()) == {1}
     assert result.ret == pytest.ExitCode.TESTS_FAILED

@@ -28,7 +28,7 @@ class Look(Episode):
     @tool
     def look(self, nth: int) -> str:
         '''Look.'''
-        (path,) = Path("logs").glob("run_*/transcripts/looks-run-00.txt")
+        (path,) = Path("logs").glob("run_*/transcripts/looks-*run-00.txt")
         until = time.monotonic() + 60
         while f"turn {nth - 1} · calls" not in path.read_text() and nth > 1 and time.monotonic() < until:
             time.sleep(0.01)
@@ -61,7 +61,7 @@ def test_a_transcript_is_written_turn_by_turn_and_outlives_a_kill(pytester: pyte
 
     killed = pytester.run(*command)
 
-    (path,) = pytester.path.glob("logs/run_*/transcripts/looks-run-00.txt")
+    (path,) = pytester.path.glob("logs/run_*/transcripts/looks-*run-00.txt")
     left = path.read_text()
     assert killed.ret == -signal.SIGKILL
     assert left.index("--- prompt") < left.index("turn 1 · calls look") < left.index("--- turn 2 · calls look")

@@ -58,7 +58,7 @@ def test_processes_of_one_run_agree_on_its_directory(tmp_path: Path):
     paths = created(tmp_path / "logs" / "run", [HEADER] * 3)
 
     assert paths == [tmp_path / "logs" / "run"] * 3
-    assert [path.name for path in paths[0].parent.iterdir()] == ["run"]
+    assert sorted(path.name for path in paths[0].parent.iterdir()) == [".gitignore", "run"]
 
 
 def test_runs_that_chose_the_same_directory_get_one_each(tmp_path: Path):

@@ -15,6 +15,7 @@ from pytest_rltask.run.load import Run, load_plan, load_run
 from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Usage
 from tests.claude.desk import MODEL
+from tests.conftest import unwrapped
 from tests.plugin.resumed import headline, refused
 from tests.run.of_97dd2a8 import (
     CHEATED,
@@ -22,6 +23,7 @@ from tests.run.of_97dd2a8 import (
     FAULTY,
     FOUND,
     NOT_FOUND,
+    OVERRULED,
     PEEKED,
     POLICIES,
     UNKNOWN,
@@ -44,7 +46,7 @@ def copied(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shown(summary: Summary, run: Run) -> str:
-    lines = summary_lines(summary, run_dir=run.path, command="pytest", width=300, unicode=False)
+    lines = summary_lines(summary, run_dir=run.path, command=["pytest"], width=300, unicode=False)
     return "\n".join(line for line, _ in lines)
 
 
@@ -168,17 +170,17 @@ def test_the_policies_run_is_gone_on_with(pytester: pytest.Pytester, copied: Pat
     bug = ("errored", "task fault", "policy 'mixed' raised RuntimeError: a bug of the policy", None, None)
     # A limit's label is that of the grader as well since, where a trial is graded anew.
     named = {"guess[run-06]": ("failed", "not found (tool-call limit)", *POLICIES["guess[run-06]"][2:])}
-    regraded = named if way == "regrade" else {}
+    overruled = {"judged[run-01]": ("passed", "", f"{OVERRULED} missed", 0.0, False)}
+    regraded = named | overruled if way == "regrade" else {}
     assert now == POLICIES | regraded | {"guess[run-07]": bug} | {
         f"hopeless[run-{run:02d}]": NOT_FOUND for run in range(3, 12)
     }
     how = {"reuse": "reuse", "regrade": "replay"}[way]
     assert sum([step.how for step in record.history] == [how] for record in run.records.values()) == 20
     mark = {"reuse": f"4 of 4 grades are by an earlier grader (--changed=reuse), despite: {UNKNOWN}"}
-    result.stdout.fnmatch_lines([f"judged: {mark.get(way, '6 of 7 trials were graded anew (--changed=regrade)')}"])
-    result.stdout.re_match_lines(
-        [r"sides\[far\] +policy:mixed +2 +1 +50 % .*", r"hopeless +policy:mixed +12 +0 +0 % .*"]
-    )
+    assert mark.get(way, "6 of 7 trials were graded anew (--changed=regrade)") in unwrapped(result)
+    result.stdout.fnmatch_lines(["sides[[]far] by policy:mixed: *", "   50 % *", "  1 of 2 passed *"])
+    result.stdout.fnmatch_lines(["hopeless by policy:mixed: *", "    0 % *", "  0 of 12 passed *"])
 
 
 @pytest.mark.parametrize(
@@ -200,3 +202,32 @@ def test_what_claude_was_paid_for_is_paid_once(
     (row,) = json.loads((copied / "claude" / "report.json").read_text())["rows"]
     assert row["cost_usd"] == pytest.approx(0.022465 + 0.002 * len(paid))
     assert (row["judged"], row["passed"], row["cheated"]) == ((8, 0, 0) if way == "rerun" else (8, 2, 1))
+
+
+@pytest.fixture
+def two_policies(copied: Path) -> Path:
+    """The same, with a second policy."""
+    suite = copied / "guesses.py"
+    second = '{"null": lambda view: (yield "I give up."), "mixed"'
+    suite.write_text(suite.read_text().replace('{"mixed"', second))
+    return copied
+
+
+def test_a_model_joins_a_run_whose_names_leave_the_model_out(pytester: pytest.Pytester, two_policies: Path):
+    play = ("guesses.py::test_guess", "--model", "policy:mixed", "--resume=policies", "--changed=reuse", "--runs=3")
+
+    result = pytester.runpytest(*play, "--model", "policy:null")
+
+    assert headline(result).startswith("rltask: resuming policies: 3 trials reused, 3 missing to be played")
+    run = load_run(two_policies / "policies")
+    names = {trial_id.partition("[")[2] for trial_id in run.records if "test_guess" in trial_id}
+    assert {"run-00]", "run-01]", "run-02]", "policy:null-run-00]", "policy:null-run-01]"} <= names
+    assert not [name for name in names if name.startswith("policy:mixed")]
+
+
+def test_another_model_alone_is_refused_by_a_run_whose_names_leave_the_model_out(
+    pytester: pytest.Pytester, two_policies: Path
+):
+    result = pytester.runpytest("guesses.py::test_guess", "--model", "policy:null", "--resume=policies")
+
+    assert "test_guess was played by policy:mixed, now policy:null" in refused(result)

@@ -109,11 +109,11 @@ def test_the_band_is_that_of_whoever_said_it_last(
     assert (param.band.low, param.band.high) == band
 
 
-def test_only_of_several_models_the_id_names_the_model(collected: Collected):
-    one = collected("--runs", "2")
+def test_the_id_names_the_model_be_it_the_only_one_or_not(collected: Collected):
+    one = collected("--runs", "2", "--model", "policy:null")
     two = collected("--runs", "2", "--model", "policy:null", "--model", "policy:solver")
 
-    assert [item.name for item in one] == ["test_sum[run-00]", "test_sum[run-01]", "test_plain"]
+    assert [item.name for item in one] == ["test_sum[policy:null-run-00]", "test_sum[policy:null-run-01]", "test_plain"]
     assert [item.name for item in two] == [
         "test_sum[policy:null-run-00]",
         "test_sum[policy:null-run-01]",

@@ -60,10 +60,10 @@ class Court:
         self.note(record)
         return self.settle(does)
 
-    def note(self, record: Record) -> None:
+    def note(self, record: Record, waited_s: float = 0.0) -> None:
         """Take in the record of the item's trial, which a policy played."""
         param: Any = SimpleNamespace(model=parse_model("policy:null"), task_name="sum")
-        self.judge.note_record(self.item, param, record, lambda param: record)
+        self.judge.note_record(self.item, param, record, lambda param: record, waited_s=waited_s)
 
     def on_disk(self) -> tuple[str, str]:
         """Return outcome and reason as a later reading of the run has them."""
@@ -83,15 +83,15 @@ OVERRULED = "the test's assertion overruled the grader, which said "
     ("record", "does", "reported", "outcome", "reason"),
     [
         (graded("passed"), holds, "passed", "passed", ""),
-        (graded("failed", reason="short"), misses, "skipped", "failed", "short"),
-        (graded("failed", reason="short"), holds, "passed", "passed", f"{OVERRULED}failed"),
-        (graded("passed"), misses, "skipped", "failed", f"{OVERRULED}passed: too low"),
-        (graded("cheated", reason="copied"), holds, "skipped", "cheated", "copied"),
-        (graded("cheated", reason="copied"), misses, "skipped", "cheated", "copied"),
+        (graded("failed", reason="short"), misses, "passed", "failed", "short"),
+        (graded("failed", reason="short"), holds, "passed", "passed", f"{OVERRULED}missed"),
+        (graded("passed"), misses, "passed", "failed", f"{OVERRULED}passed: too low"),
+        (graded("cheated", reason="copied"), holds, "passed", "cheated", "copied"),
+        (graded("cheated", reason="copied"), misses, "passed", "cheated", "copied"),
         (graded("cheated", reason="copied"), breaks, "failed", "cheated", "copied"),
         (graded("passed"), breaks, "failed", "errored", "the test did not judge the trial: KeyError: 'no such thing'"),
         (graded("errored", grade_passed=None), holds, "passed", "passed", ""),
-        (graded("errored", grade_passed=None), misses, "skipped", "failed", "too low"),
+        (graded("errored", grade_passed=None), misses, "passed", "failed", "too low"),
     ],
 )
 def test_the_test_decides(
@@ -102,20 +102,53 @@ def test_the_test_decides(
     assert report.outcome == reported
     assert (record.outcome, record.reason) == (outcome, reason)
     assert court.on_disk() == (outcome, reason)
-    assert getattr(report, "wasxfail", None) == (reason if reported == "skipped" else None)
+    assert not hasattr(report, "wasxfail")
+    assert reported == "failed" or report.longrepr is None
     assert vars(report).get("rltask_outcome") == (outcome if reported != "failed" else None)
 
 
-def test_a_miss_without_any_reason_says_what_the_assertion_said(court: Court):
-    report = court.judged(graded("failed"), misses)
+@pytest.mark.parametrize(("reason", "said"), [("short", "short"), ("", "too low")])
+def test_a_miss_is_skipped_to_junit_where_the_ini_file_says_so(pytester: pytest.Pytester, reason: str, said: str):
+    pytester.makeini("[pytest]\nrltask_junit_missed = skipped")
+    court = Court(pytester)
 
-    assert report.wasxfail == "too low"
-    assert report.longrepr == (str(court.item.path), 0, "too low")
+    report = court.judged(graded("failed", reason=reason), misses)
+
+    assert (report.outcome, report.wasxfail) == ("skipped", said)
+    assert report.longrepr == (str(court.item.path), 0, said)
 
 
-@pytest.mark.parametrize(
-    ("fails", "reported", "outcome"), [(misses, "skipped", "failed"), (breaks, "passed", "passed")]
-)
+def test_a_report_lasts_as_long_as_the_trial_and_not_as_the_wait_for_it(court: Court):
+    record = graded("failed", seconds={"total": 100.0})
+    court.note(record, waited_s=50.0)
+
+    assert court.settle(holds, "setup").duration < 10
+    assert 100.0 <= court.settle(misses).duration < 110
+    assert court.settle(holds, "teardown").duration < 10
+
+
+def test_an_errored_trial_has_its_time_and_its_properties_too(court: Court):
+    record = graded("errored", score=None, seconds={"total": 100.0}, fault=Fault("task", "a bug"))
+    court.note(record, waited_s=50.0)
+
+    report = court.settle(breaks, "setup")
+
+    assert 100.0 <= report.duration < 110
+    assert dict(report.user_properties)["outcome"] == "errored"
+
+
+@pytest.mark.parametrize(("arguments", "is_told"), [((), False), (("-v",), True)])
+def test_a_verbose_run_is_handed_what_was_said(pytester: pytest.Pytester, arguments: tuple[str, ...], is_told: bool):
+    config = pytester.parseconfigure(*arguments)
+    court = Court(pytester)
+    court.item.config.option.verbose = config.option.verbose
+
+    report = court.judged(graded("failed", reason="short"), misses)
+
+    assert ("short" in vars(report).get("rltask_transcript", "")) is is_told
+
+
+@pytest.mark.parametrize(("fails", "reported", "outcome"), [(misses, "passed", "failed"), (breaks, "passed", "passed")])
 def test_a_subtest_that_fails_by_an_assertion_makes_the_trial_missed(
     court: Court, fails: Callable[[], None], reported: str, outcome: str
 ):
@@ -160,8 +193,15 @@ def test_properties_of_others_stay_and_ours_are_there_once(court: Court):
     court.judged(graded("passed"), holds)
 
     names = [name for name, _ in court.item.user_properties]
-    assert names == ["mine", "task", "outcome", "score", "turns", "cost_usd"]
+    assert names == ["mine", "task", "model", "run", "seed", "outcome", "score", "turns", "cost_usd", "transcript"]
     assert dict(court.item.user_properties)["outcome"] == "passed"
+
+
+def test_a_trial_that_missed_is_called_so(court: Court):
+    told = dict(court.judged(graded("failed", label="below", threshold=0.9), misses).user_properties)
+
+    assert (told["outcome"], told["label"], told["score"], told["threshold"]) == ("missed", "below", 0.5, 0.9)
+    assert Path(str(told["transcript"])).resolve().read_text(encoding="utf-8").startswith(TRIAL)
 
 
 @pytest.mark.parametrize(

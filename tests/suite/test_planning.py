@@ -63,7 +63,7 @@ def test_what_is_to_be_played_is_written_down(make: Make):
     assert [entry.number for entry in plan.entries.values()] == list(range(6))
     assert all(entry.item.nodeid == entry.trial.trial_id == name for name, entry in plan.entries.items())
     one = plan.trials[1]
-    assert (one.trial_id, one.test) == ("test_two.py::test_sum[run-01]", "test_two.py::test_sum")
+    assert (one.trial_id, one.test) == ("test_two.py::test_sum[policy:null-run-01]", "test_two.py::test_sum")
     assert (one.task, one.model, one.run, one.seed, one.band) == ("sum", "policy:null", 1, 43, (0.2, 0.6))
     assert (one.limits["turns"], one.sandbox, one.alone, one.grader) == (10, "", "", "")
     assert one.task_digest == plan.entries[one.trial_id].param.task.digest()
@@ -86,7 +86,7 @@ def test_runs_and_models_of_a_test_share_its_id_which_keeps_its_parameters(make:
 
 def test_what_is_to_be_played_of_a_trial_is_its_entrys(make: Make):
     plan, _ = make()
-    entry = plan.entries["test_two.py::test_boxed[run-01-3]"]
+    entry = plan.entries["test_two.py::test_boxed[policy:null-run-01-3]"]
 
     spec = entry.spec("bwrap", ("depth 3",))
 

@@ -18,6 +18,7 @@ from pytest_rltask.suite.resume import (
     Opened,
     Resumption,
     changes,
+    others_alone,
     outlook,
     resumption,
     seen_otherwise,
@@ -288,3 +289,39 @@ def test_a_header_that_lacks_what_a_run_has_is_none(tmp_path: Path, lacks: dict[
 
     with pytest.raises(RunLogError, match=r"its run.json has no id or command"):
         Resumption(path, since=SINCE)
+
+
+# ---- who plays ----
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ("a", "a", []),
+        ("a", "ab", []),
+        ("ab", "a", []),
+        ("ab", "bc", []),
+        ("a", "b", ["test_sum was played by a, now b (to add a model, write --model a --model b)"]),
+        ("ab", "c", ["test_sum was played by a, b, now c (to add a model, write --model a --model b --model c)"]),
+    ],
+)
+def test_models_may_join_those_that_have_played_and_not_replace_them(before: str, now: str, said: list[str]):
+    old = [planned(run, model=model, trial_id=f"t.py::test_sum[{model}-{run}]") for model in before for run in range(2)]
+
+    assert list(others_alone(recorded(*old), [planned(0, model=model) for model in now])) == said
+
+
+def test_any_model_may_play_what_nobody_has_or_what_has_no_grade():
+    old = planned(0, model="a")
+
+    assert list(others_alone(recorded(old), [planned(0, model="b", test="t.py::test_other")])) == []
+    assert list(others_alone(recorded(old, records=[]), [planned(0, model="b")])) == []
+    assert list(others_alone(recorded(old, records=[played(old, graded=False)]), [planned(0, model="b")])) == []
+
+
+@pytest.mark.parametrize(
+    ("inside", "names"),
+    [("run-03", False), ("run-03-far", False), ("fake-run-03", True), ("fake-run-03-run-03", True), ("run-030", True)],
+)
+def test_an_id_is_known_to_name_its_model(inside: str, names: bool):
+    assert planned(3, trial_id=f"t.py::test_sum[{inside}]").names_its_model is names
