@@ -38,7 +38,7 @@ HOW = $(if $(AGAIN),--last-failed --last-failed-no-failures=none,-n 2 --dist wor
 # The tests start hundreds of interpreters, each of which would compile the plugin anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test test-slow lint honest compat mutants clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof three-ways first-contact money large answers)
+.PHONY: bench test test-slow lint honest compat mutants clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof three-ways first-contact money large page answers)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_rltask.engines.local import play_policy
     from pytest_rltask.run.record import Record
-    from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, SandboxResult
+    from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxFile, SandboxLimits, SandboxResult
     from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Task, TaskWarning
     from pytest_rltask.tools import DefinitionError, ToolCall, ToolError, ToolResult, call, tool
     from pytest_rltask.trial.environment import Environment, Opening, ResetNeeded, Step
@@ -35,6 +35,7 @@ __all__ = [
     "ResetNeeded",
     "Sandbox",
     "SandboxError",
+    "SandboxFile",
     "SandboxLimits",
     "SandboxResult",
     "Step",
@@ -54,7 +55,7 @@ __all__ = [
 _HOMES = {
     "engines.local": ("play_policy",),
     "run.record": ("Record",),
-    "sandbox": ("Sandbox", "SandboxError", "SandboxLimits", "SandboxResult"),
+    "sandbox": ("Sandbox", "SandboxError", "SandboxFile", "SandboxLimits", "SandboxResult"),
     "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning"),
     "tools": ("DefinitionError", "ToolCall", "ToolError", "ToolResult", "call", "tool"),
     "trial.environment": ("Environment", "Opening", "ResetNeeded", "Step"),

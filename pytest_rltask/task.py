@@ -19,7 +19,7 @@ import random
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from pytest_rltask.tools import DefinitionError, ToolCall, tool_names
 
@@ -239,6 +239,14 @@ def identity(value: object) -> object:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # where it lies says nothing of what it is
 
 
+class KeptFile(Protocol):
+    """A file that is kept as an artifact; ``Sandbox.file`` gives one."""
+
+    def read(self, *, max_bytes: int) -> bytes:
+        """Return its content, or refuse if it is longer."""
+        ...
+
+
 class Episode:
     """One instance of a task: a prompt, tools and a grader, over a dataset drawn from a seed.
 
@@ -303,6 +311,22 @@ class Episode:
     def finish(self) -> None:
         """Submit on the model's behalf, where the task does so; called once before :meth:`grade`."""
 
+    def artifacts(self) -> Mapping[str, bytes | str | KeptFile]:
+        """Name what the grader reads, to be kept in the run directory: contents, or files of a sandbox, by name.
+
+        Asked after :meth:`finish` and before :meth:`grade`. How much is kept at most, and what becomes of the rest, is
+        told in docs/graders.md.
+        """
+        return {}
+
+    def regrade(self, artifacts: Mapping[str, bytes]) -> Grade:
+        """Grade what was kept of a trial of this seed, in a fresh episode that nobody has played.
+
+        For a grader whose grade follows from the artifacts: where it changes, no conversation need be replayed. It must
+        say what :meth:`grade` would have said of them.
+        """
+        raise NotImplementedError
+
     def grade(self) -> Grade:
         """Grade the episode. Anything it raises is a fault of the task, never a failed trial."""
         raise NotImplementedError
@@ -328,6 +352,11 @@ class Episode:
             )
         if cls.grade is Episode.grade:
             raise DefinitionError(f"episode {cls.__name__} has no grader; add `def grade(self) -> Grade: ...` to it")
+        if cls.regrade is not Episode.regrade and cls.artifacts is Episode.artifacts:
+            raise DefinitionError(
+                f"episode {cls.__name__} regrades artifacts but names none to keep; add "
+                f"`def artifacts(self): return {{'answer.txt': ...}}` to it"
+            )
         _check_properties(cls, "prompt", "system", "done", "info", "tried", "hidden")
         if cls.prompt is Episode.prompt:
             raise DefinitionError(

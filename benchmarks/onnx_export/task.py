@@ -113,6 +113,7 @@ class OnnxEpisode(Episode):
         self._data = data.draw(key, seed, class_sep=task.class_sep)
         self._secret_fingerprint = secret.fingerprint(key)
         self._printed: list[str] = []
+        self._delivered: dict[str, bytes] | grader.UndeliveredError | None = None
         self._complete = False
         self._calls = 0
         # Far more output is kept than is shown, since the accuracies may stand anywhere in it.
@@ -215,12 +216,41 @@ class OnnxEpisode(Episode):
             "stderr": _tail(result.stderr),
         }
 
+    def artifacts(self) -> Mapping[str, bytes | str]:
+        """What is graded: model.onnx with its weights, or why there is none, and what the scripts printed."""
+        delivery = self._delivery()
+        kept: dict[str, bytes | str] = {"printed.json": json.dumps(self._printed)}
+        if isinstance(delivery, grader.UndeliveredError):
+            return kept | {"undelivered.json": json.dumps([delivery.label, str(delivery)])}
+        return kept | {f"model/{name}": content for name, content in delivery.items()}
+
+    def regrade(self, artifacts: Mapping[str, bytes]) -> Grade:
+        """Grade what was kept, on the data of this seed."""
+        printed = json.loads(artifacts["printed.json"])
+        if "undelivered.json" in artifacts:
+            return self._graded(grader.UndeliveredError(*json.loads(artifacts["undelivered.json"])), printed)
+        own = {name.removeprefix("model/"): artifacts[name] for name in artifacts if name.startswith("model/")}
+        return self._graded(own, printed)
+
     def grade(self) -> Grade:
         """Verify all that the prompt demands, on the grader's own copy of the data."""
-        printed = grader.printed_accuracies(self._printed)
+        return self._graded(self._delivery(), self._printed)
+
+    def _delivery(self) -> dict[str, bytes] | grader.UndeliveredError:
+        """Copy the model once; nothing of the agent's runs any more."""
+        if self._delivered is None:
+            try:
+                self._delivered = grader.snapshot(self._box)
+            except grader.UndeliveredError as error:
+                self._delivered = error
+        return self._delivered
+
+    def _graded(self, delivery: dict[str, bytes] | grader.UndeliveredError, outputs: list[str]) -> Grade:
+        printed = grader.printed_accuracies(outputs)
         try:
-            files = grader.snapshot(self._box)
-            reading = grader.predict(files, grader.questions(self._data))
+            if isinstance(delivery, grader.UndeliveredError):
+                raise delivery
+            reading = grader.predict(delivery, grader.questions(self._data))
         except grader.UndeliveredError as error:
             return Grade(0.0, self._task.min_accuracy, label=error.label, reason=str(error), metrics=printed.metrics)
         return grader.judge(self._data, reading, printed, min_accuracy=self._task.min_accuracy)

@@ -160,7 +160,7 @@ def plan_table(changed: Changed, way: str | None) -> Iterator[tuple[str, ...]]:
 def _regraded(changed: Changed, record: Record) -> str:
     new = regraded_by_score(changed, record)
     if new is None:
-        return "by replay of its calls"
+        return "by what was kept, or a replay" if record.artifacts else "by replay of its calls"
     return f"by its score: {_told(new)}"
 
 

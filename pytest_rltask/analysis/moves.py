@@ -26,8 +26,9 @@ class Move:
 
     @property
     def is_other(self) -> bool:
-        """Whether its grade is another one now."""
-        return _grade(self.before) != _grade(self.after)
+        """Whether its grade is another one now, and not by the name of the threshold alone."""
+        was, now = ({**_grade(record), "threshold": None} for record in (self.before, self.after))
+        return was != now
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""

@@ -1,4 +1,4 @@
-"""Grades recorded trials anew, without a model: from their scores where thresholds alone changed, else by a replay.
+"""Grades recorded trials anew, without a model: by score where thresholds alone changed, by what was kept, or a replay.
 
 A replay opens the episode again, has today's tools answer the recorded calls, and today's grader grade. It stands for
 the trial only as long as the model would have seen the same: a prompt, a tool's result, a reminder or an end that is
@@ -13,14 +13,17 @@ import asyncio
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pytest_rltask.analysis.changed import Changed, regraded_by_score
 from pytest_rltask.models.replay import ReplayModel
 from pytest_rltask.run.amendments import GRADE_FIELDS
+from pytest_rltask.run.artifacts import LostArtifact, load_artifacts
 from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.record import Fault, Record
 from pytest_rltask.trial.event_loop import run
+from pytest_rltask.trial.keeping import can_regrade, regraded
 from pytest_rltask.trial.play import TrialSpec, play
 
 __all__ = ["divergence", "regrade"]
@@ -54,15 +57,32 @@ async def _regrade(
     slots, places = asyncio.Semaphore(cores), asyncio.Semaphore(cores)
 
     async def one(group: Changed, record: Record) -> None:
-        new, how = regraded_by_score(group, record), "threshold"
+        new, how, words = regraded_by_score(group, record), "threshold", group.words
         if new is None:
             async with places:
-                new, how = await _replayed(record, group, specs[group.today.trial_id], slots), "replay"
+                new, how, words = await _anew(record, group, specs[group.today.trial_id], slots, writer.path)
         now = {name: getattr(new, name) for name in GRADE_FIELDS}
         now["fault"] = dataclasses.asdict(new.fault) if new.fault else None
-        writer.step(record, how, now, grader=group.today.grader, changes=group.words)
+        writer.step(record, how, now, grader=group.today.grader, changes=words)
 
     await asyncio.gather(*(one(group, record) for group in changed for record in group.records))
+
+
+async def _anew(
+    record: Record, changed: Changed, today: TrialSpec, slots: asyncio.Semaphore, run_dir: Path
+) -> tuple[Record, str, str]:
+    """Return a trial as it is graded today, how, and since what: from what was kept of it, else by a replay."""
+    spec, words = _spec_of(record, changed, today), changed.words
+    if can_regrade(record):
+        try:
+            artifacts = load_artifacts(run_dir, record)
+        except (LostArtifact, OSError) as error:
+            words = f"{words} (replayed, for {error})"
+        else:
+            new = await regraded(spec, record, artifacts, slots)
+            if new is not None:
+                return new, "artifacts", words
+    return await _replayed(record, changed, today, slots), "replay", words
 
 
 async def _replayed(record: Record, changed: Changed, today: TrialSpec, slots: asyncio.Semaphore) -> Record:
@@ -82,8 +102,8 @@ async def _replayed(record: Record, changed: Changed, today: TrialSpec, slots: a
     return new
 
 
-async def _replay(record: Record, changed: Changed, today: TrialSpec, slots: asyncio.Semaphore) -> Record:
-    spec = dataclasses.replace(
+def _spec_of(record: Record, changed: Changed, today: TrialSpec) -> TrialSpec:
+    return dataclasses.replace(
         today,
         trial_id=record.trial_id,
         model=record.model,
@@ -92,6 +112,10 @@ async def _replay(record: Record, changed: Changed, today: TrialSpec, slots: asy
         limits=dataclasses.replace(today.limits, wall_s=_ENOUGH_S),
         grader=changed.today.grader,
     )
+
+
+async def _replay(record: Record, changed: Changed, today: TrialSpec, slots: asyncio.Semaphore) -> Record:
+    spec = _spec_of(record, changed, today)
     new = await play(spec, ReplayModel({(spec.task_name, record.seed): record}), slots)
     if new.outcome == "failed" and record.limit == "wall":
         new.label = record.label

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from pytest_rltask.run.record import Record, outcome_word
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
 EXAMPLE = "rltask regrade last --dry-run"
+_SHOWN = 5
+"""Of what had changed: each trial whose artifacts are lost has words of its own."""
 _COPIED = ("*.json", "trials.*.jsonl", "graders", "artifacts")
 
 
@@ -67,7 +70,18 @@ def run(options: argparse.Namespace) -> int:
     else:
         for line in _lines(found, before, after, dry_run=options.dry_run):
             print(line)
+        if options.dry_run and found:
+            print(f"nothing was written; next: {_in_earnest(options)}")
     return FINE
+
+
+def _in_earnest(options: argparse.Namespace) -> str:
+    """Return the command that writes what a dry run has shown."""
+    words = ["rltask", "regrade", options.run]
+    words += [f"--threshold={options.threshold:g}"] if options.threshold is not None else []
+    words += [f"--task={options.task}"] if options.task else []
+    words += [f"--pytest={options.pytest}"] if options.pytest else []
+    return shlex.join(words)
 
 
 def _tell(before: Run, after: Run) -> None:
@@ -145,8 +159,10 @@ def _lines(found: list[Move], before: Run, after: Run, *, dry_run: bool) -> Iter
     if not found:
         yield f"nothing to do: what grades the trials of {before.path.name} is what graded them"
         return
-    for changes in dict.fromkeys(move.step.changes for move in found):
-        yield f"since: {changes}"
+    since = list(dict.fromkeys(move.step.changes for move in found))
+    yield from (f"since: {changes}" for changes in since[:_SHOWN])
+    if len(since) > _SHOWN:
+        yield f"since: {len(since) - _SHOWN} more, which `rltask show` tells with each trial"
     other = [move for move in found if move.is_other]
     if other:
         rows = [("trial", "was", "is", "by"), *map(_cells, other)]
@@ -160,8 +176,6 @@ def _lines(found: list[Move], before: Run, after: Run, *, dry_run: bool) -> Iter
     lost = [move for move in found if move.after.outcome == "errored" and move.before.outcome != "errored"]
     if lost and not dry_run:
         yield f"next: pytest --resume={before.path} plays the {len(lost)} that could not be graded anew"
-    if dry_run:
-        yield f"nothing was written; next: rltask regrade {before.path}"
 
 
 def _cells(move: Move) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from pytest_rltask.models import Model
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.run.planned import NotStarted
 from pytest_rltask.run.record import Fault, Record, RequestLog
-from pytest_rltask.task import Task
+from pytest_rltask.task import Episode, Task
 from pytest_rltask.trial.event_loop import SteadyLoop, run
 from pytest_rltask.trial.play import TrialSpec, play, unplayed
 
@@ -93,6 +93,7 @@ class LocalEngine:
         turned: called with a trial's record and how many of its messages are there, after its prompt and each turn;
             nobody waits for it, and what it raises is lost.
         paid: called with a trial's record and each of its requests that cost something, while the trial goes on.
+        keep: called with a trial's record and its episode before that is graded, to keep what its grader reads.
         is_stopped: says whether the run was interrupted in another process; asked while a trial is waited for.
         folder: the working directory of all trials; None: that of the process, wherever a test leads it.
         waits: called in pytest's thread again and again while it waits for a trial; None: it has nothing else to do.
@@ -109,6 +110,7 @@ class LocalEngine:
         admit: Admit = lambda trial_id: None,
         paid: Callable[[Record, RequestLog], None] | None = None,
         turned: Callable[[Record, int], None] | None = None,
+        keep: Callable[[Record, Episode], None] | None = None,
         is_stopped: Callable[[], bool] | None = None,
         folder: str | None = None,
         waits: Callable[[], None] | None = None,
@@ -120,6 +122,7 @@ class LocalEngine:
         self._finished = finished
         self._paid = paid
         self._turned = turned
+        self._keep = keep
         self._is_stopped = is_stopped
         self._folder = folder
         self._waits = waits
@@ -277,7 +280,13 @@ class LocalEngine:
                 return instead
             try:
                 record = await play(
-                    spec, model, self._slots, cut_off=self._keep_paid, paid=self._note_paid, turned=self._note_turn
+                    spec,
+                    model,
+                    self._slots,
+                    cut_off=self._keep_paid,
+                    paid=self._note_paid,
+                    turned=self._note_turn,
+                    keep=self._keep,
                 )
             finally:
                 trial.is_in_flight = False

@@ -118,6 +118,8 @@ def _headline(run: Run, summary: Summary, *, is_live: bool) -> str:
     if is_live:
         ended = sum(trial.trial_id in run.records or trial.trial_id in run.not_started for trial in run.plan)
         return f"The run goes on: {ended:,} of {len(run.plan):,} trials have ended"
+    if summary.part:
+        return f"Pass rates of shard {summary.part}, which are not judged"
     failing = [row for row in summary.rows if not row.verdict.holds]
     if not failing:
         return "The gate holds" if summary.rows else "No trial was planned"
@@ -137,7 +139,7 @@ def _opening(run: Run, summary: Summary, headline: str, *, is_live: bool) -> Htm
     return element(
         "header",
         element("p", "pytest-rltask, run of ", element("time", _when(created), datetime=created), class_="muted"),
-        element("h1", headline, class_=None if is_live else "good" if summary.holds else "bad"),
+        element("h1", headline, class_=None if is_live or summary.part else "good" if summary.holds else "bad"),
         *([element("p", f"As of {_when(utc_now())}. ", id="live", class_="muted")] if is_live else []),
         element("p", rule),
         *([element("p", unsafe, class_="bad")] if (unsafe := warning(summary.sandboxes)) else []),

@@ -2,21 +2,42 @@
 // report.html was picked. That file is parsed, not run: nothing in it can act, and only texts are taken from it.
 
 let otherRun = null;
+let counterparts = new Map();
 
-async function openOther(file) {
+async function openOther(report, file) {
   const parsed = new DOMParser().parseFromString(await file.text(), "text/html");
-  const report = new Report(parsed);
-  if (!report.trials.length) throw new Error(`${file.name} is no report.html of pytest-rltask with trials`);
-  report.name ||= file.name;
-  otherRun = report;
+  const opened = new Report(parsed);
+  if (!opened.trials.length) throw new Error(`${file.name} is no report.html of pytest-rltask with trials`);
+  opened.name ||= file.name;
+  otherRun = opened;
+  counterparts = paired(report.trials, opened.trials);
 }
 
-// The same trial elsewhere: by its id, or, where the models differ, the same run of the same test if one model played it.
+// The same trial elsewhere, of each trial that has one: by its id; or, where one model played a test here and another one
+// there, by test and run.
+function paired(here, there) {
+  const [mine, theirs] = [here, there].map((trials) => grouped(trials));
+  const found = new Map();
+  for (const trial of here) {
+    const [own, alike] = [mine.get(placeOf(trial)), theirs.get(placeOf(trial)) ?? []];
+    const other = alike.find((one) => one.id === trial.id) ?? (own.length === 1 && alike.length === 1 ? alike[0] : null);
+    if (other) found.set(trial, other);
+  }
+  return found;
+}
+
+function placeOf(trial) {
+  return `${trial.run} ${trial.test}`;
+}
+
+function grouped(trials) {
+  const groups = new Map();
+  for (const trial of trials) groups.set(placeOf(trial), [...(groups.get(placeOf(trial)) ?? []), trial]);
+  return groups;
+}
+
 function counterpart(trial) {
-  const same = otherRun?.byId.get(trial.id);
-  if (same || !otherRun) return same;
-  const alike = otherRun.trials.filter((one) => one.run === trial.run && one.test === trial.test);
-  return alike.length === 1 ? alike[0] : undefined;
+  return counterparts.get(trial);
 }
 
 function othersByModel(report, trial) {
@@ -67,17 +88,16 @@ function versus(trial) {
 // Offers to open another run's report; once that is done, the table has a column for it.
 function offerOther(report, go) {
   const input = make("input", { type: "file", accept: ".html,text/html", id: "other" });
-  const field = labelled("Compare with another run\u2019s report.html", input);
+  const field = labelled("Another run\u2019s report.html", input);
   const told = make("p", { className: "muted", role: "status" });
   input.addEventListener("change", async () => {
     if (!input.files.length) return;
     try {
-      await openOther(input.files[0]);
+      await openOther(report, input.files[0]);
       showOther(report, field, go);
-      const paired = report.trials.filter(counterpart).length;
       told.textContent =
-        `${otherRun.name}: ${paired.toLocaleString("en")} of ${plural(report.trials.length, "trial")} have a counterpart ` +
-        "(the same test, model and run; another model if it alone played that run). Open a trial to read both side by side.";
+        `${otherRun.name}: ${counterparts.size.toLocaleString("en")} of ${plural(report.trials.length, "trial")} have a counterpart ` +
+        "(the same test, model and run; another model where one alone played the test in each). Open a trial to read both.";
     } catch (error) {
       told.textContent = error.message;
     }
@@ -92,7 +112,7 @@ function showOther(report, field, go) {
   document.querySelector("table.trials thead tr").append(head);
   for (const trial of report.trials) {
     const other = counterpart(trial);
-    trial.row.append(make("td", { className: "other" }, other ? `${other.outcome} ${other.score}` : "-"));
+    trial.row.append(make("td", { className: "other", "data-label": `in ${otherRun.name}` }, other ? `${other.outcome} ${other.score}` : "-"));
   }
   const counts = VERSUS.map((word) => [word, report.trials.filter((trial) => versus(trial) === word).length]);
   const choice = select("versus", "all", counts.filter(([, count]) => count));

@@ -19,7 +19,7 @@ function plural(count, word) {
 
 // A line of the table of trials.
 class Trial {
-  constructor(row, number) {
+  constructor(row, number, tests) {
     this.row = row;
     this.number = number; // its place among all trials, by which the blocks know it
     this.id = row.id.replace(/^trial=/, "");
@@ -31,12 +31,17 @@ class Trial {
     this.name = (link ?? row.cells[1].firstChild).textContent;
     this.transcript = link?.getAttribute("href") ?? "";
     this.score = row.cells[2].textContent;
-    this.test = this.id.slice(0, this.id.lastIndexOf("["));
+    this.test = tests.get(this.group); // its node id without model and run
   }
 
   key(name) {
     const value = this.row.dataset[name];
     return value === undefined ? null : Number(value);
+  }
+
+  // Whether a later page has more to read of it.
+  get goesOn() {
+    return this.outcome === "in flight" || this.outcome === "waiting";
   }
 
   get why() {
@@ -49,9 +54,12 @@ class Report {
   constructor(source) {
     this.source = source;
     this.name = source.body.dataset.run ?? "";
-    this.trials = [...source.querySelectorAll("table.trials tbody tr")].map((row, number) => new Trial(row, number));
+    const sections = [...source.querySelectorAll("section.row")];
+    this.models = new Map(sections.map((one) => [one.dataset.group, one.querySelector("h2").textContent]));
+    const tests = new Map(sections.map((one) => [one.dataset.group, one.dataset.test]));
+    const rows = [...source.querySelectorAll("table.trials tbody tr")];
+    this.trials = rows.map((row, number) => new Trial(row, number, tests));
     this.byId = new Map(this.trials.map((trial) => [trial.id, trial]));
-    this.models = new Map([...source.querySelectorAll("section.row")].map((one) => [one.dataset.group, one.querySelector("h2").textContent]));
     this.opened = new Map();
     this.whole = new Promise((resolve) => {
       if (source.readyState !== "loading") resolve();

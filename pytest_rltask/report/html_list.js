@@ -155,10 +155,13 @@ class List {
     const mine = ++this.searches;
     if (!query) return null;
     if (this.searched.query === query) return this.searched.found;
-    const found = await this.report.search(patternOf(query), {
-      isOutdated: () => mine !== this.searches,
-      progress: (share) => (this.status.textContent = `searching: ${Math.floor(100 * share)} %`),
-    });
+    let told = performance.now();
+    const progress = (share) => {
+      if (performance.now() - told < 500) return; // each change lays the page out anew
+      told = performance.now();
+      this.status.textContent = `searching: ${Math.floor(100 * share)} %`;
+    };
+    const found = await this.report.search(patternOf(query), { isOutdated: () => mine !== this.searches, progress });
     if (found === null || mine !== this.searches) return undefined;
     this.searched = { query, found };
     return found;

@@ -18,7 +18,7 @@ from pytest_rltask.report.files import write_page
 from pytest_rltask.report.html import pieces
 from pytest_rltask.report.summary import summarise
 from pytest_rltask.run.files import RunLogError
-from pytest_rltask.run.load import load_run
+from pytest_rltask.run.load import Run, load_run
 from pytest_rltask.verdict import Gate
 
 __all__ = ["LivePage", "pause_s"]
@@ -69,6 +69,7 @@ class LivePage:
         length = sum(file.stat().st_size for file in self._run_dir.glob("trials.*.jsonl"))
         if length != self._seen:
             run = load_run(self._run_dir)
+            _leave_out_unjudged(run)
             summary = summarise(run, self._gate, stop_early=self._stop_early)
             write_page(run, self._until_stopped(pieces(run, summary, refresh_s=refresh_s)))
             self._seen = length
@@ -78,6 +79,13 @@ class LivePage:
             if self._stopped.is_set():
                 raise _Stopped
             yield piece
+
+
+def _leave_out_unjudged(run: Run) -> None:
+    """Take trials whose test has yet to decide for what they are, in flight; what they cost counts."""
+    for trial_id, record in list(run.records.items()):
+        if record.outcome == "errored" and record.graded:
+            run.unrecorded.append(run.records.pop(trial_id))
 
 
 class _Stopped(Exception):

@@ -17,7 +17,7 @@ class Reader {
     const sides = trial ? [{ report: this.report, trial }, ...(beside ? [beside] : [])] : [];
     const read = await Promise.all(sides.map((side) => side.report.read(side.trial).catch((error) => error)));
     if (mine !== this.current) return;
-    const title = make("h1", { id: "reading", tabIndex: -1 }, trial ? this.titleOf(trial) : "There is no such trial in this run");
+    const title = make("h1", { id: "reading", tabIndex: -1 }, this.titleOf(trial, sides.length));
     const columns = sides.map((side, index) => this.column(side, read[index], patternOf(state.q), sides.length > 1));
     this.element.replaceChildren(
       this.bar(state, trial),
@@ -31,7 +31,9 @@ class Reader {
     if (this.marks.length) this.offerMatches();
   }
 
-  titleOf(trial) {
+  titleOf(trial, sides) {
+    if (!trial) return "There is no such trial in this run";
+    if (sides > 1) return `${trial.name}, two trials side by side`;
     const score = trial.score ? `, ${trial.score === "no score" ? "" : "score "}${trial.score}` : "";
     return `${trial.name} of ${this.report.models.get(trial.group)}: ${trial.outcome}${score}`;
   }
@@ -84,6 +86,9 @@ class Reader {
       terms.push(make("div", {}, make("dt", {}, "transcript"), make("dd", {}, link)));
     }
     article.append(make("dl", {}, ...terms));
+    if (trial.goesOn && trial.transcript) {
+      article.append(make("p", { className: "muted" }, "What it has said so far stands in its transcript; a later page has it too."));
+    }
     if (read.details) article.append(make("pre", { className: "details" }, ...marked(read.details, pattern)));
     article.append(...read.said.map((part) => said(part, pattern)));
     return article;

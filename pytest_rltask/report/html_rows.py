@@ -72,7 +72,7 @@ def _line(row: Row, trials: Sequence[TrialView], *, is_live: bool) -> Html:
         element("td", rate_bar(row, words), role="cell", class_="drawn"),
         *(element("td", cell[key], role="cell", class_="number", data_label=key) for key in NUMBERS),
         role="row",
-        class_=good if is_last_word else None,
+        class_=good if is_last_word else "open",
         **_keys(row),
     )
 
@@ -142,6 +142,7 @@ def section(row: Row, trials: Sequence[TrialView]) -> Html:
         aria_labelledby=_anchor(trials),
         class_="row",
         data_group=trials[0].group,
+        data_test=row.test,
     )
 
 

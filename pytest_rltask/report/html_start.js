@@ -8,7 +8,7 @@ let listScroll = 0;
 const list = new List(report, go);
 const reader = new Reader(report, list, go);
 offerOther(report, go);
-const live = keepFresh({ isReading: () => report.byId.get(state.trial)?.transcript });
+const live = keepFresh({ isReading: () => state.trial && !report.byId.get(state.trial)?.goesOn });
 
 // Changes what is chosen, in the same entry of the history: going back leads out of a trial, not through every letter.
 function go(changes) {

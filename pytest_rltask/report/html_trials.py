@@ -104,7 +104,7 @@ class TrialView:
         """
         record, mark = self.record, f"mark {_class(self.outcome)}"
         name: Html | str = self.name
-        if record:  # the script leads the link to the conversation instead
+        if record or self.outcome == "in flight":  # the script leads the link to the conversation instead
             name = element("a", self.name, href=quote(self.transcript, errors="replace"))
         owner = [element("span", clip(whose, LINE_CHARS), class_="muted")] if whose else []
         cells = [

@@ -88,6 +88,8 @@ class Row:
     """The same with the trials, equal faults together."""
     line: int = 0
     """At which line of its file the test stands, from 1; 0: not known."""
+    part: str = ""
+    """Which shard of a run its trials are of; empty: they are all."""
     example: str | None = None
     """Id of a trial worth reading: one whose fault is not tolerated, else a missed one."""
 
@@ -143,13 +145,15 @@ def summarise(run: Run, gate: Gate, *, stop_early: bool = False) -> Summary:
     groups: dict[tuple[str, str], list[PlannedTrial]] = {}
     for trial in run.plan:
         groups.setdefault((trial.test, trial.model), []).append(trial)
-    rows = [_row(trials, run, gate, stop_early=stop_early) for trials in groups.values()]
+    shard = run.header.get("shard") or {}
+    part = f"{shard.get('index')}/{shard.get('of')}" if shard else ""
+    rows = [
+        dataclasses.replace(_row(trials, run, gate, stop_early=stop_early), part=part) for trials in groups.values()
+    ]
     rows.sort(key=lambda row: (row.verdict.holds, WORST_FIRST.index(row.verdict.word), row.name, row.model))
     found = [(trial, run.records[trial.trial_id]) for trial in run.plan if trial.trial_id in run.records]
     sandboxes = [record.sandbox for _, record in found if record.sandbox]
     outcomes = {trial.trial_id: str(record.outcome) for trial, record in found if trial.is_graded_as_planned(record)}
-    shard = run.header.get("shard") or {}
-    part = f"{shard.get('index')}/{shard.get('of')}" if shard else ""
     return Summary(rows, gate, _counted(sandboxes), part, outcomes)
 
 

@@ -116,6 +116,8 @@ def bar(row: Row, *, unicode: bool = True) -> str:
 def verdict_text(row: Row) -> str:
     """Return the verdict, and whether it is proven."""
     verdict = row.verdict
+    if row.part and verdict.word != "incomplete":
+        return "not judged"
     if verdict.word in ("incomplete", "undecided"):
         return verdict.word
     return f"{verdict.word}, {'proven' if verdict.proven else 'not proven'}"

@@ -78,6 +78,10 @@ def _foot(record: Record) -> Iterator[str]:
         yield f"graded before: {told}"
     if record.sandbox:
         yield f"sandbox: {record.sandbox}"
+    for artifact in record.artifacts:
+        yield f"kept: {artifact.path} ({artifact.bytes:,} bytes)"
+    for name, why in record.artifacts_left_out.items():
+        yield f"not kept: {name}: {why}"
     if record.tried:
         yield f"tried: {record.tried}"
     yield f"ended by: {record.limit or record.stop or 'fault'}"
@@ -93,7 +97,12 @@ def _foot(record: Record) -> Iterator[str]:
 
 def grades_before(record: Record) -> Iterator[str]:
     """Yield each grade that a trial had before, when another took its place, by what, and why."""
-    ways = {"threshold": "graded anew from its score", "replay": "graded anew by a replay", "reuse": "kept as it was"}
+    ways = {
+        "threshold": "graded anew from its score",
+        "artifacts": "graded anew from what was kept",
+        "replay": "graded anew by a replay",
+        "reuse": "kept as it was",
+    }
     for step in record.history:
         score, threshold = step.before.get("score"), step.before.get("threshold")
         told = f"{outcome_word(str(step.before.get('outcome')))}, score {'none' if score is None else f'{score:g}'}"

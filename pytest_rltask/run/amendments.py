@@ -106,7 +106,7 @@ def _take(record: Record, step: dict[str, Any]) -> None:
     fault = step["now"].get("fault")
     record.fault = Fault(**known_fields(Fault, fault)) if fault else None if "fault" in step["now"] else record.fault
     record.grader = str(step.get("grader", ""))
-    how: Any = step["how"] if step.get("how") in ("threshold", "replay") else "reuse"
+    how: Any = step["how"] if step.get("how") in ("threshold", "artifacts", "replay") else "reuse"
     record.history.append(Step(how, str(step.get("at")), record.grader, str(step.get("changes", "")), before))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Artifact",
     "Fault",
     "FaultKind",
     "Outcome",
@@ -127,8 +128,9 @@ class Fault:
 class Step:
     """What became of a grade after its trial had ended, since what grades had changed."""
 
-    how: Literal["threshold", "replay", "reuse"]
-    """Graded anew from the recorded score, by the recorded calls, or left as it was at the user's word."""
+    how: Literal["threshold", "artifacts", "replay", "reuse"]
+    """Graded anew from the recorded score, from what was kept, by the recorded calls, or left as it was at the user's
+    word."""
     at: str
     """UTC time, ISO 8601."""
     grader: str
@@ -137,6 +139,18 @@ class Step:
     """How that differs from what graded before, in words."""
     before: dict[str, Any] = field(default_factory=dict)
     """The grade that it had, and the digest of what had given it."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that a trial's grader read, as it is kept in the run directory."""
+
+    name: str
+    """As the episode calls it."""
+    path: str
+    """Where it is, below the run directory."""
+    bytes: int
+    sha256: str
 
 
 @dataclass
@@ -195,6 +209,10 @@ class Record:
     """Digest of what its grade is by, see ``graders/`` in the run directory; empty if an earlier version wrote it."""
     history: list[Step] = field(default_factory=list)
     """The grades that it had before, the oldest first."""
+    artifacts: list[Artifact] = field(default_factory=list)
+    """What its grader read and is kept, see :meth:`pytest_rltask.Episode.artifacts`."""
+    artifacts_left_out: dict[str, str] = field(default_factory=dict)
+    """What is not kept of that, by name, and why."""
 
     @property
     def graded(self) -> bool:
@@ -244,6 +262,7 @@ class Record:
             known["requests"] = [request_from_json(entry) for entry in known.get("requests", [])]
             known["fault"] = Fault(**known_fields(Fault, known["fault"])) if known.get("fault") else None
             known["history"] = [Step(**known_fields(Step, step)) for step in known.get("history", [])]
+            known["artifacts"] = [Artifact(**known_fields(Artifact, one)) for one in known.get("artifacts", [])]
             if known["outcome"] not in get_args(Outcome):
                 raise ValueError(f"unknown outcome {known['outcome']!r}")
             return cls(**known)

@@ -11,13 +11,14 @@ and trials but ToolError.
 from pytest_rltask.sandbox.choice import BACKENDS, Choice, differences, problem_of, using_backend
 from pytest_rltask.sandbox.choice import resolve as resolve_backend
 from pytest_rltask.sandbox.result import SandboxError, SandboxLimits, SandboxResult, Status
-from pytest_rltask.sandbox.sandbox import Sandbox
+from pytest_rltask.sandbox.sandbox import Sandbox, SandboxFile
 
 __all__ = [
     "BACKENDS",
     "Choice",
     "Sandbox",
     "SandboxError",
+    "SandboxFile",
     "SandboxLimits",
     "SandboxResult",
     "Status",

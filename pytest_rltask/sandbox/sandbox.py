@@ -10,6 +10,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -145,6 +146,10 @@ class Sandbox:
         """
         return workspace.read_file(self.path, name, max_bytes=max_bytes)
 
+    def file(self, name: str) -> SandboxFile:
+        """Name a file, whether it is there or not: see :meth:`pytest_rltask.Episode.artifacts`."""
+        return SandboxFile(self, name)
+
     def files(self) -> list[str]:
         """Return the names of the files at the top of the working directory, without links and folders."""
         return workspace.list_files(self.path)
@@ -275,6 +280,19 @@ class Sandbox:
         if files + files_more > limits.disk_files:
             raise ToolError(f"there would be more than {limits.disk_files} files and folders; {_MAKE_ROOM}")
         return held
+
+
+@dataclass(frozen=True)
+class SandboxFile:
+    """A file of a sandbox by its name, for whoever reads it later."""
+
+    sandbox: Sandbox
+    name: str
+    """Its path, relative to the working directory."""
+
+    def read(self, *, max_bytes: int) -> bytes:
+        """Return its content; see :meth:`Sandbox.read_file`."""
+        return self.sandbox.read_file(self.name, max_bytes=max_bytes)
 
 
 def _abandon(base: Path, claim: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,6 +203,7 @@ class Playing:
         if self._engine is None:
             from pytest_rltask.engines.local import LocalEngine
             from pytest_rltask.models.named import make_model
+            from pytest_rltask.trial.keeping import keep
 
             self._engine = LocalEngine(
                 lambda name: make_model(
@@ -214,6 +215,7 @@ class Playing:
                 finished=self._keep,
                 paid=self._writer.pay,
                 turned=self._transcripts.turn,
+                keep=partial(keep, self._writer.path),
                 is_stopped=StopFile(self._writer.path, self._since).is_there if self._worker else None,
                 folder=self._folder,
                 waits=self._tell_news,

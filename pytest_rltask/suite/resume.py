@@ -175,7 +175,7 @@ class Resumption:
 
 def _is_lost(record: Record, since: str) -> bool:
     last = record.history[-1] if record.history else None
-    return last is not None and last.how == "replay" and last.at >= since and record.fault is not None
+    return last is not None and last.how in ("replay", "artifacts") and last.at >= since and record.fault is not None
 
 
 def seen_otherwise(run: Run, opened: Iterable[Opened], known: set[tuple[str, str]]) -> Iterator[Changed]:

@@ -187,6 +187,7 @@ class Session:
             self.config.add_cleanup(lambda: cleared(run_dir))
             self._status = status_line(self.config, run_dir, since=directory.since)
             self._page = LivePage(run_dir, self.options.gate, stop_early=self.options.stop_early)
+            self.config.add_cleanup(self._page.stop)
         isolated_by = sandbox_line(self.config, (trial.sandbox for trial in directory.plan))
         alone = [f"rltask: {line}" for line in self._alone_lines()]
         command = str(directory.header["command"])

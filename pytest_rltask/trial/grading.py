@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pytest_rltask.run.record import Record, clean_text
@@ -11,7 +11,7 @@ from pytest_rltask.task import Episode, Grade, Limits
 from pytest_rltask.trial.guard import Worker, blamed, timed
 from pytest_rltask.trial.turns import LIMIT_NAMES
 
-__all__ = ["judge", "note_tried", "plain", "take_grade"]
+__all__ = ["checked", "judge", "note_tried", "plain", "take_grade"]
 
 STOP_LABELS = {
     "refusal": "refusal",
@@ -28,15 +28,50 @@ async def note_tried(record: Record, episode: Episode, worker: Worker, limits: L
         record.tried = clean_text(tried)
 
 
-async def judge(record: Record, episode: Episode, worker: Worker, limits: Limits) -> Grade:
-    """Grade the episode, write outcome, label and reason into the record, and return the grade."""
+async def judge(
+    record: Record,
+    episode: Episode,
+    worker: Worker,
+    limits: Limits,
+    keep: Callable[[Record, Episode], None] | None = None,
+) -> Grade:
+    """Grade the episode, write outcome, label and reason into the record, and return the grade.
+
+    Args:
+        record: of the trial.
+        episode: whose conversation has ended.
+        worker: where its code runs.
+        limits: of the trial.
+        keep: called before the grader is, to keep what it reads.
+    """
+
+    def graded() -> Grade:
+        episode.finish()
+        if keep is not None:
+            keep(record, episode)
+        return episode.grade()
+
     with timed(record, "grade"), blamed("the grader"):
-        grade = await worker.call(lambda: _graded(episode), "the grader", within_s=limits.tool_s)
-        if not isinstance(grade, Grade):
-            raise TypeError(f"grade() returned {grade!r}; it must return a Grade")
-        if problem := grade.problem():
-            raise ValueError(problem)
+        grade = checked(await worker.call(graded, "the grader", within_s=limits.tool_s), "grade")
         take_grade(record, grade)
+    return grade
+
+
+def checked(grade: Any, method: str) -> Grade:
+    """Return a grade that can be used.
+
+    Args:
+        grade: what an episode returned.
+        method: which of its methods did.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: it cannot be used.
+    """
+    if not isinstance(grade, Grade):
+        raise TypeError(f"{method}() returned {grade!r}; it must return a Grade")
+    if problem := grade.problem():
+        raise ValueError(problem)
     return grade
 
 
@@ -53,11 +88,6 @@ def take_grade(record: Record, grade: Grade) -> None:
     record.outcome = "cheated" if grade.cheated else "passed" if grade.passed else "failed"
     if record.outcome != "passed":
         record.label, record.reason = map(clean_text, _explained(record, grade))
-
-
-def _graded(episode: Episode) -> Grade:
-    episode.finish()
-    return episode.grade()
 
 
 def _explained(record: Record, grade: Grade) -> tuple[str, str]:

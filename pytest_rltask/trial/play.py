@@ -79,6 +79,7 @@ async def play(
     cut_off: Callable[[Record], None] | None = None,
     paid: Paid | None = None,
     turned: Turned | None = None,
+    keep: Callable[[Record, Episode], None] | None = None,
 ) -> Record:
     """Play a trial to its grade.
 
@@ -91,6 +92,7 @@ async def play(
             be paid, and there may be no time for more.
         paid: called with the record and each of its requests that cost something, once it is answered.
         turned: called with the record after its prompt and after each turn, to show how far it has got.
+        keep: called with the record and the episode before that is graded, in its thread: keeps what its grader reads.
 
     Returns:
         The trial's record, with outcome ``errored`` if anything but the model was at fault.
@@ -102,7 +104,7 @@ async def play(
             if cut_off is not None:
                 cut_off(completed(record, choice, begin))
 
-        return completed(await _played(spec, model, slots, inspect, tell, paid, turned), choice, begin)
+        return completed(await _played(spec, model, slots, inspect, tell, paid, turned, keep), choice, begin)
 
 
 async def _played(
@@ -113,6 +115,7 @@ async def _played(
     cut_off: Callable[[Record], None],
     paid: Paid | None,
     turned: Turned | None,
+    keep: Callable[[Record, Episode], None] | None,
 ) -> Record:
     record = new_record(spec)
     worker = Worker(slots)
@@ -120,7 +123,7 @@ async def _played(
         async with opened(spec, record, worker) as episode:
             with _telling(cut_off, record):
                 await _converse(spec, record, episode, worker, model, paid, turned)
-                grade = await judge(record, episode, worker, spec.limits)
+                grade = await judge(record, episode, worker, spec.limits, keep)
                 if inspect is not None:
                     await _inspect(inspect, episode, grade, worker, spec.limits)
     except TrialFault as error:

@@ -25,10 +25,19 @@ def regrade(capsys: pytest.CaptureFixture[str], *words: str, status: int = 0) ->
     return told.err if status else told.out
 
 
+def forget(run_dir: Path, run: str) -> None:
+    """Make a trial one that was never played to its end."""
+    for file in run_dir.glob("trials.*.jsonl"):
+        lines = file.read_text().splitlines()
+        file.write_text("".join(f"{line}\n" for line in lines if f"[{run}]" not in line))
+
+
 def test_a_changed_grader_is_asked_and_nothing_is_played(graded: Graded, capsys: pytest.CaptureFixture[str]):
     graded.begin("--runs", "4", "--junitxml=results.xml", "-x")
     results = Path("results.xml").read_bytes()
+    forget(graded.run_dirs[0], "run-00")
     graded.change(*LOGIC)
+    graded.write(test_other="def test_other():\n    open('ran', 'w').close()\n")
 
     told = regrade(capsys)
 
@@ -36,14 +45,15 @@ def test_a_changed_grader_is_asked_and_nothing_is_played(graded: Graded, capsys:
         "since: scoring.py: rated",
         "trial was is by",
         "test_sum[policy:noted-run-03] missed, 0.4 of 1 (score below threshold) passed, 1 of 1 a replay",
-        "4 trials graded anew, 1 of them otherwise, 3 as before",
-        "sum by policy:noted: 1 of 4 passed, now 2 of 4",
+        "3 trials graded anew, 1 of them otherwise, 2 as before",
+        "sum by policy:noted: 1 of 3 passed, now 2 of 3",
     ]
     assert sum(graded.plays().values()) == 4
+    assert not Path("ran").exists()
     assert Path("results.xml").read_bytes() == results
     run = graded.run_dirs[0]
     (row,) = rows(run)
-    assert (row["passed"], row["regraded"], row["planned"]) == (2, 4, 4)
+    assert (row["passed"], row["regraded"], row["planned"]) == (2, 3, 4)
     record = load_run(run).records["test_sum.py::test_sum[policy:noted-run-03]"]
     assert record.history[0].before["outcome"] == "failed"
     assert "graded before: missed" in next(run.glob("transcripts/*run-03.txt")).read_text()
@@ -58,7 +68,7 @@ def test_a_dry_run_shows_the_same_and_writes_nothing(graded: Graded, capsys: pyt
     *dry, next_line = regrade(capsys, "--dry-run").splitlines()
 
     assert {path: path.read_bytes() for path in graded.run_dirs[0].rglob("*") if path.is_file()} == before
-    assert next_line.startswith("nothing was written; next: rltask regrade ")
+    assert next_line == "nothing was written; next: rltask regrade last"
     assert dry == regrade(capsys).splitlines()
 
 

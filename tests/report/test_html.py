@@ -77,6 +77,14 @@ def test_trials_that_were_not_started_are_called_that(tmp_path: Path):
     assert [text_of(entry) for entry in legend.iter("li")] == ["✓ 5 passed", "» 1 not started"]
 
 
+def test_a_shard_is_not_judged(mixed: Run):
+    mixed.header["shard"] = {"index": 2, "of": 3}
+
+    page = tree(written(mixed))
+
+    assert text_of(page.find(".//h1")) == "Pass rates of shard 2/3, which are not judged"
+
+
 def test_a_gate_that_holds_is_said_to_hold(mixed: Run):
     mixed.plan = mixed.plan[:20]
 
@@ -174,7 +182,7 @@ def test_a_conversation_reads_like_its_transcript(mixed: Run):
 
 def test_a_long_output_is_whole(mixed: Run):
     first = mixed.plan[0].trial_id
-    text = "<" * 4_999_999 + "end"
+    text = "<" * 999_999 + "end"
     mixed.records[first].messages[0]["content"][0]["text"] = text
 
     page = written(mixed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from urllib.parse import quote
@@ -12,7 +13,7 @@ from pytest_rltask.report.files import write_page, write_reports
 from pytest_rltask.report.html import pieces
 from pytest_rltask.report.summary import summarise
 from pytest_rltask.run.load import Run
-from tests.report.pages import HOSTILE, record
+from tests.report.pages import HOSTILE, plan, record
 from tests.support.browser import CHROMIUM, Browser
 
 pytestmark = [
@@ -86,8 +87,9 @@ def test_going_back_leads_to_where_the_list_was_left(browser: Browser, page: str
     browser.until(f"{row}.contains(document.activeElement)")
 
 
-def test_trials_are_filtered_by_outcome_and_label(browser: Browser, page: str):
-    browser.show(page)
+@pytest.mark.parametrize("width", [420, 1280])
+def test_trials_are_filtered_by_outcome_and_label(browser: Browser, page: str, width: int):
+    browser.show(page, width=width)
     browser.until(USABLE)
 
     choose(browser, "by-outcome", "failed")
@@ -96,6 +98,8 @@ def test_trials_are_filtered_by_outcome_and_label(browser: Browser, page: str):
     browser.until(f"{USABLE} && {FOUND} === '13 of 45 trials'")
     assert browser.evaluate(f"{SHOWN}.every(each => each.dataset.outcome === 'failed')")
     assert browser.evaluate("document.getElementById('by-outcome').value") == "failed"
+    visible = "[...document.querySelectorAll('table.trials tbody tr')].filter(each => each.offsetHeight).length"
+    assert browser.evaluate(visible) == 13
 
     choose(browser, "by-outcome", "")
     choose(browser, "by-label", "score below threshold")
@@ -233,6 +237,22 @@ def test_two_models_of_a_task_stand_side_by_side(browser: Browser, page: str):
     ]
 
 
+def test_another_parameter_of_a_test_is_no_other_model(browser: Browser, mixed: Run):
+    mixed.plan, mixed.records = [], {}
+    for inside, model in (("easy", "m1"), ("hard", "m1"), ("hard", "m2")):
+        (trial,) = plan("sums", model, 1)
+        test, name = f"{trial.test}[{inside}]", f"{trial.test}[{model}-run-00-{inside}]"
+        mixed.plan.append(dataclasses.replace(trial, test=test, trial_id=name))
+        mixed.records[name] = record(mixed.plan[-1], "failed", 0.5)
+    write_reports(mixed, summarise(mixed, "point"))
+    page = (mixed.path / "report.html").as_uri()
+
+    opened(browser, link(page, mixed.plan[1].trial_id))
+
+    options = browser.evaluate("[...document.querySelectorAll('#beside option')].map(each => each.value)")
+    assert options == ["", "sums[hard] by m2"]
+
+
 def test_two_runs_stand_side_by_side(browser: Browser, mixed: Run, page: str, tmp_path: Path):
     other = Run(tmp_path / "run_<b>other", mixed.header, mixed.plan[:20], {})
     other.records = {trial.trial_id: record(trial, "passed", 0.9) for trial in other.plan}
@@ -279,9 +299,10 @@ def test_without_javascript_the_tables_are_read_and_links_lead_to_transcripts(br
 
 def test_a_page_is_printed_without_its_controls(browser: Browser, page: str):
     for address in (page, link(page, CLAUDE.format(5))):
-        browser.show(address)
+        browser.show(address, width=760)  # of A4, about
         browser.until(USABLE)
         browser.call("Emulation.setEmulatedMedia", media="print")
+        overflow = browser.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         hidden = browser.evaluate(
             "[...document.querySelectorAll('#controls, #found, .skip, #reader nav')]"
             ".every(each => getComputedStyle(each).display === 'none')"
@@ -290,6 +311,7 @@ def test_a_page_is_printed_without_its_controls(browser: Browser, page: str):
         browser.call("Emulation.setEmulatedMedia", media="")
 
         assert hidden
+        assert overflow == 0
         assert len(paper) > 10_000
     assert browser.evaluate("document.querySelector('#reader details').open"), "what is folded is printed too"
 
