@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from pytest_rltask.report.html_markup import Html, element, join
 from pytest_rltask.report.summary import Row
-from pytest_rltask.run.record import Record
+from pytest_rltask.run.record import Record, outcome_word
 
 __all__ = ["rate_bar", "score_plot", "share_bar"]
 
@@ -127,7 +127,7 @@ def _dots(records: Sequence[Record], places: Sequence[float], heights: Sequence[
     dots = list(zip(records, places, heights, strict=True))
     if len(dots) <= MOST_DOTS:
         for record, x, y in dots:
-            title = element("title", f"run-{record.run:02d}: {record.score:g}, {record.outcome}")
+            title = element("title", f"run-{record.run:02d}: {record.score:g}, {outcome_word(record.outcome)}")
             yield element("path", title, class_=f"dot {record.outcome}", d=_shape(record, x, y))
         return
     for outcome in dict.fromkeys(record.outcome for record in records):

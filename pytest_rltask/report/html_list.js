@@ -107,7 +107,7 @@ class List {
     for (const cell of document.querySelectorAll(".counted td[data-label]")) {
       const { group } = cell.closest("section").dataset;
       const label = cell.dataset.label;
-      const outcome = cell.closest("table").classList.contains("cheated") ? "cheated" : "failed";
+      const outcome = cell.closest("table").classList.contains("cheated") ? "cheated" : "missed";
       const button = make("button", { type: "button", className: "link" }, ...cell.childNodes);
       button.addEventListener("click", () => {
         this.go({ outcome, group: this.report.models.size > 1 ? group : "", label, q: "", trial: "" });

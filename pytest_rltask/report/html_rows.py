@@ -171,5 +171,5 @@ def _counted(title: str, reasons: dict[str, int], kind: str) -> Html | None:
 
 
 def _key(count: Counter[str]) -> Html:
-    shapes = {"passed": "\u25cf passed", "failed": "\u25cb failed", "cheated": "\u25c7 cheated"}
+    shapes = {"passed": "\u25cf passed", "missed": "\u25cb missed", "cheated": "\u25c7 cheated"}
     return element("span", ", ".join(shape for outcome, shape in shapes.items() if count[outcome]), class_="muted")

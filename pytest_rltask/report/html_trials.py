@@ -15,12 +15,12 @@ from pytest_rltask.report.transcript import grades_before, lost_to_api
 from pytest_rltask.report.visible import visible
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.planned import PlannedTrial, transcript_path
-from pytest_rltask.run.record import Record
+from pytest_rltask.run.record import Record, outcome_word
 
 __all__ = ["GLYPHS", "LINE_CHARS", "TRIAL_COLUMNS", "TrialView"]
 
 GLYPHS = {
-    "passed": "\u2713", "failed": "\u00d7", "cheated": "!", "errored": "E", "lost": "\u2013", "skipped": "\u00bb",
+    "passed": "\u2713", "missed": "\u00d7", "cheated": "!", "errored": "E", "lost": "\u2013", "skipped": "\u00bb",
     "in flight": "\u2026", "waiting": "\u00b7",
 }  # fmt: skip
 """A mark for each outcome, so that none is told by its colour alone."""
@@ -57,9 +57,9 @@ class TrialView:
 
     @property
     def outcome(self) -> str:
-        """The record's outcome, or why there is none."""
+        """The record's outcome in the word that all reports use, or why there is none."""
         if self.record:
-            return self.record.outcome
+            return outcome_word(self.record.outcome)
         if self.planned.trial_id in self.run.not_started:
             return "skipped"
         if not self.is_live:

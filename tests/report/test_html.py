@@ -16,7 +16,7 @@ from pytest_rltask.report.summary import summarise
 from pytest_rltask.report.table import COLUMNS, cells
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.planned import NotStarted
-from pytest_rltask.run.record import RequestLog, Usage
+from pytest_rltask.run.record import RequestLog, Usage, outcome_word
 from pytest_rltask.verdict import Gate
 from tests.conftest import Suite
 from tests.report.pages import by_class, opened, plan, record, text_of, tree, written
@@ -140,7 +140,7 @@ def test_every_trial_has_a_square_and_a_line(mixed: Run):
         assert len(squares) == len(planned) == row.planned
         for square, trial in zip(squares, planned, strict=True):
             finished = mixed.records.get(trial.trial_id)
-            outcome, said = (finished.outcome, finished.reason) if finished else ("lost", "lost: planned")
+            outcome, said = (outcome_word(finished.outcome), finished.reason) if finished else ("lost", "lost: planned")
             assert square.get("aria-label", "").startswith(f"run-{trial.run:02d}, {outcome}")
             line = lines[unquote(square.get("href", "")[1:])]
             assert line.get("data-outcome") == outcome

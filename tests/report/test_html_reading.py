@@ -60,7 +60,7 @@ def test_a_link_to_a_trial_survives_loading_the_page_again(browser: Browser, pag
     browser.show(page)
     browser.until(USABLE)
 
-    browser.evaluate("document.querySelector('.strip a[aria-label^=\"run-05, failed\"]').click()")
+    browser.evaluate("document.querySelector('.strip a[aria-label^=\"run-05, missed\"]').click()")
     browser.until(READING)
     address = browser.evaluate("location.href")
     browser.reload()
@@ -68,7 +68,7 @@ def test_a_link_to_a_trial_survives_loading_the_page_again(browser: Browser, pag
 
     assert address == link(page, CLAUDE.format(5))
     assert browser.evaluate("document.querySelector('h1#reading').textContent") == (
-        "run-05 of sums by claude-haiku-4-5-20251001: failed, score 0.55"
+        "run-05 of sums by claude-haiku-4-5-20251001: missed, score 0.55"
     )
     assert "I write a program." in browser.evaluate("document.getElementById('reader').innerText")
 
@@ -92,12 +92,12 @@ def test_trials_are_filtered_by_outcome_and_label(browser: Browser, page: str, w
     browser.show(page, width=width)
     browser.until(USABLE)
 
-    choose(browser, "by-outcome", "failed")
+    choose(browser, "by-outcome", "missed")
     browser.until(f"{FOUND} === '13 of 45 trials'")
     browser.reload()
     browser.until(f"{USABLE} && {FOUND} === '13 of 45 trials'")
-    assert browser.evaluate(f"{SHOWN}.every(each => each.dataset.outcome === 'failed')")
-    assert browser.evaluate("document.getElementById('by-outcome').value") == "failed"
+    assert browser.evaluate(f"{SHOWN}.every(each => each.dataset.outcome === 'missed')")
+    assert browser.evaluate("document.getElementById('by-outcome').value") == "missed"
     visible = "[...document.querySelectorAll('table.trials tbody tr')].filter(each => each.offsetHeight).length"
     assert browser.evaluate(visible) == 13
 
@@ -232,7 +232,7 @@ def test_two_models_of_a_task_stand_side_by_side(browser: Browser, page: str):
 
     titles = browser.evaluate("[...document.querySelectorAll('#reader article h2')].map(each => each.textContent)")
     assert titles == [
-        "run-06 of sums by claude-haiku-4-5-20251001: failed, 0.56",
+        "run-06 of sums by claude-haiku-4-5-20251001: missed, 0.56",
         "run-06 of sums by policy:solver: passed, 0.906",
     ]
 
@@ -273,7 +273,7 @@ def test_two_runs_stand_side_by_side(browser: Browser, mixed: Run, page: str, tm
 
     titles = browser.evaluate("[...document.querySelectorAll('#reader article h2')].map(each => each.textContent)")
     assert titles == [
-        "run-05 of sums by claude-haiku-4-5-20251001: failed, 0.55",
+        "run-05 of sums by claude-haiku-4-5-20251001: missed, 0.55",
         "run-05 of sums by claude-haiku-4-5-20251001 in run_<b>other: passed, 0.9",
     ]
     assert browser.complaints() == []
