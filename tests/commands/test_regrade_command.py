@@ -29,7 +29,7 @@ def forget(run_dir: Path, run: str) -> None:
     """Make a trial one that was never played to its end."""
     for file in run_dir.glob("trials.*.jsonl"):
         lines = file.read_text().splitlines()
-        file.write_text("".join(f"{line}\n" for line in lines if f"[{run}]" not in line))
+        file.write_text("".join(f"{line}\n" for line in lines if f"{run}]" not in line))
 
 
 def test_a_changed_grader_is_asked_and_nothing_is_played(graded: Graded, capsys: pytest.CaptureFixture[str]):
