@@ -85,9 +85,10 @@ def pytest_runtest_logfinish(nodeid):
         if f"run-{run:02d}" in nodeid:
             slow.reported[run].set()
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish():
     slow.ended.set()
+    return (yield)
 """
 
 TEST = """
