@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from statistics import median
+from statistics import median_high, median_low
 
 from pytest_rltask.run.record import Record
 
@@ -35,7 +35,15 @@ def five_numbers(scores: Sequence[float]) -> tuple[float, ...]:
         return ()
     half = len(known) // 2
     low, high = (known[:half], known[-half:]) if half else (known, known)
-    return (known[0], median(low), median(known), median(high), known[-1])
+    return (known[0], _median(low), _median(known), _median(high), known[-1])
+
+
+def _median(known: Sequence[float]) -> float:
+    low, high = median_low(known), median_high(known)
+    if low == high:
+        return low
+    middle = (low + high) / 2
+    return middle if math.isfinite(middle) else low / 2 + high / 2  # a sum of huge scores may be infinite
 
 
 def edges_of(*samples: Sequence[float]) -> tuple[float, float]:

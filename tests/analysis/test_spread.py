@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_rltask.analysis.spread import drawn, edges_of, five_numbers, histogram
@@ -18,6 +18,7 @@ def test_every_score_is_in_a_bin_and_every_bin_with_one_is_seen(scores: list[flo
         assert [char != " " for char in drawn(counts, unicode=unicode)] == [count > 0 for count in counts]
 
 
+@example([8.988465674311579e307, 8.98846567431158e307])
 @given(SCORES)
 def test_five_numbers_ascend_from_the_least_to_the_best(scores: list[float]) -> None:
     found = five_numbers(scores)
