@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import NoReturn
 
 from pytest_rltask import __version__
 from pytest_rltask.commands.errors import USAGE, UsageError
+from pytest_rltask.report.visible import for_log
 
 __all__ = ["COMMANDS", "main"]
 
@@ -42,20 +44,34 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Answer one command line, and return the exit status: 0, 1 for what was to fail, 4 for wrong usage."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_streams()
     try:
         parser = _parser(words)
         options = parser.parse_args(words)
         status = int(importlib.import_module(f"pytest_rltask.commands.{options.command}").run(options))
         sys.stdout.flush()
     except UsageError as error:
-        print(f"rltask: {error}", file=sys.stderr)
+        print(f"rltask: {for_log(str(error))}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter's own flush complains
         return _CLOSED
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(for_log(f"rltask: {where}{error.strerror or error}"), file=sys.stderr)
+        return USAGE
     return status
+
+
+def _open_streams() -> None:
+    """Have any text be printed: to a stream that was closed, and to one that has no such characters."""
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and "utf" not in stream.encoding.lower():
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from pytest_rltask.run.files import created, write_whole
+from pytest_rltask.run.files import created, odd_files, write_whole
 from pytest_rltask.run.load import Run, load_run
 from pytest_rltask.run.planned import PlannedTrial
 
@@ -54,10 +54,14 @@ def merge(runs: Sequence[Run], into: Path, **header: str) -> Run:
         "merged": [{"id": run.header["id"], "path": str(run.path), "shard": run.header["shard"]} for run in shards],
     }
     path = created(into, told)
-    write_whole(path / "plan.json", [asdict(trial) for trial in _plan(shards)])
-    for run in shards:
-        _copy(run, path)
-    return load_run(path)
+    try:
+        write_whole(path / "plan.json", [asdict(trial) for trial in _plan(shards)])
+        for run in shards:
+            _copy(run, path)
+        return load_run(path)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)  # half a run would be taken for one
+        raise
 
 
 def _check_whole(runs: Sequence[Run]) -> None:
@@ -149,10 +153,12 @@ def _copy(run: Run, into: Path) -> None:
     """Put what a shard's processes wrote beside that of the others, as if they had been processes of one run."""
     index = run.header["shard"]["index"]
     for file in sorted(run.path.glob("trials.*.jsonl")):
+        if odd_files(str(run.path), [file.name]):
+            raise MergeError(f"{file} is no file, as a run writes it")
         shutil.copyfile(file, into / file.name.replace("trials.", f"trials.shard{index}-", 1))
     for folder in ("graders", "transcripts", "artifacts"):
-        if (run.path / folder).is_dir():
-            shutil.copytree(run.path / folder, into / folder, dirs_exist_ok=True)
+        if (run.path / folder).is_dir() and not (run.path / folder).is_symlink():
+            shutil.copytree(run.path / folder, into / folder, dirs_exist_ok=True, ignore=odd_files)
 
 
 def _name(run: Run) -> str:

@@ -78,6 +78,8 @@ def _write(options: argparse.Namespace, selection: Selection, found: Run) -> str
         with new_file(path) as file:
             _write_file(options, selection, file)
         return f" -> {path}"
+    if options.out == "-":
+        raise UsageError(f"--out -: --to {options.to} writes a folder of files; write --out DIR")
     folder = Path(options.out or f"{found.path.name}-{options.to}")
     if options.to == "atif":
         from pytest_rltask.export.atif import write_trajectories

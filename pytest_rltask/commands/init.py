@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"created {path}")
     for path in kept:
         print(f"kept {path}, which was there")
+    print("note: there is no release of pytest-rltask yet; write into requirements-tasks.txt what you install it from")
     into = "" if options.into == "." else f"cd {shlex.quote(options.into)} && "
     print(f"next: {into}pytest {project.folder} --audit")
     print(f"      {into}pytest {project.folder} --model policy:baseline")

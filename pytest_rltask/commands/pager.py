@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 
+from pytest_rltask.report.visible import tamed
+
 __all__ = ["pager_of", "show_lines"]
 
 
@@ -22,11 +24,13 @@ def show_lines(lines: Iterable[str], *, paged: bool) -> None:
     command = pager_of(os.environ) if paged and sys.stdout.isatty() else ""
     if not command:
         for line in lines:
-            print(line)
+            print(tamed(line))
         return
     # Colours pass (R), a short text stays on the screen (FX): git's own words, unless LESS says otherwise.
     environment = {"LESS": "FRX", "LV": "-c", **os.environ}
-    with subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, text=True, env=environment) as pager:
+    with subprocess.Popen(
+        command, shell=True, stdin=subprocess.PIPE, text=True, errors="backslashreplace", env=environment
+    ) as pager:
         assert pager.stdin is not None, "it is a pipe"
         with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):  # whoever has read enough
             for line in lines:

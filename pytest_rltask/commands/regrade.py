@@ -15,7 +15,8 @@ from pytest_rltask.commands.errors import FINE, UsageError
 from pytest_rltask.commands.output import print_json
 from pytest_rltask.commands.runs import add_run, load, path_of
 from pytest_rltask.report.table import aligned
-from pytest_rltask.run.files import RunLogError
+from pytest_rltask.report.visible import for_log
+from pytest_rltask.run.files import RunLogError, odd_files
 from pytest_rltask.run.load import Run, load_run
 from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.record import Record, outcome_word
@@ -69,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
         print_json(told)
     else:
         for line in _lines(found, before, after, dry_run=options.dry_run):
-            print(line)
+            print(for_log(line))
         if options.dry_run and found:
             print(f"nothing was written; next: {_in_earnest(options)}")
     return FINE
@@ -78,15 +79,17 @@ def run(options: argparse.Namespace) -> int:
 def _in_earnest(options: argparse.Namespace) -> str:
     """Return the command that writes what a dry run has shown."""
     words = ["rltask", "regrade", options.run]
-    words += [f"--threshold={options.threshold:g}"] if options.threshold is not None else []
+    words += [f"--threshold={options.threshold!r}"] if options.threshold is not None else []
     words += [f"--task={options.task}"] if options.task else []
     words += [f"--pytest={options.pytest}"] if options.pytest else []
+    words += [f"--log-dir={options.log_dir}"] if options.log_dir else []
     return shlex.join(words)
 
 
 def _tell(before: Run, after: Run) -> None:
     """Bring the readable files of a run up to date with its records."""
     from pytest_rltask.report.files import report_on
+    from pytest_rltask.report.listing import gate_of
     from pytest_rltask.report.transcript import render
 
     found = moves(before, after)
@@ -95,7 +98,7 @@ def _tell(before: Run, after: Run) -> None:
     writer = RunWriter(after.path, "regrade", after.header)
     for move in found:
         writer.write_transcript(move.after, render(move.after))
-    report_on(after.path, after.header.get("gate", "point"), stop_early=False)
+    report_on(after.path, gate_of(after), stop_early=False)
 
 
 def _copy(run_dir: Path, folder: Path) -> Path:
@@ -107,8 +110,8 @@ def _copy(run_dir: Path, folder: Path) -> Path:
             if path.name == "artifacts":
                 (copy / path.name).symlink_to(path.resolve())  # read only, and large
             elif path.is_dir():
-                shutil.copytree(path, copy / path.name)
-            else:
+                shutil.copytree(path, copy / path.name, ignore=odd_files)
+            elif path.is_file():
                 shutil.copyfile(path, copy / path.name)
     return copy
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import os
 import shlex
 import tomllib
 from pathlib import Path
@@ -41,6 +42,8 @@ def log_dir_of(options: argparse.Namespace) -> Path:
     if options.log_dir:
         return Path(options.log_dir).expanduser()
     for folder in (Path.cwd(), *Path.cwd().parents):
+        if folder != Path.cwd() and not _is_ours(folder):
+            break  # in a folder of everybody's, anybody may have laid down a run
         for name in _INI_FILES:
             if (set_to := _setting(folder / name)) is not None:
                 return folder / Path(set_to).expanduser()
@@ -60,7 +63,8 @@ def path_of(wanted: str, options: argparse.Namespace) -> Path:
         path = find_run(wanted, log_dir, Path.cwd())
         load_header(path)
     except RunLogError as error:
-        write = f"`rltask list` shows those of {log_dir}; write a directory, `{LAST}`, or a part of a name"
+        where = f" --log-dir={shlex.quote(options.log_dir)}" if options.log_dir else ""
+        write = f"`rltask list{where}` shows those of {log_dir}; write a directory, `{LAST}`, or a part of a name"
         raise UsageError(f"{shlex.quote(wanted)}: {error}; {write}") from None
     return path
 
@@ -76,6 +80,11 @@ def load(wanted: str, options: argparse.Namespace) -> Run:
         return load_run(path)
     except (RunLogError, OSError) as error:
         raise UsageError(f"{shlex.quote(wanted)}: {error}") from None
+
+
+def _is_ours(folder: Path) -> bool:
+    """Say whether a folder belongs to whoever asks, as git demands of a repository's."""
+    return not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
 
 
 def _setting(file: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 from pytest_rltask.commands.errors import UsageError
 from pytest_rltask.report.command_line import without
+from pytest_rltask.report.visible import visible
 
 __all__ = ["regrade_by_suite"]
 
@@ -31,10 +33,16 @@ def regrade_by_suite(run_dir: Path, header: dict[str, Any], words: str = "") -> 
     Raises:
         UsageError: the suite cannot be collected from here, or pytest refuses to go on with the run.
     """
-    typed = shlex.split(words) or without(shlex.split(str(header.get("command", "")))[1:], *_RESULTS)
+    try:
+        typed = shlex.split(words) or without(shlex.split(str(header.get("command", "")))[1:], *_RESULTS)
+    except ValueError as error:
+        raise UsageError(f"what to collect cannot be read ({error}); write --pytest ARGUMENTS") from None
     own = [f"--rltask-resume={run_dir}", "--rltask-changed=regrade", "--rltask-regrade-only"]
     command = [sys.executable, "-m", "pytest", *typed, *own, "--maxfail=0", "--color=no"]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    print(visible(f"collecting: {shlex.join(['pytest', *typed])}"), file=sys.stderr)
+    # What is regraded is told by this command, once.
+    environment = {name: value for name, value in os.environ.items() if name != "GITHUB_STEP_SUMMARY"}
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, check=False)
     if done.returncode in _FINE:
         return
     shown = shlex.join(["pytest", *typed])

@@ -14,7 +14,8 @@ from pytest_rltask.run.record import Record, clean_text
 
 __all__ = ["write_table"]
 
-_FORMULA = ("=", "+", "-", "@")
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What begins a formula, in its wide forms too. Texts are quoted: some spreadsheets take ``;`` for a cell's end."""
 
 
 def write_table(selection: Selection, file: TextIO) -> None:
@@ -23,7 +24,7 @@ def write_table(selection: Selection, file: TextIO) -> None:
     columns = list(dict.fromkeys(name for row in rows for name in row)) or list(_EMPTY)
     fixed = [name for name in columns if "." not in name]
     found = sorted(name for name in columns if "." in name)
-    writer = csv.DictWriter(file, [*fixed, *found], restval="", lineterminator="\n")
+    writer = csv.DictWriter(file, [*fixed, *found], restval="", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writeheader()
     writer.writerows({_cell(name): _cell(value) for name, value in row.items()} for row in rows)
 
@@ -71,4 +72,4 @@ def _cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     line = "".join(char if char.isprintable() else " " for char in clean_text(value))
-    return f"'{line}" if line.startswith(_FORMULA) else line
+    return f"'{line}" if line.lstrip().startswith(_FORMULA) else line

@@ -13,6 +13,8 @@ from pytest_rltask.report.html import pieces
 from pytest_rltask.report.isolation import warning
 from pytest_rltask.report.summary import Summary, summarise
 from pytest_rltask.report.table import COLUMNS, cells, filled, gate_line
+from pytest_rltask.report.visible import visible
+from pytest_rltask.run.files import write_text
 from pytest_rltask.run.load import Run, load_run
 from pytest_rltask.run.planned import transcript_path
 from pytest_rltask.run.record import SCHEMA_VERSION
@@ -62,16 +64,17 @@ def write_reports(run: Run, summary: Summary) -> None:
         "sandboxes": summary.sandboxes,
         "rows": [row.to_json() for row in summary.rows],
     }
-    (run.path / "report.json").write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
-    (run.path / "summary.md").write_text(markdown(run, summary), encoding="utf-8", errors="replace")
+    write_text(run.path / "report.json", json.dumps(data, indent=1, default=str) + "\n")
+    write_text(run.path / "summary.md", markdown(run, summary))
     write_page(run, pieces(run, summary))
 
 
 def write_page(run: Run, page: Iterable[str]) -> None:
     """Write ``report.html`` piece by piece, and put it in its place in one step: nobody reads half a page."""
     draft = run.path / ".report.html.new"
+    draft.unlink(missing_ok=True)  # one of a process that died, or a link
     try:
-        with draft.open("w", encoding="utf-8", errors="replace") as file:
+        with draft.open("x", encoding="utf-8", errors="replace") as file:
             file.writelines(page)
         draft.replace(run.path / "report.html")
     finally:
@@ -113,4 +116,6 @@ def _lines(run: Run, summary: Summary) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    """Return a text as one line that Markdown takes for neither a table's edge nor a link, an image or markup."""
+    line = visible(" ".join(text.split())).replace("<", "&lt;")
+    return "".join(f"\\{char}" if char in "\\|[`" else char for char in line)

@@ -28,7 +28,7 @@ from pytest_rltask.report.table import (
     tokens_text,
     verdict_text,
 )
-from pytest_rltask.report.visible import visible
+from pytest_rltask.report.visible import for_log, visible
 
 __all__ = ["Line", "summary_lines", "write_transcript"]
 
@@ -79,7 +79,7 @@ def summary_lines(
     if example := example_path(summary, run_dir):
         yield f"a trial to read: {shlex.quote(short_path(example))}", {}
     for line in broken(next_words(summary, run_dir, command, flag), width, begin="next: "):
-        yield line, {"bold": True}
+        yield visible(line), {"bold": True}
 
 
 def _table(rows: list[Row], table: list[str], width: int) -> Iterator[Line]:
@@ -158,5 +158,5 @@ def write_transcript(reporter: Any, transcript: str) -> None:
     """
     if reporter is not None:
         reporter.ensure_newline()
-        for line in visible(transcript).rstrip().split("\n"):
+        for line in for_log(transcript).rstrip().split("\n"):
             reporter.write_line(line)

@@ -108,7 +108,8 @@ def grades_before(record: Record) -> Iterator[str]:
         told = f"{outcome_word(str(step.before.get('outcome')))}, score {'none' if score is None else f'{score:g}'}"
         told += "" if threshold is None else f" of {threshold:g}"
         by = step.before.get("grader") or "an earlier version"
-        yield f"{told} (by {by}); {ways[step.how]} at {step.at[:19]} by {step.grader}, since: {step.changes}"
+        how = ways.get(step.how, step.how)
+        yield f"{told} (by {by}); {how} at {step.at[:19]} by {step.grader}, since: {step.changes}"
 
 
 def lost_to_api(record: Record) -> Iterator[str]:

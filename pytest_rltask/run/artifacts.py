@@ -25,6 +25,8 @@ MOST_FILES = 200
 SPARED_BYTES = 2**30
 """What keeping artifacts leaves free of a disk: records are dearer."""
 _NAME_CHARS = 200
+_MOST_TOLD = 20
+"""How many that are not kept are named, each with its reason."""
 
 
 class LostArtifact(Exception):
@@ -47,7 +49,8 @@ def keep_artifacts(run_dir: Path, record: Record, contents: Mapping[str, bytes])
         except OSError as error:
             why = f"it could not be written: {error.strerror}"
         if why:
-            record.artifacts_left_out[clean_text(name)[:_NAME_CHARS]] = why
+            told = record.artifacts_left_out
+            told[clean_text(name)[:_NAME_CHARS] if len(told) < _MOST_TOLD else "(more)"] = why
             continue
         left -= len(content)
         digest = hashlib.sha256(content).hexdigest()
@@ -74,6 +77,9 @@ def _write(run_dir: Path, record: Record, name: str, content: bytes) -> Path:
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in flat).lstrip(".")
     if safe != flat or "__" in name or len(safe) > 100:
         safe = f"{safe[:90]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    taken = {Path(artifact.path).name.casefold() for artifact in record.artifacts}
+    if safe.casefold() in taken:  # another name's digest, or a disk that knows no capitals
+        safe = f"{len(record.artifacts):03d}-{safe}"
     handle, draft = tempfile.mkstemp(prefix=".draft-", dir=folder)
     with os.fdopen(handle, "wb") as file:
         file.write(content)

@@ -10,7 +10,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RunLogError", "choose_run_dir", "created", "find_run_dir", "load_json", "sync_dir", "write_whole"]
+__all__ = [
+    "RunLogError",
+    "choose_run_dir",
+    "created",
+    "find_run_dir",
+    "load_json",
+    "odd_files",
+    "sync_dir",
+    "write_text",
+    "write_whole",
+]
 
 
 class RunLogError(Exception):
@@ -48,7 +58,7 @@ def load_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise RunLogError(f"{path.parent} is not a run directory of pytest-rltask: it has no {path.name}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunLogError(f"{path} cannot be read: {error}") from None
 
 
@@ -101,6 +111,25 @@ def write_whole(path: Path, data: object) -> None:
     os.chmod(draft, 0o644)
     os.replace(draft, path)
     sync_dir(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text in one step, and whatever link stood in its place by a file."""
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+        os.chmod(draft, 0o644)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
+
+
+def odd_files(folder: str, names: list[str]) -> list[str]:
+    """Return what of a folder of a run is neither file nor folder, for :func:`shutil.copytree` to leave out."""
+    paths = {name: Path(folder, name) for name in names}
+    return [name for name, path in paths.items() if path.is_symlink() or not (path.is_file() or path.is_dir())]
 
 
 def sync_dir(path: Path) -> None:

@@ -23,8 +23,8 @@ class GrowingText:
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
         self._open, self._close, self._write, self._mkdir = os.open, os.close, os.write, os.mkdir
-        self._anew = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        self._on = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        self._anew = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._on = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
     def begin(self, path: Path, text: str) -> None:
         """Write the beginning of a text; what stood there before is gone.

@@ -24,7 +24,7 @@ class Lines:
         self._path, self._folder = str(path), str(path.parent)
         self._open, self._close, self._stat = os.open, os.close, os.fstat
         self._read, self._write, self._sync, self._cut = os.pread, os.write, os.fsync, os.ftruncate
-        self._flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
     def append(self, line: bytes, *, durable: bool) -> None:
         """Append a line; a durable one would survive a power cut."""

@@ -15,6 +15,7 @@ from pytest_rltask.run.brief import without_conversation
 from pytest_rltask.run.files import RunLogError, load_json
 from pytest_rltask.run.planned import NotStarted, PlannedTrial
 from pytest_rltask.run.record import SCHEMA_VERSION, Record, RequestLog, known_fields, request_from_json
+from pytest_rltask.task import Band
 
 __all__ = ["Run", "load_grader", "load_header", "load_plan", "load_records", "load_run", "writer_of"]
 
@@ -86,14 +87,35 @@ def load_header(path: Path) -> dict[str, Any]:
     Raises:
         RunLogError: the path is no run directory, or one of a later version.
     """
-    if not path.is_dir():
-        raise RunLogError(f"{path} is not a directory")
+    try:
+        if not path.is_dir():
+            raise RunLogError(f"{path} is not a directory")
+    except PermissionError as error:
+        raise RunLogError(f"{path} cannot be read: {error.strerror}") from None
     header = load_json(path / "run.json")
     if not isinstance(header, dict) or not isinstance(header.get("schema"), int):
         raise RunLogError(f"{path} is not a run directory of pytest-rltask")
     if header["schema"] > SCHEMA_VERSION:
         raise RunLogError(f"{path} was written by a later version (schema {header['schema']}); upgrade pytest-rltask")
+    if wrong := _wrong(header):
+        raise RunLogError(f"{path / 'run.json'} is damaged: its {wrong} is none")
     return header
+
+
+_SHARD = {"index": int, "of": int, "whole": str, "parts": int, "by_row": bool}
+_MOST_SHARDS = 100_000
+
+
+def _wrong(header: dict[str, Any]) -> str:
+    """Return what of a header cannot be used; empty if all can."""
+    shard = header.get("shard")
+    if shard is not None:
+        if not isinstance(shard, dict) or any(not isinstance(shard.get(key), kind) for key, kind in _SHARD.items()):
+            return "shard"
+        if not 0 <= shard["index"] < shard["of"] <= _MOST_SHARDS:
+            return "shard"
+    texts = [key for key in ("id", "command", "created") if not isinstance(header.get(key) or "", str)]
+    return texts[0] if texts else ""
 
 
 def load_records(run: Run, *, conversations: bool = True) -> None:
@@ -154,9 +176,18 @@ def load_plan(path: Path) -> list[PlannedTrial]:
     if not isinstance(plan, list):
         raise RunLogError(f"{path} is not a run directory of pytest-rltask")
     try:
-        return [PlannedTrial(**{**known_fields(PlannedTrial, trial), "band": tuple(trial["band"])}) for trial in plan]
-    except (TypeError, KeyError, AttributeError) as error:
+        trials = [PlannedTrial(**{**known_fields(PlannedTrial, trial), "band": tuple(trial["band"])}) for trial in plan]
+        for band in {trial.band for trial in trials}:
+            Band(*band)
+        if odd := next((trial for trial in trials if not all(isinstance(each, str) for each in _words(trial))), None):
+            raise TypeError(f"a trial {odd.trial_id!r}")
+        return trials
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise RunLogError(f"{path / 'plan.json'} is damaged: {error}") from None
+
+
+def _words(trial: PlannedTrial) -> tuple[object, ...]:
+    return trial.trial_id, trial.test, trial.task, trial.model, trial.grader
 
 
 class _Found(NamedTuple):

@@ -31,7 +31,8 @@ class RunLock:
     def __init__(self, run_dir: Path, writer: str) -> None:
         self._run_dir = run_dir
         self._path = self._path_of(writer)
-        self._file = self._path.open("a+")
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        self._file = os.fdopen(os.open(self._path, flags, 0o666), "a+")  # a link is none of ours
         if not _locked(self._file):
             self._file.close()
             raise _held(self._path)

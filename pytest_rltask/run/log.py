@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_rltask.clock import utc, utc_now
-from pytest_rltask.run.files import created, write_whole
+from pytest_rltask.run.files import created, write_text, write_whole
 from pytest_rltask.run.lines import Lines, Reserve
 from pytest_rltask.run.planned import NotStarted, PlannedTrial, transcript_path
 from pytest_rltask.run.record import SCHEMA_VERSION, Outcome, Record, RequestLog
@@ -121,7 +121,7 @@ class RunWriter:
         """Write the readable form of a trial and return its path."""
         path = transcript_path(self.path, record.task, record.trial_id)
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="replace")
+        write_text(path, text)
         return path
 
     def _append_line(self, data: dict[str, Any], *, durable: bool = True) -> None:

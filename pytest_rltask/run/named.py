@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pytest_rltask.run.files import RunLogError
@@ -44,15 +46,21 @@ def find_run(wanted: str, log_dir: Path, cwd: Path) -> Path:
 def runs_in(log_dir: Path) -> list[Path]:
     """Return the run directories of a log directory in the order of their beginning.
 
-    One of a later version comes last: whoever asks for the last one is told of it, not given an older one instead.
+    One that cannot be read has its place by when it was written, one of a later version comes last: whoever asks for
+    the last one is told of it, and not given an older one instead.
     """
     found = []
     for path in log_dir.glob("run_*"):
         try:
             created = str(load_header(path).get("created", ""))
         except RunLogError as error:
-            if "later version" not in str(error):
+            if not os.path.lexists(path / "run.json"):
                 continue
-            created = "~"
+            created = "~" if "later version" in str(error) else _written(path)
         found.append((created, len(path.name), path.name, path))
     return [path for *_, path in sorted(found)]
+
+
+def _written(path: Path) -> str:
+    """Return when a run directory was made or last added to, as headers tell it."""
+    return datetime.fromtimestamp(path.lstat().st_mtime, UTC).isoformat(timespec="seconds")

@@ -265,9 +265,22 @@ class Record:
             known["artifacts"] = [Artifact(**known_fields(Artifact, one)) for one in known.get("artifacts", [])]
             if known["outcome"] not in get_args(Outcome):
                 raise ValueError(f"unknown outcome {known['outcome']!r}")
+            for name, kind in _KINDS.items():
+                if not isinstance(known.get(name, kind()), kind):
+                    raise TypeError(f"its {name} is {type(known[name]).__name__}")
+            if not isinstance(known.get("score") or 0.0, int | float):
+                raise TypeError(f"its score is {known['score']!r}")
             return cls(**known)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a trial's record: {error}") from error
+
+
+_KINDS: dict[str, type[Any]] = {
+    "trial_id": str, "task": str, "model": str, "label": str, "reason": str, "messages": list, "tools": list,
+    "metrics": dict, "info": dict, "seconds": dict, "started": str, "turns": int,
+    "tool_calls": int, "seed": int, "run": int,
+}  # fmt: skip
+"""What others build on, and a file that somebody else wrote may hold otherwise."""
 
 
 def clean_text(text: str) -> str:
@@ -318,4 +331,6 @@ def known_fields(cls: type[Any], data: dict[str, Any]) -> dict[str, Any]:
 def request_from_json(entry: dict[str, Any]) -> RequestLog:
     """Rebuild what a record says of a request."""
     usage = Usage(**known_fields(Usage, entry["usage"]))
+    if not all(isinstance(count, int) for count in (usage.input_tokens, usage.output_tokens, usage.total)):
+        raise TypeError("tokens that are no numbers")
     return RequestLog(**{**known_fields(RequestLog, entry), "usage": usage, "faults": tuple(entry["faults"])})

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import pytest_rltask
+
 __all__ = ["Project", "wrong_name"]
 
 FOLDER = "tasks"
@@ -22,6 +24,8 @@ SHARED = {
     "requirements-tasks.txt": "requirements.txt",
 }
 """Files for all tasks of a project: one that is there stays as it is."""
+_IMPORTED = {"Any", "ClassVar", "Generator", "Mapping", "MappingProxyType", "Sequence"}
+"""What the files import besides from this package; the task's class must not have the name of any."""
 
 
 def wrong_name(name: str) -> str:
@@ -34,15 +38,25 @@ def wrong_name(name: str) -> str:
     better = "".join(c if c.isalnum() and c.isascii() else "_" for c in name).strip("_").lower()[:LONGEST]
     if better[:1].isdigit() or not better:
         better = f"task_{better}".rstrip("_")
-    if keyword.iskeyword(better) or better in sys.stdlib_module_names:
-        better = f"{better}_task"
+    if keyword.iskeyword(better) or better in sys.stdlib_module_names or _is_imported(better):
+        better = f"{better}_task" if better != "task" else "my_task"
     if not name.isidentifier() or not name.isascii() or name != name.lower() or name.startswith("_"):
         return f"is no name of a Python module; write {better}"
     if len(name) > LONGEST:
         return f"has more than {LONGEST} characters; write {better}"
+    if _is_imported(name):
+        return f"would be the class {_class_of(name)}, which the task imports; write {better}"
     if name in (FOLDER, "test", "tests", "conftest") or keyword.iskeyword(name) or _is_taken(name):
         return f"is taken by Python, pytest or an installed package; write {name}_task"
     return ""
+
+
+def _class_of(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _is_imported(name: str) -> bool:
+    return _class_of(name) in {*pytest_rltask.__all__, *_IMPORTED}
 
 
 def _is_taken(name: str) -> bool:
@@ -74,7 +88,7 @@ class Project:
 
     def own(self) -> dict[Path, str]:
         """Return the task's own files, from the root, and what they hold."""
-        title = "".join(part.capitalize() for part in self.name.split("_"))
+        title = _class_of(self.name)
         texts = {self.folder / "__init__.py": f'"""The task {self.name}."""\n'}
         for path, text in OWN.items():
             named = _text(text).replace("new_task", self.name).replace("NewTask", title)

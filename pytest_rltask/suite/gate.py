@@ -12,6 +12,7 @@ import pytest
 
 from pytest_rltask.report.summary import Row, Summary
 from pytest_rltask.report.table import gate_line
+from pytest_rltask.report.visible import for_log
 from pytest_rltask.run.planned import split_trial_id
 from pytest_rltask.suite.gate_allure import report_to_allure
 
@@ -59,7 +60,7 @@ def _nodeid(row: Row) -> str:
 
 
 def _reports(row: Row) -> list[pytest.TestReport]:
-    text = None if row.verdict.holds else gate_line(row)
+    text = None if row.verdict.holds else for_log(gate_line(row))
     call = _report(row, "call", text)
     vars(call)["rltask_gate"] = row.verdict.word  # a report may carry attributes of a plugin's own
     # JUnit XML closes a test case, and reads its properties, at its teardown; pytest-html begins one at its setup.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_rltask.report.command_line import short_path
+from pytest_rltask.report.visible import for_log
 from pytest_rltask.run.record import Fault, Outcome, Record, cost_text, error_text, outcome_word
 from pytest_rltask.suite.options import JUNIT_MISSED
 
@@ -40,7 +41,7 @@ def explained(fault: Fault) -> str:
     if len(told) > 1 and details.endswith(told[1].rstrip()):  # a long message, which its traceback repeats
         details = details.removesuffix(told[1].rstrip()).rstrip()
     details = f"\n{details}" if details else ""
-    return f"errored trial, {fault.kind} fault: {fault.message}{request}{details}"
+    return for_log(f"errored trial, {fault.kind} fault: {fault.message}{request}{details}")
 
 
 def oneline(record: Record) -> str:
@@ -48,7 +49,7 @@ def oneline(record: Record) -> str:
     if record.fault is not None:
         return outcome_word(record.outcome)  # the error itself says why
     score = "no grade" if record.score is None else f"score {record.score:g}"
-    return f"{outcome_word(record.outcome)}: {score}" + (f"; {record.reason}" if record.reason else "")
+    return for_log(f"{outcome_word(record.outcome)}: {score}" + (f"; {record.reason}" if record.reason else ""))
 
 
 def properties(record: Record, transcript: Path | None) -> list[tuple[str, object]]:

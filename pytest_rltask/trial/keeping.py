@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_rltask.run.artifacts import MOST_BYTES, keep_artifacts
+from pytest_rltask.run.artifacts import MOST_BYTES, MOST_FILES, keep_artifacts
 from pytest_rltask.run.record import Record, clean_text, error_text
 from pytest_rltask.sandbox import SandboxError, SandboxFile, using_backend
 from pytest_rltask.task import Episode
@@ -33,6 +33,7 @@ def keep(run_dir: Path, record: Record, episode: Episode) -> None:
 
 
 def _contents(named: Mapping[str, Any], record: Record) -> Iterator[tuple[str, bytes]]:
+    left, count = MOST_BYTES, 0  # what is not kept is not read: an agent may have made it large
     for name, value in named.items():
         match value:
             case bytes() | bytearray():
@@ -40,8 +41,13 @@ def _contents(named: Mapping[str, Any], record: Record) -> Iterator[tuple[str, b
             case str():
                 yield str(name), clean_text(value).encode()
             case SandboxFile():
+                if count == MOST_FILES:
+                    record.artifacts_left_out["(more)"] = f"{MOST_FILES} are kept at most"
+                    return
                 try:
-                    yield str(name), value.read(max_bytes=MOST_BYTES)
+                    content = value.read(max_bytes=left)
+                    left, count = left - len(content), count + 1
+                    yield str(name), content
                 except (ToolError, SandboxError, OSError) as error:
                     why = "there is no such file" if isinstance(error, FileNotFoundError) else error_text(error)[:500]
                     record.artifacts_left_out[clean_text(str(name))[:200]] = why

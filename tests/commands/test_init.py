@@ -136,7 +136,7 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path, capsys: pytest.
     [
         ("Find-It", "is no name of a Python module; write find_it"),
         ("../up", "is no name of a Python module; write up"),
-        ("", "is no name of a Python module; write task"),
+        ("", "is no name of a Python module; write my_task"),
         ("2nd", "is no name of a Python module; write task_2nd"),
         ("ünder", "is no name of a Python module; write nder"),
         ("_own", "is no name of a Python module; write own"),
@@ -144,6 +144,9 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path, capsys: pytest.
         ("random", "is taken by Python, pytest or an installed package; write random_task"),
         ("pytest", "is taken by Python, pytest or an installed package; write pytest_task"),
         ("conftest", "is taken by Python, pytest or an installed package; write conftest_task"),
+        ("limits", "would be the class Limits, which the task imports; write limits_task"),
+        ("tool_error", "would be the class ToolError, which the task imports; write tool_error_task"),
+        ("mapping", "would be the class Mapping, which the task imports; write mapping_task"),
         ("x" * 41, f"has more than 40 characters; write {'x' * 40}"),
     ],
 )

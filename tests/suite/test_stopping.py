@@ -118,7 +118,7 @@ def test_what_an_earlier_invocation_left_in_flight_is_not_waited_for(tmp_path: P
 def test_earlier_runs_say_what_to_set_aside(tmp_path: Path):
     trials = plan(5)
     for cost in (0.1, 0.2):
-        RunWriter(tmp_path / f"run_{cost}", "main", {"id": cost, "schema": 1}).append(record(trials[0], cost=cost))
+        RunWriter(tmp_path / f"run_{cost}", "main", {"id": str(cost), "schema": 1}).append(record(trials[0], cost=cost))
     process = Process(tmp_path / "run_now", "main", trials, max_cost=0.5)
 
     assert [process.ask(trial.trial_id) for trial in trials[:3]] == [None, None, LATER]
