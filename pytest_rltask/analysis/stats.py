@@ -92,12 +92,14 @@ class Stats:
     near: float
     refused: list[str]
     """Sentences on each k for which there are too few trials."""
+    missing: list[str] = field(default_factory=list)
+    """Sentences on what of the runs is in no number: trials that were not played, lines that were damaged."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
         suites = [asdict(suite) for suite in self.suites]
         told = {"runs": self.runs, "near": self.near, "groups": [group.to_json() for group in self.groups]}
-        return {**told, "suites": suites, "refused": self.refused}
+        return {**told, "suites": suites, "refused": self.refused, "missing": self.missing}
 
 
 def stats(runs: Sequence[Run], *, ks: Sequence[int], near: float = NEAR) -> Stats:
@@ -117,7 +119,16 @@ def stats(runs: Sequence[Run], *, ks: Sequence[int], near: float = NEAR) -> Stat
     for group in groups:
         by_model[group.model].append(group)
     suites = [_suite(model, tasks, ks) for model, tasks in by_model.items() if any(task.judged for task in tasks)]
-    return Stats([run.path.name for run in runs], groups, suites, near, list(_refused(groups, ks)))
+    missing = [sentence for run in runs for sentence in _missing(run)]
+    return Stats([run.path.name for run in runs], groups, suites, near, list(_refused(groups, ks)), missing)
+
+
+def _missing(run: Run) -> Iterator[str]:
+    lost = sum(trial.trial_id not in run.records and trial.trial_id not in run.not_started for trial in run.plan)
+    if lost:
+        yield f"{run.path.name}: {lost} of {len(run.plan)} planned trials were not played to the end"
+    if run.damaged_lines:
+        yield f"{run.path.name}: {run.damaged_lines} damaged lines of its records were skipped"
 
 
 def is_near(record: Record, near: float) -> bool:

@@ -19,6 +19,8 @@ _WIDTH = 100
 def stats_lines(stats: Stats, paint: Paint) -> Iterator[str]:
     """Yield the lines that tell the numbers of runs."""
     yield from _wrapped(f"trials of {', '.join(stats.runs)}", "", "  ")
+    for sentence in stats.missing:
+        yield from _wrapped(sentence, "", "  ")
     for group in stats.groups:
         yield ""
         yield from _group(group, stats, paint)

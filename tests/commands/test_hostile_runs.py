@@ -156,3 +156,14 @@ def test_an_output_that_is_full_or_closed_is_no_traceback(tmp_path: Path) -> Non
         done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
         assert "Traceback" not in done.stderr
         assert done.returncode == (4 if "full" in redirected else 0)
+
+
+def test_what_is_in_no_number_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = made(tmp_path / "run_1")
+    RunWriter(run_dir, "main", HEADER).plan([planned(), planned("test_sum[run-01]")])
+    with (run_dir / "trials.main.jsonl").open("a") as file:
+        file.write('{"type": "trial", "tri')
+    assert main(["stats", str(run_dir)]) == 0
+    told = capsys.readouterr().out
+    assert "run_1: 1 of 2 planned trials were not played to the end\n" in told
+    assert "run_1: 1 damaged lines of its records were skipped\n" in told
