@@ -131,7 +131,7 @@ def test_a_changed_prompt_is_refused_in_words(graded: Graded, capsys: pytest.Cap
 
     said = regrade(capsys, status=4)
 
-    assert said.startswith("rltask: --resume logs/run_")
+    assert "\nrltask: --resume logs/run_" in said, "after the command that it runs"
     assert "the prompt of task sum changed" in said
     assert "Traceback" not in said
 
