@@ -22,10 +22,16 @@ TESTS_FAILED = 1
 HONEST = "--ignore=tests/sandbox/test_honest.py"
 TESTS = ("tests", "--ignore=tests/benchmarks", HONEST, "-m", "not slow", "-k", "not xdist")
 """All but those of the tasks, those that take long, what honest programs do, and what two workers play once more."""
-BY_WORKERS = ("--ignore-glob=tests/plugin/test_shares*.py", "--ignore-glob=tests/plugin/test_sequential*.py")
-"""How workers divide a run: minutes of starting processes, played on the versions on either side of this one."""
-ON_EITHER_SIDE = tuple(f"--ignore=tests/{name}" for name in ("analysis", "claude", "commands", "export", "report"))
-"""What is asked and told of finished runs, and the API's faults: played on the versions on either side of this one."""
+
+
+def _without(*names: str) -> tuple[str, ...]:
+    return tuple(f"--ignore=tests/{name}" for name in names)
+
+
+OF_OTHERS = _without("sandbox", "report")
+"""What no library that a user may have in another version takes part in."""
+ON_EITHER_SIDE = _without("analysis", "claude", "commands", "export", "plugin", "report", "suite")
+"""What is pytest's and the API's, played on the versions on either side of this one alone."""
 SUITE = "tests/plugin/test_foreign_suite.py"
 """A suite under many plugins at once."""
 FOREIGN = tuple(sorted({str(path.relative_to(ROOT)) for path in ROOT.glob("tests/plugin/test_foreign_*.py")} - {SUITE}))
@@ -51,8 +57,8 @@ class Environment:
 
 
 ENVIRONMENTS = (
-    Environment("lowest", "3.11", lowest=True),
-    Environment("python3.12", "3.12", tests=(*TESTS, *BY_WORKERS, *ON_EITHER_SIDE)),
+    Environment("lowest", "3.11", lowest=True, tests=(*TESTS, *OF_OTHERS)),
+    Environment("python3.12", "3.12", tests=(*TESTS, *ON_EITHER_SIDE)),
     Environment("python3.13", "3.13"),
     Environment(
         "plugins",
