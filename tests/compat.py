@@ -28,7 +28,7 @@ def _without(*names: str) -> tuple[str, ...]:
     return tuple(f"--ignore=tests/{name}" for name in names)
 
 
-OF_OTHERS = _without("sandbox", "report")
+OF_OTHERS = _without("analysis", "commands", "export", "report", "sandbox")
 """What no library that a user may have in another version takes part in."""
 ON_EITHER_SIDE = _without("analysis", "claude", "commands", "export", "plugin", "report", "suite")
 """What is pytest's and the API's, played on the versions on either side of this one alone."""
