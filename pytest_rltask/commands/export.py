@@ -41,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
     include = [word for word in options.include.split(",") if word]
     if strange := [word for word in include if word not in OUTCOMES]:
         raise UsageError(f"--include {options.include}: {strange[0]!r} is none; write --include errored,cheated")
+    if include and options.to != "jsonl":
+        raise UsageError(f"--include is for --to jsonl: --to {options.to} has all trials; leave it out")
     if options.only and include:
         raise UsageError("--only passed and --include say the opposite; leave out one of them")
     found = load(options.run, options)

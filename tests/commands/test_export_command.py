@@ -71,6 +71,7 @@ def test_outcomes_are_named(capsys: pytest.CaptureFixture[str]):
     [
         (("--to", "jsonl", "--include", "failed"), "'failed' is none; write --include errored,cheated"),
         (("--to", "jsonl", "--include", "errored", "--only", "passed"), "leave out one of them"),
+        (("--to", "csv", "--include", "errored"), "--include is for --to jsonl: --to csv has all trials; leave it out"),
         (("--to", "csv", "--strings"), "--strings is for --to jsonl"),
         (("--to", "parquet"), "invalid choice: 'parquet'"),
         (("--to", "csv", "--out", "no/such/folder/x.csv"), "cannot be written"),
