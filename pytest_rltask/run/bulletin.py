@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_rltask.clock import utc_now
+from pytest_rltask.run.files import write_text
 
 __all__ = ["Bulletin", "cleared", "waits"]
 
@@ -60,7 +61,7 @@ class Bulletin:
 
     def _write(self) -> None:
         with contextlib.suppress(OSError):  # a full disk: it is told elsewhere
-            self._file.write_text(json.dumps({"since": self._since, "answered": self._answered, **self._what}))
+            write_text(self._file, json.dumps({"since": self._since, "answered": self._answered, **self._what}))
 
 
 def waits(path: Path, since: str) -> list[tuple[str, str]]:

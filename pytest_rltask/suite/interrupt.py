@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from pytest_rltask.clock import monotonic_s
+from pytest_rltask.run.files import write_text
 from pytest_rltask.run.record import outcome_word
 
 __all__ = ["ENDING_S", "Interrupts", "StopFile", "count_unreported"]
@@ -44,7 +45,7 @@ class StopFile:
     def write(self) -> None:
         """Have the workers stop; should this fail, pytest-xdist will."""
         with contextlib.suppress(OSError):
-            self._path.write_text(self._since)
+            write_text(self._path, self._since)
 
     def is_there(self) -> bool:
         """Say whether the workers shall stop."""

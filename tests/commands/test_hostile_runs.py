@@ -15,8 +15,10 @@ from pytest_rltask.cli import main
 from pytest_rltask.report.files import write_reports
 from pytest_rltask.report.summary import summarise
 from pytest_rltask.report.visible import for_log
+from pytest_rltask.run.bulletin import Bulletin
 from pytest_rltask.run.load import load_run
 from pytest_rltask.run.log import RunWriter
+from pytest_rltask.suite.interrupt import StopFile
 from tests.run.written import HEADER, planned, record_of
 
 SHARD = {"index": 0, "of": 2, "whole": "w", "parts": 2, "by_row": False}
@@ -167,3 +169,14 @@ def test_what_is_in_no_number_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
     told = capsys.readouterr().out
     assert "run_1: 1 of 2 planned trials were not played to the end\n" in told
     assert "run_1: 1 damaged lines of its records were skipped\n" in told
+
+
+def test_what_a_run_tells_its_own_processes_follows_no_link(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    for name in (".interrupted", ".waiting.main"):
+        (tmp_path / name).symlink_to(victim)
+    StopFile(tmp_path, "now").write()
+    Bulletin(tmp_path, "main", "now").note_answer()
+    assert victim.read_text() == "mine"
+    assert not (tmp_path / ".interrupted").is_symlink()
