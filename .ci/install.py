@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 PLAYED_ON = {"3.11", "3.12", "3.13"}
 """What `make compat` plays."""
+EXTRAS = {"completion", "fast", "inspect"}
+"""What serves the package itself; what the tasks and the tests of the repository need is in no wheel, so it has none."""
 INSTALLS = re.compile(r"^\$ (pip .*pytest_rltask.*|pip install \.|pip install git\+.*)$", re.MULTILINE)
 
 
@@ -34,7 +36,12 @@ def check_wheel(path: Path) -> None:
     assert set(re.findall(r"Python :: (3\.\d+)", "\n".join(classifiers))) == PLAYED_ON, classifiers
     assert [each for each in classifiers if each.startswith("Operating")] == ["Operating System :: POSIX :: Linux"]
     assert metadata["Requires-Python"] == ">=3.11"
-    assert not metadata.get_all("Provides-Extra"), "an extra is offered for what the wheel does not hold"
+    assert set(metadata.get_all("Provides-Extra", [])) == EXTRAS, (
+        "an extra is offered for what the wheel does not hold, or one is missing"
+    )
+    for needed in metadata.get_all("Requires-Dist", []):
+        if extra := re.search(r"extra == .(\w+)", needed):
+            assert "<" in needed.partition(";")[0], f"{needed} of the extra {extra[1]} has no upper bound"
     print(f"{path.name}: {len(listed)} files of the package, {len(metadata.get_all('Requires-Dist', []))} requirements")
 
 
@@ -58,6 +65,8 @@ def play(way: str, folder: Path) -> None:
     (home / "test_number.py").write_text(block)
     run("pytest -q test_number.py --model policy:baseline", home)
     run("pytest -q test_number.py --audit", home)
+    run("rltask list && rltask show last 0 --no-pager", home)
+    run("rltask init hello && pytest -q tasks/hello --audit", home)
 
 
 def main() -> None:
