@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text()
 PLAYED_ON = {"3.11", "3.12", "3.13"}
 """What `make compat` plays."""
 EXTRAS = {"completion", "fast", "inspect"}
-"""What serves the package itself; what the tasks and the tests of the repository need is in no wheel, so it has none."""
+"""What serves the package itself; what tasks and tests of the repository need is in no wheel, and so no extra."""
 INSTALLS = re.compile(r"^\$ (pip .*pytest_rltask.*|pip install \.|pip install git\+.*)$", re.MULTILINE)
 
 
