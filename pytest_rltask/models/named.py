@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from pytest_rltask.models.model import Model
+from pytest_rltask.models.model_settings import (
+    Settings,
+    differences,
+    misfit,
+    ordered,
+    parse_settings,
+    request_fields,
+    split_name,
+    written,
+)
 from pytest_rltask.models.settings import KEY_VARIABLES, unusable
 from pytest_rltask.run.files import RunLogError
 from pytest_rltask.run.load import load_plan, load_run
@@ -24,48 +36,124 @@ __all__ = [
     "missing_key",
     "parse_model",
     "price_text",
+    "quoted",
     "replayed_limits",
     "token_price",
 ]
 
 
+LONGEST_LABEL = 120
+"""Characters of a model's name in a node id, which is part of a file's name."""
+
+
 @dataclass(frozen=True)
 class ModelName:
-    """A parsed ``--model``."""
+    """A parsed ``--model``: who plays, and with which settings."""
 
     name: str
-    """As the user wrote it."""
-    kind: Literal["claude", "policy", "replay", "human"]
+    """In full, settings included: what records, plans and bands know it by."""
+    kind: Literal["claude", "api", "policy", "replay", "human"]
     argument: str
-    """The API's name of the model, the policy's name, or the run directory; empty for a person."""
+    """The model as a server calls it, the policy's name, or the run directory; empty for a person."""
+    settings: Settings = ()
+    """What is set of it, by key, in one order and one spelling."""
+
+    @property
+    def base(self) -> str:
+        """The name without settings."""
+        return self.name.removesuffix(written(self.settings))
 
     @property
     def label(self) -> str:
         """A form that can stand in a node id."""
-        return f"replay:{Path(self.argument).name}" if self.kind == "replay" else self.name
+        if self.kind == "replay":
+            return f"replay:{Path(self.argument).name}"
+        return quoted(self.name) if self.is_remote else self.name
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is a model of an API."""
+        return self.kind in ("claude", "api")
+
+    @property
+    def reply_tokens(self) -> int | None:
+        """Tokens that one reply of it may have; None: as many as the task says."""
+        text = dict(self.settings).get("reply_tokens")
+        return None if text is None else int(text)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What its settings add to each request."""
+        return request_fields(self.settings)
+
+    def differences(self, other: ModelName) -> list[str]:
+        """Say how the settings of the same model differ; nothing if it is another model.
+
+        Example:
+            >>> parse_model("claude-opus-5@effort=high").differences(parse_model("claude-opus-5@effort=low"))
+            ['effort was high, is low']
+        """
+        return list(differences(self.settings, other.settings)) if self.base == other.base else []
 
 
-def parse_model(name: str) -> ModelName:
+def parse_model(name: str, settings: Settings = ()) -> ModelName:
     """Parse a model's name.
+
+    Args:
+        name: ``claude-...`` or ``api:NAME``, either with settings behind an ``@``, or one of those that have none.
+        settings: what is set of every model of an API that does not set it itself.
 
     Raises:
         ValueError: it names none; the message says what can be named.
+
+    Example:
+        >>> parse_model("claude-opus-5@thinking=2048,effort=high").name
+        'claude-opus-5@effort=high,thinking=2048'
+        >>> parse_model("api:qwen/qwen3-8b:free").argument
+        'qwen/qwen3-8b:free'
     """
+    base, own = split_name(name)
+    kind, _, argument = base.partition(":")
+    if name.startswith("claude-") or (kind == "api" and argument):
+        if (odd := next((one for one in name if not one.isprintable()), "")) or base != base.strip():
+            what = repr(odd) if odd else "white space at its end"
+            raise ValueError(f"the name {name!r} holds {what}, which no model's does; write it without")
+        try:
+            merged = ordered(dict(settings) | dict(parse_settings(own) if own else ()))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        if wrong := misfit(merged):
+            raise ValueError(f"{name}: {wrong}")
+        is_api = kind == "api"
+        return ModelName(base + written(merged), "api" if is_api else "claude", argument if is_api else base, merged)
     kind, _, argument = name.partition(":")
-    if name.startswith("claude-"):
-        return ModelName(name, "claude", name)
+    if own and (kind == "policy" or base == "human" or (kind == "replay" and not Path(argument).expanduser().exists())):
+        raise ValueError(f"{base} takes no settings, which are for models of an API; write --model {base}")
     if kind == "policy" and argument:
         return ModelName(name, "policy", argument)
     if kind == "replay" and argument:
         return ModelName(name, "replay", argument)
     if name == "human":
         return ModelName(name, "human", "")
-    raise ValueError(f"unknown model {name!r}; write claude-..., policy:NAME, replay:RUN_DIR or human")
+    raise ValueError(f"unknown model {name!r}; write claude-..., api:NAME, policy:NAME, replay:RUN_DIR or human")
+
+
+def quoted(name: str) -> str:
+    """Return a name as it can stand in a node id: what is no plain character as ``%XX``, and a long one cut.
+
+    Example:
+        >>> quoted("api:qwen 3::b[1]"), quoted("api:qwen/qwen3-8b:free@top_p=0.9")
+        ('api:qwen%203:%3Ab%5B1%5D', 'api:qwen/qwen3-8b:free@top_p=0.9')
+    """
+    safe = quote(name, safe="-_.:/@=,+~()").replace("::", ":%3A")
+    if len(safe) <= LONGEST_LABEL:
+        return safe
+    return f"{safe[: LONGEST_LABEL - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def is_paid(name: str) -> bool:
-    """Say whether a model, by its name, costs anything: a policy or replay does not."""
-    return name.startswith("claude-")
+    """Say whether a model, by its name, may cost anything: a policy or replay does not."""
+    return name.startswith(("claude-", "api:"))
 
 
 def missing_key(name: ModelName, environment: Mapping[str, str], policies: Collection[str]) -> str | None:
