@@ -20,28 +20,32 @@ from pytest_rltask.models.model_settings import (
     split_name,
     written,
 )
-from pytest_rltask.models.settings import KEY_VARIABLES, unusable
+from pytest_rltask.models.settings import BASE_URL, KEY_VARIABLES, unusable
 from pytest_rltask.run.files import RunLogError
 from pytest_rltask.run.load import load_plan, load_run
-from pytest_rltask.run.record import Record, Usage
+from pytest_rltask.run.record import Record
 
 if TYPE_CHECKING:
     from pytest_rltask.models.contact import News
+    from pytest_rltask.models.prices import Prices
 
 __all__ = [
     "ModelName",
+    "changed_settings",
     "is_paid",
+    "label_of",
     "load_replay",
     "make_model",
     "missing_key",
     "parse_model",
-    "price_text",
     "quoted",
     "replayed_limits",
-    "token_price",
+    "settings_of",
 ]
 
 
+SAMPLING = ("temperature", "top_p", "top_k")
+"""Settings that the API has taken back."""
 LONGEST_LABEL = 120
 """Characters of a model's name in a node id, which is part of a file's name."""
 
@@ -85,15 +89,6 @@ class ModelName:
     def fields(self) -> dict[str, Any]:
         """What its settings add to each request."""
         return request_fields(self.settings)
-
-    def differences(self, other: ModelName) -> list[str]:
-        """Say how the settings of the same model differ; nothing if it is another model.
-
-        Example:
-            >>> parse_model("claude-opus-5@effort=high").differences(parse_model("claude-opus-5@effort=low"))
-            ['effort was high, is low']
-        """
-        return list(differences(self.settings, other.settings)) if self.base == other.base else []
 
 
 def parse_model(name: str, settings: Settings = ()) -> ModelName:
@@ -151,28 +146,74 @@ def quoted(name: str) -> str:
     return f"{safe[: LONGEST_LABEL - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+def label_of(name: str) -> str:
+    """Return the form of a model's name that can stand in a node id, be it one that none knows today."""
+    return quoted(name) if is_paid(name) else name
+
+
+def settings_of(name: str) -> dict[str, str]:
+    """Return what is set of a model, by its name; nothing of one that has no settings."""
+    try:
+        return dict(parse_settings(split_name(name)[1])) if is_paid(name) and split_name(name)[1] else {}
+    except ValueError:
+        return {}
+
+
+def changed_settings(old: str, new: str) -> list[str]:
+    """Say how the settings of one model differ, by its names then and now; nothing if it is another model.
+
+    Example:
+        >>> changed_settings("claude-opus-5@effort=high", "claude-opus-5@effort=low")
+        ['effort was high, is low']
+    """
+    if not is_paid(old) or split_name(old)[0] != split_name(new)[0]:
+        return []
+    return list(differences(tuple(settings_of(old).items()), tuple(settings_of(new).items())))
+
+
 def is_paid(name: str) -> bool:
     """Say whether a model, by its name, may cost anything: a policy or replay does not."""
     return name.startswith(("claude-", "api:"))
 
 
 def missing_key(name: ModelName, environment: Mapping[str, str], policies: Collection[str]) -> str | None:
-    """Say which key is missing and both ways out, or cannot be sent, or None if the model has what it needs.
+    """Say what a model lacks (its key, its server) or that cannot be sent, and what to write; None if nothing.
 
     Args:
         name: the model.
         environment: where the SDK looks for a key.
         policies: names of those that the task ships, and that could play instead.
     """
-    if name.kind != "claude":
+    if not name.is_remote:
         return None
-    if any(environment.get(variable) for variable in KEY_VARIABLES):
+    if problem := _unplayable(name, environment):
+        return f"--model {name.name}: {problem}"
+    if name.kind == "api" or any(environment.get(variable) for variable in KEY_VARIABLES):
         wrong = unusable(environment)
         return f"--model {name.name}: {wrong}" if wrong else None
     instead = next((policy for policy in ("baseline", *policies) if policy in policies), "NAME")
     return (
         f"--model {name.name} needs an API key: set ANTHROPIC_API_KEY, "
         f"or play a scripted policy without one: --model policy:{instead}"
+    )
+
+
+def _unplayable(name: ModelName, environment: Mapping[str, str]) -> str:
+    """Say why no server could play a model as it is set, and what to write; empty if one could."""
+    if environment.get(BASE_URL):
+        return ""
+    if name.kind == "api":
+        return f"it is played by the server that {BASE_URL} names; write {BASE_URL}=http://127.0.0.1:8080 before pytest"
+    sampling = next((key for key in SAMPLING if key in dict(name.settings)), "")
+    if not sampling:
+        return ""
+    from anthropic.types import message_create_params
+
+    if sampling in message_create_params.MessageCreateParamsBase.__annotations__:
+        return ""
+    return (
+        f"Anthropic's API takes no {sampling} any more: the installed SDK has no such field; leave it out "
+        f"(effort=low is taken), or play api:NAME at a server that takes it"
     )
 
 
@@ -209,41 +250,16 @@ def replayed_limits(directory: str) -> dict[tuple[str, int], dict[str, Any]]:
     return {(trial.task, trial.seed): trial.limits for trial in load_plan(Path(directory).expanduser())}
 
 
-def price_text(name: str) -> str | None:
-    """Return the price of a model of the API in words; None if it is not known."""
-    from genai_prices import Usage, calc_price
-
-    try:
-        price = calc_price(Usage(input_tokens=1), model_ref=name, provider_id="anthropic").model_price
-    except LookupError:
-        return None
-    return ", ".join(str(price).split(", ")[:2])  # of what is read and written; those of caches follow
-
-
-def token_price(name: str, usage: Usage) -> float | None:
-    """Return what tokens of a model of the API cost today in US dollars; None if its price is not known."""
-    from genai_prices import Usage as Tokens
-    from genai_prices import calc_price
-
-    tokens = Tokens(
-        input_tokens=usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
-        cache_read_tokens=usage.cache_read_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        output_tokens=usage.output_tokens,
-    )
-    try:
-        return float(calc_price(tokens, model_ref=name, provider_id="anthropic").total_price)
-    except (LookupError, ValueError):
-        return None
-
-
-def make_model(name: ModelName, *, reply_timeout_s: float | None = None, news: News | None = None) -> Model:
+def make_model(
+    name: ModelName, *, reply_timeout_s: float | None = None, news: News | None = None, prices: Prices | None = None
+) -> Model:
     """Build the model behind a name. Claude's library is loaded here and not before.
 
     Args:
         name: of the model.
         reply_timeout_s: seconds that one reply of an API may take; None: as many as it may by default.
         news: where it is told what keeps the trials waiting.
+        prices: what tokens of models cost that the table lacks; None: none is given.
     """
     if name.kind == "policy":
         from pytest_rltask.models.policy import PolicyModel
@@ -258,7 +274,15 @@ def make_model(name: ModelName, *, reply_timeout_s: float | None = None, news: N
 
         return HumanModel()
     from pytest_rltask.models.claude import REPLY_TIMEOUT_S, ClaudeModel
+    from pytest_rltask.models.servers import ANTHROPIC, ANY_SERVER
 
-    model = ClaudeModel(name.argument, reply_timeout_s=reply_timeout_s or REPLY_TIMEOUT_S, news=news)
+    model = ClaudeModel(
+        name.argument,
+        reply_timeout_s=reply_timeout_s or REPLY_TIMEOUT_S,
+        news=news,
+        settings=name.settings,
+        server=ANY_SERVER if name.kind == "api" else ANTHROPIC,
+        prices=prices,
+    )
     model.connect()  # by the environment as it is now: tests may change it later
     return model

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from pytest_rltask.clock import monotonic_s, utc_now
+from pytest_rltask.models.named import settings_of
 from pytest_rltask.run.record import Fault, Record
 from pytest_rltask.sandbox import Choice, differences
 from pytest_rltask.task import Episode, Limits, Task
@@ -48,6 +49,7 @@ def new_record(spec: TrialSpec) -> Record:
         task=spec.task_name,
         task_digest=spec.task.digest(),
         model=spec.model,
+        settings=settings_of(spec.model),
         run=spec.run,
         seed=spec.seed,
         grader=spec.grader,
