@@ -9,12 +9,13 @@ import fnmatch
 import inspect
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from pytest_rltask.audit.omissions import episode_classes, omissions, toolless
+from pytest_rltask.models.judges import judges_of, missing_judge_key, parse_judges, unanswered
 from pytest_rltask.models.named import (
     ModelName,
     is_paid,
@@ -52,6 +53,8 @@ class TrialParam:
     seed: int
     limits: Limits
     band: Band
+    judges: Mapping[str, str] = field(default_factory=dict)
+    """Who answers for each judge of the task."""
 
     @property
     def id(self) -> str:
@@ -82,6 +85,7 @@ class TrialItems:
         self._unnamed = unnamed
         self.options = options
         self.models = [_checked_model(name) for name in options.model]
+        self._judges = _checked_judges(options)
         if options.max_cost is not None:
             _check_prices(self.models)
         self._tests_by_task: dict[str, str] = {}
@@ -145,10 +149,11 @@ class TrialItems:
         limits = self._limits(task, where)
         seeds = [options.seed + run for run in range(runs)]
         for model in self.models:
-            self._check_playable(model, task, name, seeds)
+            judges = self._judges_of(task, name, model)
+            self._check_playable(model, task, name, seeds, judges)
             band = _band_of(model.name, marked) or options.band or task.band
             for run, seed in enumerate(seeds):
-                yield TrialParam(task, name, model, run, seed, limits, band)
+                yield TrialParam(task, name, model, run, seed, limits, band, judges)
 
     def _limits(self, task: Task, where: str) -> Limits:
         try:
@@ -163,7 +168,20 @@ class TrialItems:
             wall_s=self.options.trial_timeout or own.wall_s,
         )
 
-    def _check_playable(self, model: ModelName, task: Task, name: str, seeds: list[int]) -> None:
+    def _judges_of(self, task: Task, name: str, model: ModelName) -> Mapping[str, str]:
+        try:
+            judges = judges_of(task, model, self._judges, is_typed="judge" in self.options.given)
+        except ValueError as error:
+            raise DefinitionError(f"task {name}, in its judges: {error}") from None
+        if said := unanswered(task, judges, name):
+            raise DefinitionError(said)
+        if self.options.max_cost is not None:
+            _check_prices(parse_model(one) for one in judges.values() if is_paid(one))
+        return judges
+
+    def _check_playable(
+        self, model: ModelName, task: Task, name: str, seeds: list[int], judges: Mapping[str, str]
+    ) -> None:
         if model.kind == "policy" and model.argument not in task.policies:
             ships = ", ".join(f"policy:{policy}" for policy in task.policies) or "none"
             raise DefinitionError(f"--model {model.name}: task {name} ships no such policy; it ships {ships}")
@@ -182,6 +200,9 @@ class TrialItems:
             raise DefinitionError(problem)
         if needed := missing_key(model, os.environ, task.policies):
             raise DefinitionError(needed)
+        for judge, one in judges.items():
+            if needed := missing_judge_key(name, judge, one, os.environ):
+                raise DefinitionError(needed)
 
     def recorded(self, param: TrialParam) -> Record:
         """Return the trial that a replay replays."""
@@ -228,6 +249,13 @@ def _checked_model(name: str) -> ModelName:
         return parse_model(name)
     except ValueError as error:
         raise pytest.UsageError(f"--model: {error}") from None
+
+
+def _checked_judges(options: Options) -> Mapping[str, str]:
+    try:
+        return parse_judges(options.judge or ())
+    except ValueError as error:
+        raise pytest.UsageError(f"--judge: {error}") from None
 
 
 def _check_prices(models: Iterable[ModelName]) -> None:

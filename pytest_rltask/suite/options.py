@@ -148,6 +148,15 @@ OPTIONS = (
         str,
         repeatable=True,
     ),
+    Option(
+        "--judge",
+        "NAME",
+        None,
+        "policy:scripted",
+        "who answers for tasks' judges: claude-..., policy:scripted (no key), or JUDGE=MODEL; may be repeated",
+        str,
+        repeatable=True,
+    ),
     Option("--seed", "N", 42, "42", "seed of run 0; run i uses seed + i", lambda text: _whole(text, at_least=0)),
     Option("--conv-steps", "N", None, "10", "turns a trial may take (10 unless the task says otherwise)", parse_runs),
     Option("--trial-timeout", "S", None, "900", "seconds a trial may take (900 unless the task says so)", _seconds),
@@ -279,6 +288,7 @@ class Options:
 
     runs: int
     model: tuple[str, ...]
+    judge: tuple[str, ...] | None
     seed: int
     conv_steps: int | None
     trial_timeout: float | None
@@ -318,7 +328,7 @@ class Options:
             elif option.has_ini and (written := _written(option, config)):
                 values[option.name] = _parsed(option, written, f"ini setting {option.dest}:")
             else:
-                values[option.name] = (option.default,) if option.repeatable else option.default
+                values[option.name] = (option.default,) if option.default and option.repeatable else option.default
         if values["changed"] and values["resume"] is None:
             raise pytest.UsageError(
                 f"--changed {values['changed']} goes with --resume, whose recorded trials it is about; "
