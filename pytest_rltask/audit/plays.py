@@ -12,7 +12,7 @@ from typing import Any
 from pytest_rltask.audit.leftovers import Watch
 from pytest_rltask.models import Model, Player, Start
 from pytest_rltask.models.judges import judges_of
-from pytest_rltask.models.named import parse_model
+from pytest_rltask.models.named import ModelName
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.models.replay import ReplayModel
 from pytest_rltask.run.record import Record
@@ -93,7 +93,7 @@ class Plays:
     def _spec(self, task: Task, name: str, policy: str, seed: int, limits: Limits) -> TrialSpec:
         model = f"policy:{policy}"
         trial_id = f"{name}[{model}-seed-{seed}]"
-        judges = judges_of(task, parse_model(model), {}, is_typed=False)
+        judges = judges_of(task, ModelName(model, "policy", policy), {}, is_typed=False)
         return TrialSpec(trial_id, task, name, model, 0, seed, limits, sandbox=self._sandbox, judges=judges)
 
     def _played(self, spec: TrialSpec, model: Model) -> Play:

@@ -30,7 +30,7 @@ class LetterEpisode(Episode):
 
     @property
     def prompt(self):
-        return "Write a letter."
+        return "Write a letter; 75 % of the marks pass."
 
     @property
     def done(self):
@@ -53,7 +53,8 @@ class Letter(Task):
             scripted=RUBRIC.scripted(lambda work: {{"polite": int("please" in work), "short": 1}}),
         )
     }}
-    policies = {{"null": lambda view: iter(()), "solver": writes("please come"), "rude": writes("come")}}
+    needs_seed = False
+    policies = {{"null": lambda view: (yield "no letter"), "solver": writes("please come"), "rude": writes("come")}}
 
     def open(self, seed):
         return LetterEpisode()

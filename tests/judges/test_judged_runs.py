@@ -12,15 +12,6 @@ from tests.judges.letters import ASYNC_GRADE, JUDGE, JUDGE_EACH, PLAYER, PLAYER_
 from tests.support.serving import Serve
 
 
-@pytest.fixture
-def judged(pytester: pytest.Pytester) -> Suite:
-    """A suite of one judged task."""
-    suite = Suite(pytester)
-    (pytester.path / "tasks.py").unlink()
-    (pytester.path / "test_sum.py").unlink()
-    return suite.write(test_letter=suite_of())
-
-
 @pytest.mark.parametrize("grade", [ASYNC_GRADE, SYNC_GRADE], ids=["async", "sync"])
 def test_fifty_judged_trials_cost_what_the_server_was_paid_player_and_judge_apart(
     judged: Suite, serve: Serve, grade: str
