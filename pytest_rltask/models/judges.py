@@ -46,7 +46,7 @@ def parse_judges(words: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for word in words:
         match = _NAMED.fullmatch(word)
-        judge, model = (match[1], match[2]) if match and "@" not in match[1] else (ANY, word)
+        judge, model = (match[1], match[2]) if match else (ANY, word)
         found[judge] = _checked(model)
     return found
 
@@ -55,9 +55,9 @@ def _checked(model: str) -> str:
     if model == SCRIPTED:
         return model
     named = parse_model(model)
-    if named.kind in ("policy", "replay", "human"):
+    if not named.is_remote:
         raise ValueError(f"{model!r} is no judge; write claude-..., {SCRIPTED}, or JUDGE=MODEL for one of several")
-    return model
+    return named.name
 
 
 def judges_of(task: Task, player: ModelName | None, chosen: Mapping[str, str], *, is_typed: bool) -> dict[str, str]:

@@ -217,6 +217,8 @@ class Record:
     """The grades that it had before, the oldest first."""
     artifacts: list[Artifact] = field(default_factory=list)
     """What its grader read and is kept, see :meth:`pytest_rltask.Episode.artifacts`."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """What was set of its model, by name, as it stands behind the model's own; empty if an earlier version wrote it."""
     artifacts_left_out: dict[str, str] = field(default_factory=dict)
     """What is not kept of that, by name, and why."""
     judges: dict[str, str] = field(default_factory=dict)
@@ -308,7 +310,7 @@ class Record:
 
 _KINDS: dict[str, type[Any]] = {
     "trial_id": str, "task": str, "model": str, "label": str, "reason": str, "messages": list, "tools": list,
-    "metrics": dict, "info": dict, "seconds": dict, "started": str, "turns": int,
+    "metrics": dict, "settings": dict, "info": dict, "seconds": dict, "started": str, "turns": int,
     "tool_calls": int, "seed": int, "run": int, "judges": dict,
 }  # fmt: skip
 """What others build on, and a file that somebody else wrote may hold otherwise."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 from pytest_rltask.analysis.changed import WAYS, plan_table
 from pytest_rltask.graders.fingerprint import Grader
 from pytest_rltask.models.judges import RECORDED, SCRIPTED, is_paid_trial
-from pytest_rltask.models.named import is_paid, price_text
+from pytest_rltask.models.model_settings import split_name
+from pytest_rltask.models.named import is_paid
 from pytest_rltask.report.table import aligned, tokens_text
 from pytest_rltask.run.earlier import EarlierRuns, Experience, asked_models
 from pytest_rltask.run.planned import PlannedTrial, split_trial_id
 from pytest_rltask.run.record import dollars
+from pytest_rltask.suite.chosen import prices_of
 from pytest_rltask.suite.options import Options
 from pytest_rltask.suite.resume import Resumption
 
@@ -97,8 +100,10 @@ def plan_lines(
         yield from _judged(group)
     asked = [model for group in plan for model in (group.model, *group.judges.values())]
     for model in dict.fromkeys(filter(is_paid, asked)):
-        price = price_text(model)
-        yield f"{model} costs {price}" if price else f"the price of {model} is not known"
+        price = prices_of(options).text(model)
+        base = split_name(model)[0]
+        how = "" if price else f"; --prices {shlex.quote(base)}=IN/OUT gives it, in US dollars a million tokens"
+        yield f"{model} costs {price}" if price else f"the price of {model} is not known{how}"
     kept = f", {len(reused)} more are reused" if reused else ""
     if undecided and options.changed is None:
         left = len(reused) - len(undecided)

@@ -63,6 +63,7 @@ def properties(record: Record, transcript: Path | None) -> list[tuple[str, objec
     told = [
         ("task", record.task),
         ("model", record.model),
+        ("settings", ",".join(f"{key}={value}" for key, value in record.settings.items())),
         ("run", record.run),
         ("seed", record.seed),
         ("outcome", outcome_word(record.outcome)),

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from pytest_rltask.clock import monotonic_s, utc_now
+from pytest_rltask.models.named import settings_of
 from pytest_rltask.run.record import Fault, Record
 from pytest_rltask.sandbox import Choice, differences
 from pytest_rltask.task import Episode, Limits, Task
@@ -50,6 +51,7 @@ def new_record(spec: TrialSpec) -> Record:
         task=spec.task_name,
         task_digest=spec.task.digest(),
         model=spec.model,
+        settings=settings_of(spec.model),
         run=spec.run,
         seed=spec.seed,
         grader=spec.grader,
