@@ -164,7 +164,7 @@ class Graders:
         if key not in self._known:
             named = list(_named(task, inspect.unwrap(test), *(cls.__mro__ if cls else ())))
             grader = self._worked_out(task, named, path=path, name=f"{cls.__name__}.{name}" if cls else name)
-            asked = {f"judge {judge}".strip(): model for judge, model in (judges or {}).items() if model}
+            asked = {f"judge {judge}": model for judge, model in (judges or {}).items()}
             told = asked | {"words of RubricJudge": WORDING} if asked else {}
             grader = dataclasses.replace(grader, fields=grader.fields | told)
             self._known[key] = grader

@@ -29,7 +29,7 @@ SCRIPTED = "policy:scripted"
 RECORDED = "recorded"
 """The answers are those of the trial that is replayed; behind a colon, those of this model alone."""
 ANY = ""
-"""Stands for judges that the task does not declare, each of which is a model's name."""
+"""Stands for all judges of which ``--judge`` names none."""
 _NAMED = re.compile(r"([A-Za-z_][\w.-]*)=(.+)", re.DOTALL)
 
 
@@ -72,20 +72,18 @@ def judges_of(task: Task, player: ModelName | None, chosen: Mapping[str, str], *
     Raises:
         ValueError: a judge's model names none.
     """
-    kind = player.kind if player else ""
-    instead = {"policy": SCRIPTED, "replay": RECORDED}.get(kind, "")
+    instead = {"policy": SCRIPTED, "replay": RECORDED}.get(player.kind if player else "", "")
     found = {}
-    for name in (*task.judges, ANY):
-        own = task.judges[name].model if name else ""
+    for name, judge in task.judges.items():
         told = chosen.get(name) or chosen.get(ANY) or ""
-        found[name] = told if told and (is_typed or not instead) else instead or (_checked(own) if name else "")
-    return found if any(found.values()) else {}
+        found[name] = told if told and (is_typed or not instead) else instead or _checked(judge.model)
+    return found
 
 
 def unanswered(task: Task, judges: Mapping[str, str], name: str) -> str:
     """Say which judge is to answer by a script that it does not have; empty if none is."""
     for judge, model in judges.items():
-        if judge and model == SCRIPTED and task.judges[judge].scripted is None:
+        if model == SCRIPTED and task.judges[judge].scripted is None:
             return (
                 f"task {name}: its judge {judge!r} has no script, and nobody else may answer here: write "
                 f'judges = {{"{judge}": Judge("{task.judges[judge].model}", scripted=...)}}, or ask a model: '
@@ -106,13 +104,13 @@ def missing_judge_key(task: str, judge: str, model: str, environment: Mapping[st
 
 
 def recorded(judges: Mapping[str, str]) -> dict[str, str]:
-    """Return judges as they answer where a trial is graded anew: as recorded, if they are who they were.
+    """Return judges as they answer where a trial is graded anew: as recorded, if they are who they were; scripts do.
 
     Example:
-        >>> recorded({"grader": "claude-haiku-5-5", "": ""})
-        {'grader': 'recorded:claude-haiku-5-5', '': 'recorded'}
+        >>> recorded({"grader": "claude-haiku-5-5", "customer": "policy:scripted"})
+        {'grader': 'recorded:claude-haiku-5-5', 'customer': 'policy:scripted'}
     """
-    return {name: RECORDED + (f":{model}" if model else "") for name, model in ({ANY: ""} | dict(judges)).items()}
+    return {name: model if model in (SCRIPTED, RECORDED) else f"{RECORDED}:{model}" for name, model in judges.items()}
 
 
 def is_paid_trial(trial: PlannedTrial) -> bool:

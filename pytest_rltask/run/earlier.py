@@ -60,8 +60,8 @@ class EarlierRuns:
 
 
 def asked_models(judges: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return judges that a task declares, and who answered for each: of other ones nothing is known of the cost."""
-    return tuple(sorted((name, model) for name, model in judges.items() if name and model))
+    """Return a task's judges, and who answers for each, as a key: of other ones nothing is known of the cost."""
+    return tuple(sorted(judges.items()))
 
 
 def _take_in(path: Path, found: dict[_Kind, Experience]) -> None:

@@ -52,7 +52,7 @@ class PlannedTrial:
     def cut_off(self, started: str, requests: list[RequestLog]) -> Record:
         """Return what is known of this trial if its process died: when it began, and what of it was paid."""
         record = self.lost()
-        record.started, record.judges = started, {name: model for name, model in self.judges.items() if name and model}
+        record.started, record.judges = started, dict(self.judges)
         record.requests = [request for request in requests if not request.judge]
         record.judge_requests = [request for request in requests if request.judge]
         return record

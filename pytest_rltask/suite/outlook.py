@@ -13,7 +13,7 @@ from pytest_rltask.models.judges import RECORDED, SCRIPTED, is_paid_trial
 from pytest_rltask.models.model_settings import split_name
 from pytest_rltask.models.named import is_paid
 from pytest_rltask.report.table import aligned, tokens_text
-from pytest_rltask.run.earlier import EarlierRuns, Experience, asked_models
+from pytest_rltask.run.earlier import EarlierRuns, Experience
 from pytest_rltask.run.planned import PlannedTrial, split_trial_id
 from pytest_rltask.run.record import dollars
 from pytest_rltask.suite.chosen import prices_of
@@ -60,7 +60,7 @@ def groups(trials: Iterable[PlannedTrial], earlier: EarlierRuns) -> list[Group]:
             len(own),
             earlier.of(own[0]) if is_paid_trial(own[0]) else None,
             is_paid_trial(own[0]),
-            dict(asked_models(own[0].judges)),
+            own[0].judges,
         )
         for (_, model), own in found.items()
     ]

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from pytest_rltask.judges.judge import ASKS, Answer, Judge, Question
 from pytest_rltask.models import Model, ModelFault, Player, Reply, Request, Start
-from pytest_rltask.models.judges import ANY, RECORDED, SCRIPTED
+from pytest_rltask.models.judges import RECORDED, SCRIPTED
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.models.replay import ReplayModel
 from pytest_rltask.run.asked import Asked
@@ -58,6 +58,7 @@ class Asks:
         worker: whose clocks stand still meanwhile.
         models: returns a model by its name; None: none may be asked.
         replayed: the trial whose recorded answers are given; None: there is none.
+        otherwise: who answers for a judge of whom the spec says nothing; empty: the model that the task names.
         paid: called with the record and each request that cost something.
     """
 
@@ -69,8 +70,10 @@ class Asks:
         *,
         models: Models | None = None,
         replayed: Record | None = None,
+        otherwise: str = "",
         paid: Callable[[Record, RequestLog], Awaitable[None]] | None = None,
     ) -> None:
+        self._otherwise = otherwise
         self._spec, self._record, self._worker = spec, record, worker
         self._models, self._paid = models, paid
         self._recorded = list(replayed.asked) if replayed else []
@@ -145,10 +148,7 @@ class Asks:
     def _answers_for(self, name: str) -> str:
         """Return who answers for a judge."""
         declared, spec = self._spec.task.judges, self._spec
-        model = spec.judges.get(name if name in declared else ANY, "")
-        if not model and name in declared:
-            model = declared[name].model
-        model = model or name
+        model = spec.judges.get(name) or self._otherwise or (declared[name].model if name in declared else name)
         if model == SCRIPTED and (name not in declared or declared[name].scripted is None):
             said = (
                 f"nobody answers for the judge {name!r}, as no model may be asked here; write in the task "
@@ -170,9 +170,8 @@ class Asks:
         fits = (one for one in self._recorded if one.judge == question.judge and one.digest == digest)
         if (found := next(fits, None)) is None:
             said = f"judge {question.judge!r} is asked what the recorded trial did not ask: {_short(question.text)}"
-            raise self._fault(
-                "harness", f"{said}; --judge MODEL has it answered anew, --judge {SCRIPTED} by its script"
-            )
+            anew = f"; --judge MODEL has it answered anew, --judge {SCRIPTED} by a script"
+            raise self._fault("harness", said + ("" if model else anew))
         if model and found.model != model:
             said = f"judge {question.judge!r} was {found.model}, and is {model} now, whose answers are not recorded"
             raise self._fault("harness", said)
@@ -275,12 +274,11 @@ def answering(
         replayed: a trial whose answers are given, where no replay plays.
         paid: called with each request that cost something.
     """
-    if isinstance(player, PolicyModel) and not spec.judges:
-        spec = replace(spec, judges=dict.fromkeys([*spec.task.judges, ANY], SCRIPTED))
     if isinstance(player, ReplayModel):
         replayed = player.recorded(spec.task_name, spec.seed)
-    asks = Asks(spec, record, worker, models=models, replayed=replayed, paid=paid)
-    record.judges = {name: model for name, model in spec.judges.items() if name and model}
+    otherwise = SCRIPTED if isinstance(player, PolicyModel) else RECORDED if replayed else ""
+    asks = Asks(spec, record, worker, models=models, replayed=replayed, otherwise=otherwise, paid=paid)
+    record.judges = dict(spec.judges)
     object.__setattr__(episode, ASKS, asks)  # an episode may be a frozen dataclass
     try:
         yield asks

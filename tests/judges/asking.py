@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from pytest_rltask import Episode, Grade, Judge, Limits, PolicyView, Task, call, tool
-from pytest_rltask.models import Model
+from pytest_rltask.models import Model, Player, Reply, Request, Start
 from pytest_rltask.models.claude import ClaudeModel
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.run.record import Record, RequestLog
@@ -49,6 +49,15 @@ class TalkEpisode(Episode):
         return await self.task.grading(self)
 
 
+class Somebody:
+    """Plays what the policy plays, and is none: judges are asked as the task says."""
+
+    def player(self, start: Start) -> Player:
+        return PolicyModel("greets").player(start)
+
+    async def aclose(self) -> None: ...
+
+
 async def nothing(episode: TalkEpisode, word: str) -> str:
     return word
 
@@ -77,7 +86,7 @@ def spec_of(
     task: Task, *, judges: dict[str, str] | None = None, model: str = "policy:greets", **limits: Any
 ) -> TrialSpec:
     """Return what is to be played; judges as the task says unless others are given."""
-    own = {"customer": JUDGE, "": ""} if judges is None else judges
+    own = {"customer": JUDGE} if judges is None else judges
     return TrialSpec("talk[run-00]", task, "talk", model, 0, 42, Limits(**limits), judges=own)
 
 
@@ -114,3 +123,34 @@ def played(
                 await one.aclose()
 
     return asyncio.run(play_it())
+
+
+class Answering:
+    """Answers as it is told, with no network."""
+
+    def __init__(self, answer: Callable[[Request], Any]) -> None:
+        self.answer = answer
+
+    def player(self, start: Any) -> Answering:
+        return self
+
+    async def reply(self, request: Request) -> Reply:
+        given = self.answer(request)
+        if asyncio.iscoroutine(given):
+            given = await given
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    async def aclose(self) -> None: ...
+
+
+def says(words: str = "well", **fields: Any) -> Reply:
+    return Reply([{"type": "text", "text": words}], "end_turn", **fields)
+
+
+def answering(answer: Callable[[Request], Any]) -> Callable[[str], Answering]:
+    return lambda name: Answering(answer)
+
+
+SCRIPTED = {"customer": "policy:scripted"}

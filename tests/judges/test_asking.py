@@ -5,51 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
 
-from pytest_rltask import Episode, Grade, Judge, call, tool
+from pytest_rltask import Grade, Judge, call
 from pytest_rltask.models import ModelFault, Reply, Request
-from pytest_rltask.models.replay import ReplayModel
-from pytest_rltask.run.record import Record, RequestLog, Usage
-from tests.judges.asking import JUDGE, Talk, TalkEpisode, played
-from tests.support.messages_api import MessagesAPI, reply, status, text
+from pytest_rltask.run.record import Record, Usage
+from tests.judges.asking import JUDGE, SCRIPTED, Somebody, Talk, TalkEpisode, answering, played, says
+from tests.support.messages_api import reply, text
 from tests.support.serving import Serve
 
-SCRIPTED = {"customer": "policy:scripted", "": "policy:scripted"}
 COSTS = {"usage": {"input_tokens": 1000, "output_tokens": 100}}
 EACH = 0.0045
 """Dollars of such a reply of the judge's: $3 and $15 per million tokens."""
-
-
-class Model:
-    """Answers as it is told, with no network."""
-
-    def __init__(self, answer: Callable[[Request], Any]) -> None:
-        self.answer = answer
-
-    def player(self, start: Any) -> Model:
-        return self
-
-    async def reply(self, request: Request) -> Reply:
-        given = self.answer(request)
-        if asyncio.iscoroutine(given):
-            given = await given
-        if isinstance(given, Exception):
-            raise given
-        return given
-
-    async def aclose(self) -> None: ...
-
-
-def says(words: str = "well", **fields: Any) -> Reply:
-    return Reply([{"type": "text", "text": words}], "end_turn", **fields)
-
-
-def answering(answer: Callable[[Request], Any]) -> Callable[[str], Model]:
-    return lambda name: Model(answer)
 
 
 async def asks(episode: TalkEpisode, word: str) -> str:
@@ -171,7 +140,7 @@ def test_a_model_can_be_asked_by_its_name(serve: Serve):
     async def by_name(episode: TalkEpisode) -> Grade:
         return Grade(float((await episode.ask(JUDGE, "Good?")).text == "yes"), threshold=1.0)
 
-    record = played(Talk(grading=by_name))
+    record = played(Talk(grading=by_name), player=Somebody())
 
     assert (record.outcome, record.judge_requests[0].judge) == ("passed", JUDGE)
 
@@ -183,7 +152,7 @@ def test_a_name_that_is_neither_judge_nor_model_is_the_tasks_fault():
 
     from pytest_rltask.models.named import make_model, parse_model
 
-    record = played(Talk(grading=asks_anybody), model=lambda name: make_model(parse_model(name)))
+    record = played(Talk(grading=asks_anybody), player=Somebody(), model=lambda name: make_model(parse_model(name)))
 
     assert record.fault
     assert record.fault.kind == "task"
@@ -313,146 +282,3 @@ def test_a_trial_that_is_cancelled_ends_at_once_and_what_its_judge_costs_is_esti
         (record,) = told
         assert record.judge_cost_usd == 0.25, "as soon as it is told of"
         assert [request.judge for request in record.judge_requests] == ["customer"]
-
-
-# ---- replays ----
-
-
-def test_a_replay_has_the_recorded_answers_found_by_what_is_asked(serve: Serve):
-    async def both_ways(episode: TalkEpisode, word: str) -> str:
-        first, second = await asyncio.gather(*(episode.ask("customer", f"{word} {n}") for n in (order or [1, 2])))
-        return f"{first.text} {second.text}"
-
-    order: list[int] = []
-    task = Talk(greeting=both_ways)
-    was = played(task, model=answering(lambda request: says(request.messages[0]["content"][0]["text"].upper())))
-    order[:] = [2, 1]
-
-    record = played(task, player=ReplayModel({("talk", 42): was}), judges={"customer": "recorded", "": "recorded"})
-
-    assert (record.outcome, record.cost_usd) == ("passed", 0.0)
-    assert record.messages[2]["content"][0]["content"] == "HELLO 2 HELLO 1"
-    assert {one.model for one in record.asked} == {JUDGE}
-
-
-@pytest.mark.parametrize(
-    ("asked", "judges", "said"),
-    [
-        ("hello you", {"customer": "recorded"}, "asked what the recorded trial did not ask: 'hello you'"),
-        ("hello", {"customer": "recorded:claude-opus-4-6"}, "was claude-sonnet-4-6, and is claude-opus-4-6 now"),
-    ],
-)
-def test_a_replay_with_another_question_or_judge_says_so(asked: str, judges: dict[str, str], said: str):
-    words = ["hello"]
-
-    async def asks_it(episode: TalkEpisode, word: str) -> str:
-        return (await episode.ask("customer", words[0])).text
-
-    task = Talk(greeting=asks_it)
-    was = played(task, model=answering(lambda request: says()))
-    words[0] = asked
-
-    record = played(task, player=ReplayModel({("talk", 42): was}), judges=judges)
-
-    assert record.outcome == "errored"
-    assert record.fault
-    assert record.fault.kind == "harness"
-    assert said in record.fault.message
-
-
-def test_each_recorded_answer_is_given_once():
-    async def asks_twice(episode: TalkEpisode, word: str) -> str:
-        return " ".join([(await episode.ask("customer", word)).text for _ in range(2)])
-
-    given = iter(["one", "two"])
-    task = Talk(greeting=asks_twice)
-    was = played(task, model=answering(lambda request: says(next(given))))
-
-    record = played(task, player=ReplayModel({("talk", 42): was}), judges={"customer": "recorded"})
-
-    assert record.messages[2]["content"][0]["content"] == "one two"
-
-
-# ---- hooks ----
-
-
-@pytest.mark.parametrize("is_async", [True, False])
-def test_a_simulated_customer_answers_in_nudge(is_async: bool):
-    def said_to(episode: Any) -> list[dict[str, Any]]:
-        return [{"role": "user", "content": [{"type": "text", "text": f"They say: {episode.said[-1]}"}]}]
-
-    class Customer(Episode):
-        def __init__(self) -> None:
-            self.said: list[str] = []
-
-        prompt = "Sell something."  # type: ignore[assignment]
-
-        def observe(self, reply: str) -> None:
-            self.said.append(reply)
-
-        @property
-        def done(self) -> bool:
-            return len(self.said) == 3
-
-        @tool
-        def look(self) -> str:
-            """Look."""
-            return ""
-
-        def grade(self) -> Grade:
-            return Grade(1.0, threshold=1.0)
-
-    class Waits(Customer):
-        def nudge(self) -> str:
-            return self.ask_sync("customer", said_to(self)).text
-
-    class Awaits(Customer):
-        async def nudge(self) -> str:
-            return (await self.ask("customer", said_to(self))).text
-
-    def sells(view: Any) -> Any:
-        yield from ("a car", "a bike", "a walk")
-
-    class Sale(Talk):
-        policies: ClassVar[Any] = {"greets": sells}
-
-        def open(self, seed: int) -> Any:
-            return Awaits() if is_async else Waits()
-
-    record = played(Sale(), judges=SCRIPTED)
-
-    assert (record.outcome, record.fault) == ("passed", None)
-    heard = [message["content"][0]["text"] for message in record.messages if message["role"] == "user"]
-    assert heard[1:] == ["heard They say: a car", "heard They say: a bike"]
-    assert [one.after for one in record.asked] == [2, 4]
-
-
-def test_what_a_question_repeats_of_the_one_before_is_not_kept_twice():
-    async def goes_on(episode: TalkEpisode, word: str) -> str:
-        said: list[Any] = [{"role": "user", "content": word}]
-        for n in range(3):
-            answer = await episode.ask("customer", said, system="Be kind.")
-            said += [{"role": "assistant", "content": answer.content}, {"role": "user", "content": f"and {n}"}]
-        return "talked"
-
-    record = played(Talk(greeting=goes_on), judges=SCRIPTED)
-
-    assert [(one.repeats, len(one.messages), one.system) for one in record.asked] == [
-        (0, 1, "Be kind."),
-        (1, 2, ""),
-        (3, 2, ""),
-    ]
-
-
-def test_the_limiter_and_retries_of_a_player_are_a_judges(serve: Serve, monkeypatch: pytest.MonkeyPatch):
-    from pytest_rltask.models import limiter
-
-    monkeypatch.setattr(limiter, "MAX_BACKOFF_S", 0.0)
-    api: MessagesAPI = serve([status(529), status(500), reply(text("yes"), **COSTS)])
-
-    record = played(Talk(grading=grades))
-
-    assert (record.outcome, len(api.requests)) == ("passed", 3)
-    (request,) = record.judge_requests
-    assert isinstance(request, RequestLog)
-    assert len(request.faults) == 2

@@ -13,8 +13,7 @@ from pytest_rltask import Criterion, DefinitionError, Grade, JudgeError, RubricJ
 from pytest_rltask.judges.agreement import agreement, majority, mean
 from pytest_rltask.judges.rubric import fenced
 from pytest_rltask.models import Reply, Request
-from tests.judges.asking import Talk, TalkEpisode, played
-from tests.judges.test_asking import answering
+from tests.judges.asking import Talk, TalkEpisode, answering, played
 
 POLITE, SHORT = Criterion("polite", "It is polite."), Criterion("short", "It is short.", weight=3, most=4)
 RUBRIC = RubricJudge("customer", [POLITE, SHORT])
