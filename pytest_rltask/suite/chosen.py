@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
+from pytest_rltask.models.judges import parse_judges
 from pytest_rltask.models.model_settings import Settings, ordered, parse_further
 from pytest_rltask.models.named import ModelName, parse_model
 from pytest_rltask.models.prices import Prices, parse_prices
 from pytest_rltask.suite.model_options import KEYS
 from pytest_rltask.suite.options import Options
 
-__all__ = ["models_of", "prices_of"]
+__all__ = ["judges_chosen", "models_of", "prices_of"]
 
 
 def models_of(options: Options) -> list[ModelName]:
@@ -43,6 +46,19 @@ def _of_all(options: Options) -> Settings:
             raise pytest.UsageError(f"{where} {key} has an option of its own; write --{key.replace('_', '-')} {value}")
         found[key] = value
     return ordered(found)
+
+
+def judges_chosen(options: Options) -> Mapping[str, str]:
+    """Return who is to answer for judges, by judge.
+
+    Raises:
+        pytest.UsageError: one cannot.
+    """
+    where = "--judge" if "judge" in options.given else "ini setting rltask_judge"
+    try:
+        return parse_judges(options.judge)
+    except ValueError as error:
+        raise pytest.UsageError(f"{where}: {error}") from None
 
 
 def prices_of(options: Options) -> Prices:

@@ -10,23 +10,25 @@ import inspect
 import os
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from pytest_rltask.audit.omissions import episode_classes, omissions, toolless
+from pytest_rltask.models.judges import judges_of, missing_judge_key, unanswered
 from pytest_rltask.models.model_settings import parse_settings, split_name, unfit_for
 from pytest_rltask.models.named import (
     ModelName,
     is_paid,
     load_replay,
     missing_key,
+    parse_model,
     replayed_limits,
 )
 from pytest_rltask.models.prices import Prices
 from pytest_rltask.run.record import Record
-from pytest_rltask.suite.chosen import models_of, prices_of
+from pytest_rltask.suite.chosen import judges_chosen, models_of, prices_of
 from pytest_rltask.suite.options import DEFAULT_MODEL, Options
 from pytest_rltask.suite.person import no_terminal
 from pytest_rltask.task import Band, Limits, Task, TaskWarning
@@ -54,6 +56,8 @@ class TrialParam:
     seed: int
     limits: Limits
     band: Band
+    judges: Mapping[str, str] = field(default_factory=dict)
+    """Who answers for each judge of the task."""
 
     @property
     def id(self) -> str:
@@ -84,7 +88,8 @@ class TrialItems:
         self._unnamed = unnamed
         self.options = options
         self.models = models_of(options)
-        prices = prices_of(options)
+        self._judges = judges_chosen(options)
+        self._prices = prices = prices_of(options)
         if options.max_cost is not None:
             _check_prices(self.models, prices)
         self._tests_by_task: dict[str, str] = {}
@@ -148,11 +153,12 @@ class TrialItems:
         limits = self._limits(task, where)
         seeds = [options.seed + run for run in range(runs)]
         for model in self.models:
-            self._check_playable(model, task, name, seeds)
+            judges = self._judges_of(task, name, model)
+            self._check_playable(model, task, name, seeds, judges)
             band = _band_of(model, marked) or options.band or task.band
             own = _limits_of(model, limits, where)
             for run, seed in enumerate(seeds):
-                yield TrialParam(task, name, model, run, seed, own, band)
+                yield TrialParam(task, name, model, run, seed, own, band, judges)
 
     def _limits(self, task: Task, where: str) -> Limits:
         try:
@@ -167,7 +173,20 @@ class TrialItems:
             wall_s=self.options.trial_timeout or own.wall_s,
         )
 
-    def _check_playable(self, model: ModelName, task: Task, name: str, seeds: list[int]) -> None:
+    def _judges_of(self, task: Task, name: str, model: ModelName) -> Mapping[str, str]:
+        try:
+            judges = judges_of(task, model, self._judges, is_typed="judge" in self.options.given)
+        except ValueError as error:
+            raise DefinitionError(f"task {name}, in its judges: {error}") from None
+        if said := unanswered(task, judges, name):
+            raise DefinitionError(said)
+        if self.options.max_cost is not None:
+            _check_prices((parse_model(one) for one in judges.values() if is_paid(one)), self._prices)
+        return judges
+
+    def _check_playable(
+        self, model: ModelName, task: Task, name: str, seeds: list[int], judges: Mapping[str, str]
+    ) -> None:
         if model.kind == "policy" and model.argument not in task.policies:
             ships = ", ".join(f"policy:{policy}" for policy in task.policies) or "none"
             raise DefinitionError(f"--model {model.name}: task {name} ships no such policy; it ships {ships}")
@@ -186,6 +205,9 @@ class TrialItems:
             raise DefinitionError(problem)
         if needed := missing_key(model, os.environ, task.policies):
             raise DefinitionError(needed)
+        for judge, one in judges.items():
+            if needed := missing_judge_key(name, judge, one, os.environ):
+                raise DefinitionError(needed)
 
     def recorded(self, param: TrialParam) -> Record:
         """Return the trial that a replay replays."""

@@ -45,6 +45,15 @@ MODEL_OPTIONS = (
     _setting("top_k", "K", "40", "the number of likely tokens that each model of an API samples from, where it may"),
     _setting("reply_tokens", "N", "4000", "tokens that one reply of each model of an API may have, thinking included"),
     Option(
+        "--judge",
+        "NAME",
+        None,
+        "policy:scripted",
+        "who answers for tasks' judges: a model of an API, policy:scripted (no key), or JUDGE=MODEL; may be repeated",
+        str,
+        repeatable=True,
+    ),
+    Option(
         "--request",
         "FIELD=JSON",
         None,

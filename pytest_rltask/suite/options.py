@@ -240,6 +240,7 @@ class Options:
 
     runs: int
     model: tuple[str, ...]
+    judge: tuple[str, ...]
     effort: str | None
     thinking: str | None
     thinking_display: str | None

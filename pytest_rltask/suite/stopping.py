@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from pytest_rltask.models.named import is_paid
+from pytest_rltask.models.judges import is_paid_trial
 from pytest_rltask.models.prices import Prices
 from pytest_rltask.proof import RULE
 from pytest_rltask.run.earlier import EarlierRuns
@@ -101,7 +101,7 @@ class Admission:
         return NotStarted("proven", f"stopped early: {proof}", RULE) if proof else None
 
     def _unaffordable(self, trial: PlannedTrial) -> NotStarted | Literal["later"] | None:
-        if self._max_cost is None or not is_paid(trial.model):
+        if self._max_cost is None or not is_paid_trial(trial):
             return None
         payments = self._ledger.payments
         here: dict[tuple[str, str], float] = {}  # what the dearest trial of each test and model cost
@@ -115,7 +115,7 @@ class Admission:
         funds = Funds(self._max_cost, spent=spent)
         for attempt, in_flight in self._ledger.attempts():
             other = self._plan.get(attempt.trial_id)
-            if other and is_paid(other.model):
+            if other and is_paid_trial(other):
                 funds = funds.reserving(self._dearest(other, here), in_flight=in_flight)
         return funds.answer(self._dearest(trial, here))
 

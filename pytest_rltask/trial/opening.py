@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from pytest_rltask.clock import monotonic_s, utc_now
 from pytest_rltask.models.named import settings_of
@@ -40,6 +40,8 @@ class TrialSpec:
     """What isolates the code that the task runs (``--sandbox``)."""
     grader: str = ""
     """Digest of what grades it."""
+    judges: Mapping[str, str] = field(default_factory=dict)
+    """Who answers for each judge of the task, see :mod:`pytest_rltask.models.judges`; empty: as the task says."""
 
 
 def new_record(spec: TrialSpec) -> Record:
