@@ -113,6 +113,7 @@ class ClaudeModel:
                 said, billed = "; ".join([*faults[-1:], str(error)]), _wasted(spoilt, faults)
                 raise ModelFault(said, request_id=request_id, billed=billed) from None
             except Exception as error:
+                error = self._told(error)
                 if (fault := api_faults.describe(error)) is None:
                     raise
                 lost = unreachable(error, self._url)
@@ -263,6 +264,13 @@ class ClaudeModel:
         said = self._discreet(api_faults.describe(error) or "")
         stop = "model_context_window_exceeded"
         return Reply([], stop, model=self.name, request_id=error.request_id, faults=(said,))
+
+    def _told(self, error: Exception) -> Exception:
+        """Return what an error means where a cloud's client finds no credentials; any other as it is."""
+        if not self._server.is_without_credentials(error):
+            return error
+        what = f"{type(error).__name__}: {error_text(error)}".splitlines()[0]
+        return Unsendable(f"no request can be sent: {what}; {self._server.remedies['key']}")
 
     def _refused(self, error: Exception, request: Request) -> str:
         """Return what to do about a setting that the server does not take; empty if it is not about one."""
