@@ -132,8 +132,8 @@ def parse_prices(lines: Iterable[str]) -> Prices:
         base, settings = split_name(name)
         if settings:
             raise ValueError(f"{line!r}: a price is of a model whatever its settings; write {base} = {numbers}")
-        low, high = (value for value in values if value is not None)
-        found[base] = low, high
+        read, written = (value for value in values if value is not None)
+        found[base] = read, written
     return Prices(found)
 
 
