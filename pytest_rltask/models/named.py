@@ -116,6 +116,9 @@ def parse_model(name: str, settings: Settings = ()) -> ModelName:
         if (odd := next((one for one in name if not one.isprintable()), "")) or base != base.strip():
             what = repr(odd) if odd else "white space at its end"
             raise ValueError(f"the name {name!r} holds {what}, which no model's does; write it without")
+        front, at, behind = base.rpartition("@")
+        if at and kind not in SERVED and not behind.isdigit():  # as none of Anthropic's names has it, but for a date
+            raise ValueError(f"{name}: {behind!r} is no setting; write {front}@effort=high")
         try:
             merged = ordered(dict(settings) | dict(parse_settings(own) if own else ()))
         except ValueError as error:
