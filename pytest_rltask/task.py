@@ -67,7 +67,7 @@ class Limits:
     Time lost to faults and limits of the API does not count.
     """
     reply_tokens: int = 16_000
-    """Tokens of one reply: the ``max_tokens`` of each request."""
+    """Tokens of one reply: the ``max_tokens`` of each request (``--reply-tokens``)."""
     tool_output_chars: int = 20_000
     """Characters of one tool's output that reach the model; of a longer one the middle is cut."""
     tool_s: float = 300.0
