@@ -190,7 +190,8 @@ def test_all_reports_tell_player_and_judge_apart(
     apart = "cost: $0.0040 of the player, $0.0150 of judges"
 
     transcript = next((run_dir / "transcripts").iterdir()).read_text()
-    question, answer = (transcript.index(f"--- {what} ") for what in ("asks judge grader", "answer of judge grader"))
+    judge = f"--- judge grader ({JUDGE}) ·"
+    question, answer = (transcript.index(f"{judge} {what} ") for what in ("is asked", "answers"))
     assert transcript.index("turn 1 · calls send") < question < answer < transcript.index("--- passed")
     assert "of it judges: $0.0075 (1 requests, 2,100 tokens)" in transcript
     assert apart in (run_dir / "summary.md").read_text()
