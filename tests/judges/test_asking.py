@@ -252,6 +252,7 @@ def test_others_compute_while_a_trial_waits_for_its_judge():
 
 def test_a_trial_that_is_cancelled_ends_at_once_and_what_its_judge_costs_is_estimated():
     told: list[Record] = []
+    ended: list[str] = []
 
     async def cancelled(task: Talk) -> float:
         from pytest_rltask.models.policy import PolicyModel
@@ -263,7 +264,10 @@ def test_a_trial_that_is_cancelled_ends_at_once_and_what_its_judge_costs_is_esti
         async def never(request: Request) -> Reply:
             request.under_way.append(lambda: says(usage=Usage(70), cost_usd=0.25, guessed_usd=0.25))
             is_asked.set()
-            await asyncio.sleep(1e6)
+            try:
+                await asyncio.sleep(1e6)
+            finally:
+                ended.append("the request")
             raise AssertionError("it is cancelled")
 
         trial = asyncio.create_task(
@@ -274,10 +278,14 @@ def test_a_trial_that_is_cancelled_ends_at_once_and_what_its_judge_costs_is_esti
         trial.cancel()
         with pytest.raises(asyncio.CancelledError):
             await trial
-        return time.monotonic() - begin
+        took_s = time.monotonic() - begin
+        await asyncio.sleep(0)
+        assert ended == ["the request"], "nobody pays on"
+        return took_s
 
     for task in ASKING:
         told.clear()
+        ended.clear()
         assert asyncio.run(cancelled(task)) < 0.5
         (record,) = told
         assert record.judge_cost_usd == 0.25, "as soon as it is told of"
