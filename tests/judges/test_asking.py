@@ -290,3 +290,35 @@ def test_a_trial_that_is_cancelled_ends_at_once_and_what_its_judge_costs_is_esti
         (record,) = told
         assert record.judge_cost_usd == 0.25, "as soon as it is told of"
         assert [request.judge for request in record.judge_requests] == ["customer"]
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (lambda question: 1 / 0, "the script of judge customer: ZeroDivisionError"),
+        (lambda question: None, "return a text, or call(...) of a tool"),
+        (lambda question: [], "return a text, or call(...) of a tool"),
+    ],
+)
+def test_a_script_that_is_broken_is_the_tasks_fault_whoever_takes_no_notice(script: Any, said: str):
+    class Broken(Shouts):
+        judges: ClassVar[Any] = {"customer": Judge(JUDGE, scripted=script)}
+
+    record = played(Broken(shout=swallows), judges=SCRIPTED)
+
+    assert record.fault
+    assert (record.outcome, record.fault.kind) == ("errored", "task")
+    assert said in record.fault.message
+
+
+def test_what_cannot_be_written_down_ends_the_trial():
+    def full(record: Record, request: RequestLog) -> None:
+        raise OSError("No space left")
+
+    answers = answering(lambda request: says(cost_usd=0.5))
+
+    record = played(Shouts(shout=swallows), model=answers, paid=full)
+
+    assert record.fault
+    assert "what judge customer cost cannot be written: No space left" in record.fault.message
+    assert record.judge_cost_usd == 0.5
