@@ -11,7 +11,7 @@ import pytest
 
 from pytest_rltask import Grade, Judge, call
 from pytest_rltask.models import ModelFault, Reply, Request
-from pytest_rltask.run.record import Record, Usage
+from pytest_rltask.run.record import Record, RequestLog, Usage
 from tests.judges.asking import JUDGE, SCRIPTED, Somebody, Talk, TalkEpisode, answering, played, says
 from tests.support.messages_api import reply, text
 from tests.support.serving import Serve
