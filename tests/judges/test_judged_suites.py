@@ -60,6 +60,16 @@ def test_a_cheap_run_of_a_model_is_judged_by_the_script(judged: Suite, serve: Se
     assert judged.last_run().plan[0].judges["grader"] == "policy:scripted"
 
 
+def test_a_judge_of_the_ini_file_is_not_asked_where_a_policy_plays(judged: Suite):
+    judged.pytester.makeini(f"[pytest]\nrltask_judge = {PLAYER}\n")
+
+    judged.run("--runs", "1", "--gate", "proven", model="policy:solver")
+
+    run = judged.last_run()
+    assert run.plan[0].judges == {"grader": "policy:scripted"}
+    assert "--judge" not in run.header["command"], "typed, it would be asked"
+
+
 def test_a_judge_without_a_key_is_told_before_the_first_trial(judged: Suite):
     result = judged.run("--judge", f"grader={JUDGE}", model="policy:solver")
 
