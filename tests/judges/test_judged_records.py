@@ -111,6 +111,11 @@ def test_a_record_of_an_earlier_version_has_no_judges():
         {"messages": [{"role": "user"}]},
         {"messages": ["hello"]},
         {"tools": 1},
+        {"reply": [{"type": "text"}]},
+        {"reply": [{"type": "text", "text": 5}]},
+        {"reply": [{"type": "tool_use", "id": "a", "name": "b"}]},
+        {"reply": [{"text": "a"}]},
+        {"messages": [{"role": 5, "content": []}]},
     ],
 )
 def test_a_question_that_is_none_is_no_record(wrong: dict[str, Any]):
