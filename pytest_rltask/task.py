@@ -64,14 +64,17 @@ class Limits:
     wall_s: float = 900.0
     """Seconds a conversation may take (``--trial-timeout``), checked after each reply and each tool call.
 
-    Time lost to faults and limits of the API does not count.
+    Time lost to faults and limits of the API does not count, nor does that of judges.
     """
     reply_tokens: int = 16_000
     """Tokens of one reply: the ``max_tokens`` of each request (``--reply-tokens``)."""
     tool_output_chars: int = 20_000
     """Characters of one tool's output that reach the model; of a longer one the middle is cut."""
     tool_s: float = 300.0
-    """Seconds one call into the task may take: opening, a tool, grading, closing. More is a fault of the task."""
+    """Seconds one call into the task may take: opening, a tool, grading, closing. More is a fault of the task.
+
+    The time of judges that it asks does not count.
+    """
 
     def __post_init__(self) -> None:
         for limit in dataclasses.fields(self):
