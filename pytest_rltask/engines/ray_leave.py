@@ -6,6 +6,7 @@ CPU of the cluster's. Should it die, Ray starts it anew, and it asks the players
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from pytest_rltask.models.leased import LeasedLimiter
@@ -25,6 +26,10 @@ class Leave:
         if model not in self._lessors:
             self._lessors[model] = Lessor()
         return await self._lessors[model].ask(ask)
+
+    async def pid(self) -> int:
+        """Return the process that it runs in."""
+        return os.getpid()
 
 
 def start_leave() -> Any:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -122,7 +123,9 @@ class Cluster(Namespace):
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._cpus, self._hidden, self._first = cpus, hidden, nodes
-        self._environment = {**os.environ, **_QUIET, **(environment or {})}
+        # A token of its own: what is found in a home, another cluster may write there at the same time.
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        self._environment = {**os.environ, **_QUIET, **token, **(environment or {})}
         self._started: list[subprocess.Popen[str]] = []
         self.nodes: list[subprocess.Popen[str]] = []
         """The nodes' first processes; the head is number 0."""
