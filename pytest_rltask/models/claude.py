@@ -22,7 +22,7 @@ from pytest_rltask.clock import utc
 from pytest_rltask.models import api_faults
 from pytest_rltask.models.api_faults import Late, Unsendable
 from pytest_rltask.models.contact import LATE_REPLIES, Contact, News
-from pytest_rltask.models.limiter import Limiter, NoPlace, Place
+from pytest_rltask.models.limiter import Limiter, NoPlace, Place, Places
 from pytest_rltask.models.message import TOKEN_COUNTS, Malformed, Message, parsed
 from pytest_rltask.models.model import ModelFault, Reply, Request, Start
 from pytest_rltask.models.reach import Unreachable, host_of, unreachable
@@ -56,6 +56,7 @@ class ClaudeModel:
         client: a client to use instead of one built from the environment, such as ``AsyncAnthropicBedrock()``.
         reply_timeout_s: seconds that one reply may take; never more than its trial has left.
         news: where it is told who keeps the trials waiting; None: nobody watches.
+        limiter: what lets its requests start; None: one of its own.
     """
 
     def __init__(
@@ -65,13 +66,14 @@ class ClaudeModel:
         *,
         reply_timeout_s: float = REPLY_TIMEOUT_S,
         news: News | None = None,
+        limiter: Places | None = None,
     ) -> None:
         self.name = name
         self._client = client
         self._reply_timeout_s = reply_timeout_s
         self._contact = Contact(news)
         self._price: Callable[[Message], float | None] | None = None
-        self._limiter = Limiter()
+        self._limiter: Places = limiter or Limiter()
         self._fatal: ModelFault | None = None  # no request has a chance any more
 
     def player(self, start: Start) -> ClaudeModel:
@@ -80,6 +82,7 @@ class ClaudeModel:
 
     async def aclose(self) -> None:
         """Close the client's connections."""
+        await self._limiter.aclose()
         if self._client is not None:
             await self._client.close()
             self._client = None

@@ -15,6 +15,7 @@ from pytest_rltask.run.record import Record, Usage
 
 if TYPE_CHECKING:
     from pytest_rltask.models.contact import News
+    from pytest_rltask.models.limiter import Places
 
 __all__ = [
     "ModelName",
@@ -149,13 +150,16 @@ def token_price(name: str, usage: Usage) -> float | None:
         return None
 
 
-def make_model(name: ModelName, *, reply_timeout_s: float | None = None, news: News | None = None) -> Model:
+def make_model(
+    name: ModelName, *, reply_timeout_s: float | None = None, news: News | None = None, limiter: Places | None = None
+) -> Model:
     """Build the model behind a name. Claude's library is loaded here and not before.
 
     Args:
         name: of the model.
         reply_timeout_s: seconds that one reply of an API may take; None: as many as it may by default.
         news: where it is told what keeps the trials waiting.
+        limiter: what lets requests to an API start; None: one of the model's own.
     """
     if name.kind == "policy":
         from pytest_rltask.models.policy import PolicyModel
@@ -171,6 +175,6 @@ def make_model(name: ModelName, *, reply_timeout_s: float | None = None, news: N
         return HumanModel()
     from pytest_rltask.models.claude import REPLY_TIMEOUT_S, ClaudeModel
 
-    model = ClaudeModel(name.argument, reply_timeout_s=reply_timeout_s or REPLY_TIMEOUT_S, news=news)
+    model = ClaudeModel(name.argument, reply_timeout_s=reply_timeout_s or REPLY_TIMEOUT_S, news=news, limiter=limiter)
     model.connect()  # by the environment as it is now: tests may change it later
     return model
