@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_rltask.engines.local import play_policy
     from pytest_rltask.run.record import Record
     from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxFile, SandboxLimits, SandboxResult
-    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Task, TaskWarning
+    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Resources, Task, TaskWarning
     from pytest_rltask.tools import DefinitionError, ToolCall, ToolError, ToolResult, call, tool
     from pytest_rltask.trial.environment import Environment, Opening, ResetNeeded, Step
     from pytest_rltask.trial.guard import TrialFault
@@ -33,6 +33,7 @@ __all__ = [
     "PolicyView",
     "Record",
     "ResetNeeded",
+    "Resources",
     "Sandbox",
     "SandboxError",
     "SandboxFile",
@@ -56,7 +57,7 @@ _HOMES = {
     "engines.local": ("play_policy",),
     "run.record": ("Record",),
     "sandbox": ("Sandbox", "SandboxError", "SandboxFile", "SandboxLimits", "SandboxResult"),
-    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning"),
+    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Resources", "Task", "TaskWarning"),
     "tools": ("DefinitionError", "ToolCall", "ToolError", "ToolResult", "call", "tool"),
     "trial.environment": ("Environment", "Opening", "ResetNeeded", "Step"),
     "trial.guard": ("TrialFault",),

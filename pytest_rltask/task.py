@@ -23,7 +23,8 @@ from typing import Any, ClassVar, Protocol, Self
 
 from pytest_rltask.tools import DefinitionError, ToolCall, tool_names
 
-__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning", "is_cheat"]
+__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Resources", "Task", "TaskWarning"]
+__all__ += ["is_cheat"]
 
 
 class TaskWarning(UserWarning):
@@ -77,6 +78,24 @@ class Limits:
             value = getattr(self, limit.name)
             if value is not None and not value > 0:
                 raise ValueError(f"Limits.{limit.name} must be positive, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial needs of a machine; ``--engine ray`` finds it a place that has it."""
+
+    cpus: float = 1.0
+    """Cores; a fraction lets several trials share one."""
+    memory_mb: int | None = None
+    """Megabytes; None: Ray does not count them."""
+    gpus: float = 0.0
+    custom: Mapping[str, float] = field(default_factory=dict)
+    """Ray's custom resources, by name."""
+
+    def __post_init__(self) -> None:
+        for name, value in {"cpus": self.cpus, "memory_mb": self.memory_mb or 0, "gpus": self.gpus}.items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"Resources.{name} must be a number from 0 on, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -193,6 +212,14 @@ class Task:
     Paths and patterns are relative to the folder of the task's module. A run is resumed only where all this, and the
     code of the project that the task and its test reach, is what it was: see ``--changed``.
     """
+
+    resources: ClassVar[Resources] = Resources()
+    """What a trial needs where ``--engine ray`` plays it."""
+
+    @property
+    def carried_environment(self) -> Mapping[str, str]:
+        """Variables that decide what its episodes are, and that travel to machines that play it; in memory alone."""
+        return {}
 
     @property
     def name(self) -> str:

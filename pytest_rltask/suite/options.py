@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_rltask.suite.option_words import parse_gate, parse_sandbox, parse_way
+from pytest_rltask.suite.option_words import parse_engine, parse_gate, parse_sandbox, parse_way
 
 if TYPE_CHECKING:  # loaded with the first task, not with pytest
     from pytest_rltask.suite.shard import Shard
@@ -232,6 +232,14 @@ OPTIONS = (
         "none (it runs with your rights)",
         parse_sandbox,
     ),
+    Option(
+        "--engine",
+        "NAME",
+        "local",
+        "ray",
+        "where trials run: local, ray, or ray://HOST:PORT (docs/ray.md)",
+        parse_engine,
+    ),
     Option("--log-dir", "DIR", "logs", "logs", "where run directories are created", _folder),
     Option(
         "--resume",
@@ -292,6 +300,7 @@ class Options:
     max_cost: float | None
     plan: bool
     sandbox: str
+    engine: str
     log_dir: str
     resume: str | None
     changed: str | None
@@ -362,6 +371,7 @@ def add_options(parser: pytest.Parser) -> pytest.OptionGroup:
             continue
         kind: Any = "bool" if option.is_switch else "args" if option.repeatable else "string"
         parser.addini(option.dest, f"{option.flag}: {option.help}", type=kind, default=None)
+    parser.addini("rltask_ray_excludes", "--engine ray: patterns of files that do not travel", type="args", default=[])
     parser.addini("rltask_sandbox_allow_none", "allow --sandbox none although CI is set", type="bool", default=False)
     parser.addini(
         JUNIT_MISSED, "what a missed trial is in JUnit XML: passed or skipped; default passed", default="passed"
