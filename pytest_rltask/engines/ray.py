@@ -201,11 +201,9 @@ class RayPlayer:
         task = spec.task
         if id(task) not in self._tasks:
             self._tasks[id(task)] = packed_task(task)
-        environment = {name: value for name, value in os.environ.items() if name.startswith("RLTASK_")}
-        environment |= task.carried_environment
-        if with_keys:
-            keys = keys_of(os.environ)
-            environment |= {n: v for n, v in keys.items() if n == "ANTHROPIC_BASE_URL" or not self._cluster.has_keys}
+        environment = dict(task.carried_environment)
+        if with_keys and not self._cluster.has_keys:
+            environment |= keys_of(os.environ)
         recorded = None
         if spec.model in self._replays:
             recorded = self._replays[spec.model].get((spec.task_name, spec.seed))
