@@ -22,6 +22,7 @@ from pytest_rltask.clock import monotonic_s
 from pytest_rltask.engines.player import Player, PlayerDied, Told
 from pytest_rltask.engines.ray_calls import Died, awaited, ended
 from pytest_rltask.engines.ray_cluster import Cluster, keys_of, wanted_of
+from pytest_rltask.engines.ray_leave import start_leave
 from pytest_rltask.engines.ray_node import Event, Host, Post, Settings, Ticket, play_alone
 from pytest_rltask.models.contact import News
 from pytest_rltask.models.named import load_replay, parse_model
@@ -74,7 +75,6 @@ class RayPlayer:
         most: of a model's name: how many of its trials are in flight at once.
         news: makes, for a host of this name, who is told what keeps its trials waiting.
         here: plays what has to be played in this process: a person.
-        leave: a handle by which the hosts' models ask for leave to send requests; None: they do not.
     """
 
     cleanup_s = 3.0
@@ -88,7 +88,6 @@ class RayPlayer:
         most: Callable[[str], int],
         news: Callable[[str], News],
         here: Player,
-        leave: Any = None,
     ) -> None:
         self._cluster = cluster
         self._settings = settings
@@ -96,7 +95,7 @@ class RayPlayer:
         self._most = most
         self._make_news = news
         self._here = here
-        self._leave = leave
+        self._leave: Any = None  # the actor by whose leave models send requests
         self._post: Any = None
         self._reader: asyncio.Task[None] | None = None
         self._attempts: dict[str, _Attempt] = {}
@@ -168,7 +167,7 @@ class RayPlayer:
             self._reader.cancel()
         if self._hiring is not None:
             self._hiring.cancel()
-        for actor in [*(host.actor for host in self._hosts), *([self._post] if self._post else [])]:
+        for actor in [*(host.actor for host in self._hosts), *filter(None, (self._post, self._leave))]:
             with contextlib.suppress(Exception):
                 ray.kill(actor)
         await self._here.aclose()
@@ -177,10 +176,14 @@ class RayPlayer:
 
     async def _played(self, key: str, spec: TrialSpec, *, is_shared: bool) -> bytes:
         self._open_post()
+        if is_shared and self._leave is None:
+            self._leave = start_leave()
         ticket = self._ticket(key, spec, with_keys=is_shared)
         needs = spec.task.resources
-        if not is_shared or needs != Resources():
-            ref = self._running[key] = self._remote(needs).remote(pickle.dumps(ticket), self._settings, self._post)
+        if not is_shared or not needs.is_small:
+            ref = self._running[key] = self._remote(needs).remote(
+                pickle.dumps(ticket), self._settings, self._post, self._leave
+            )
             try:
                 return bytes(await awaited(ref))
             finally:

@@ -18,9 +18,9 @@ from typing import Any
 
 from pytest_rltask import __version__
 from pytest_rltask.clock import monotonic_s
+from pytest_rltask.engines.ray_leave import model_on_node
 from pytest_rltask.engines.travel import Project, code_digest, installed
 from pytest_rltask.models import Model
-from pytest_rltask.models.named import make_model, parse_model
 from pytest_rltask.models.settings import BASE_URL, KEY_VARIABLES
 from pytest_rltask.run.record import Fault, Record, RequestLog, clean_text, error_text
 from pytest_rltask.sandbox import SandboxError, resolve_backend, using_backend
@@ -238,7 +238,7 @@ class Host:
         self._settings, self._post = settings, post
         self._news = _News(post, key)
         self._slots = asyncio.Semaphore(slots)
-        self._leave = leave
+        self._leave, self._key = leave, key
         self._models: dict[str, Model] = {}
         self._playing: dict[str, tuple[asyncio.Task[Any], _Outbox]] = {}
 
@@ -266,38 +266,33 @@ class Host:
 
     def _model(self, name: str) -> Model:
         if name not in self._models:
-            self._models[name] = model_on_node(name, self._settings, news=self._news, leave=self._leave)
+            timeout_s = self._settings.reply_timeout_s
+            self._models[name] = model_on_node(name, timeout_s, self._news, leave=self._leave, process=self._key)
         return self._models[name]
 
 
-def model_on_node(name: str, settings: Settings, *, news: Any = None, leave: Any = None) -> Model:
-    """Make the model of a name, where it plays.
-
-    Args:
-        name: as ``--model`` names it.
-        settings: of the run.
-        news: where it is told who keeps trials waiting.
-        leave: where it asks for leave to send requests, together with its like on other nodes.
-    """
-    return make_model(parse_model(name), reply_timeout_s=settings.reply_timeout_s, news=news)
-
-
-def play_alone(packed: bytes, settings: Settings, post: Any) -> bytes:
+def play_alone(packed: bytes, settings: Settings, post: Any, leave: Any = None) -> bytes:
     """Play one trial in a process of its own; return its record and what its grader read, pickled."""
     installed(settings.project)
     ticket: Ticket = pickle.loads(packed)
     take_environment(ticket.environment)
-    outbox = _Outbox(post, ticket.key)
+    outbox, made = _Outbox(post, ticket.key), list[Model]()
 
     def model(name: str) -> Model:
         if ticket.recorded is not None:
             from pytest_rltask.models.replay import ReplayModel
 
             return ReplayModel({(ticket.recorded.task, ticket.recorded.seed): ticket.recorded})
-        return model_on_node(name, settings, news=_News(post, ticket.key))
+        news = _News(post, ticket.key)
+        made.append(model_on_node(name, settings.reply_timeout_s, news, leave=leave, process=ticket.key))
+        return made[-1]
 
     async def main() -> Record:
-        return await _played(ticket, settings, model, None, outbox)
+        try:
+            return await _played(ticket, settings, model, None, outbox)
+        finally:
+            for each in made:
+                await each.aclose()
 
     return pickle.dumps((run(main()), outbox.contents))
 

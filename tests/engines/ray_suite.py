@@ -16,7 +16,11 @@ FILES = {
     "pytest.ini": "[pytest]\npythonpath = src\n",
     "src/lib/__init__.py": "",
     "src/lib/target.py": "TARGET = 5\n",
-    "conftest.py": "from pytest_rltask import Episode\nclass Base(Episode, abstract=True):\n    prompt = 'Say the number.'\n",
+    "conftest.py": """
+from pytest_rltask import Episode
+class Base(Episode, abstract=True):
+    prompt = "Say the number."
+""",
     "tasks/__init__.py": "",
     "tasks/words.py": "from pathlib import Path\nOK = Path(__file__).with_name('ok.txt').read_text()\n",
     "tasks/ok.txt": "fine",

@@ -67,13 +67,11 @@ def test_trials_of_an_api_play_in_hosts_and_are_written_as_they_go(suite: RaySui
     assert "sk-ant-of-test" not in "".join(path.read_text() for path in suite.folder.rglob("*.json*"))
 
 
-def test_a_paid_request_is_on_the_drivers_disk_before_the_trial_goes_on(suite: RaySuite, tmp_path: Path):
-    marks = tmp_path.parent / f"{tmp_path.name}-marks"  # which nodes do not see either: it lies in their own folder
+def test_a_paid_request_is_on_the_drivers_disk_before_the_trial_goes_on(suite: RaySuite):
     with served(suite, dies) as api:
         arguments = ("--deaths=1", "--marks=/dev/shm", f"--model={CLAUDE}", "--runs=1", "--seed=777001")
         _clear(777001)
         suite.play("--engine=ray", *arguments, "--gate=proven", env=keyed(api))
-    del marks
 
     first, second = suite.lines()
     assert first["fault"]["kind"] == "process"
