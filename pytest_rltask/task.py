@@ -93,9 +93,13 @@ class Resources:
     """Ray's custom resources, by name."""
 
     def __post_init__(self) -> None:
-        for name, value in {"cpus": self.cpus, "memory_mb": self.memory_mb or 0, "gpus": self.gpus}.items():
-            if not 0 <= value < math.inf:
-                raise ValueError(f"Resources.{name} must be a number from 0 on, got {value!r}")
+        if not all(0 <= value < math.inf for value in (self.cpus, self.memory_mb or 0, self.gpus)):
+            raise ValueError(f"Resources are numbers from 0 on, got {self}")
+
+    @property
+    def is_small(self) -> bool:
+        """Whether many such trials can wait for an API in one process."""
+        return self.cpus <= 1 and not (self.memory_mb or self.gpus or self.custom)
 
 
 @dataclass(frozen=True)
@@ -271,7 +275,6 @@ class KeptFile(Protocol):
 
     def read(self, *, max_bytes: int) -> bytes:
         """Return its content, or refuse if it is longer."""
-        ...
 
 
 class Episode:

@@ -180,7 +180,7 @@ class RayPlayer:
             self._leave = start_leave()
         ticket = self._ticket(key, spec, with_keys=is_shared)
         needs = spec.task.resources
-        if not is_shared or needs != Resources():
+        if not is_shared or not needs.is_small:
             ref = self._running[key] = self._remote(needs).remote(
                 pickle.dumps(ticket), self._settings, self._post, self._leave
             )
@@ -204,11 +204,9 @@ class RayPlayer:
         task = spec.task
         if id(task) not in self._tasks:
             self._tasks[id(task)] = packed_task(task)
-        environment = {name: value for name, value in os.environ.items() if name.startswith("RLTASK_")}
-        environment |= task.carried_environment
-        if with_keys:
-            keys = keys_of(os.environ)
-            environment |= {n: v for n, v in keys.items() if n == "ANTHROPIC_BASE_URL" or not self._cluster.has_keys}
+        environment = dict(task.carried_environment)
+        if with_keys and not self._cluster.has_keys:
+            environment |= keys_of(os.environ)
         recorded = None
         if spec.model in self._replays:
             recorded = self._replays[spec.model].get((spec.task_name, spec.seed))

@@ -20,6 +20,7 @@ from typing import Any
 from pytest_rltask import __version__
 from pytest_rltask.engines.ray_node import About, Settings, look
 from pytest_rltask.engines.travel import code_digest
+from pytest_rltask.models.settings import BASE_URL
 from pytest_rltask.task import Resources
 
 __all__ = ["Cluster", "ClusterError", "check_room", "join", "keys_of", "looked_at", "submitted_folder", "wanted_of"]
@@ -36,8 +37,7 @@ MOST_LOOKED_AT = 32
 """Nodes that are looked at before anything is played; others are likely to be like them."""
 OBJECT_STORE_BYTES = 256 * 2**20
 """What a cluster that is started here sets aside for large results: artifacts, and little else."""
-_QUIET = {"RAY_BACKEND_LOG_LEVEL": "error", "RAY_USAGE_STATS_ENABLED": "0"}
-"""For what is started here: nothing is printed that nobody can act on, nor sent anywhere that nobody asked for."""
+_USAGE = "RAY_USAGE_STATS_ENABLED"
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Where ``ray job submit`` tells what it was given."""
 EXCLUDES = (
@@ -82,8 +82,8 @@ class Cluster:
     @property
     def has_keys(self) -> bool:
         """Whether each node that was looked at has a key of its own, for the server that this process names."""
-        server = os.environ.get("ANTHROPIC_BASE_URL", "")
-        return all(about.has_key and about.server == server for about in self.abouts)
+        server, has_none = os.environ.get(BASE_URL, ""), not keys_of(os.environ)
+        return all(about.has_key and (has_none or about.server == server) for about in self.abouts)
 
     leave: Callable[[], None] = lambda: None
     """Leaves it, so that nothing of this run goes on there."""
@@ -232,14 +232,14 @@ def _quiet() -> Iterator[None]:
     """Keep Ray's own lines out of pytest's terminal."""
     logger = logging.getLogger("ray")
     level, logger.level = logger.level, logging.CRITICAL
-    added = {name: value for name, value in _QUIET.items() if name not in os.environ}
-    os.environ.update(added)
+    is_decided = _USAGE in os.environ
+    os.environ.setdefault(_USAGE, "0")  # nothing is sent anywhere that nobody asked for
     try:
         yield
     finally:
         logger.level = level
-        for name in added:
-            os.environ.pop(name, None)
+        if not is_decided:
+            os.environ.pop(_USAGE, None)
 
 
 def looked_at(cluster: Cluster, settings: Settings, tasks: Iterable[bytes], *, isolates: bool) -> Cluster:

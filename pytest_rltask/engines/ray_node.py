@@ -21,7 +21,7 @@ from pytest_rltask.clock import monotonic_s
 from pytest_rltask.engines.ray_leave import model_on_node
 from pytest_rltask.engines.travel import Project, code_digest, installed
 from pytest_rltask.models import Model
-from pytest_rltask.models.settings import KEY_VARIABLES
+from pytest_rltask.models.settings import BASE_URL, KEY_VARIABLES
 from pytest_rltask.run.record import Fault, Record, RequestLog, clean_text, error_text
 from pytest_rltask.sandbox import SandboxError, resolve_backend, using_backend
 from pytest_rltask.task import Episode, Limits, Task
@@ -37,7 +37,6 @@ LINGER_S = 0.005
 """Seconds that the post waits for more to carry, once there is something."""
 ENDING_S = 1.0
 """Seconds that cancelled trials have to kill their processes and remove their files."""
-BASE_URL = "ANTHROPIC_BASE_URL"
 
 
 @dataclass(frozen=True)
@@ -339,13 +338,18 @@ def take_environment(variables: Mapping[str, str]) -> None:
     A node's own key is used where it belongs to the server that the driver names; else key and server come together
     from the driver, so that no key is sent to a server that it was not set beside.
     """
-    has_own = any(os.environ.get(name) for name in KEY_VARIABLES)
-    if has_own and os.environ.get(BASE_URL, "") == variables.get(BASE_URL, ""):
-        variables = {name: value for name, value in variables.items() if name not in KEY_VARIABLES}
-    elif any(name in KEY_VARIABLES for name in variables):
-        for name in (*KEY_VARIABLES, BASE_URL):
-            os.environ.pop(name, None)
+    if any(name in KEY_VARIABLES for name in variables):
+        if os.environ.get(BASE_URL, "") == variables.get(BASE_URL, "") and has_key():
+            variables = {name: value for name, value in variables.items() if name not in KEY_VARIABLES}
+        else:
+            for name in (*KEY_VARIABLES, BASE_URL):
+                os.environ.pop(name, None)
     os.environ.update(variables)
+
+
+def has_key() -> bool:
+    """Say whether this process has a key of an API."""
+    return any(os.environ.get(name) for name in KEY_VARIABLES)
 
 
 def look(settings: Settings, tasks: Iterable[bytes], *, isolates: bool) -> About:
@@ -361,7 +365,7 @@ def look(settings: Settings, tasks: Iterable[bytes], *, isolates: bool) -> About
         python=platform.python_version(),
         version=__version__,
         digest=code_digest(),
-        has_key=any(os.environ.get(name) for name in KEY_VARIABLES),
+        has_key=has_key(),
         server=os.environ.get(BASE_URL, ""),
     )
     installed(settings.project)

@@ -24,6 +24,7 @@ from pytest_rltask.models.named import (
     price_text,
     replayed_limits,
 )
+from pytest_rltask.models.settings import KEY_VARIABLES
 from pytest_rltask.run.record import Record
 from pytest_rltask.suite.options import DEFAULT_MODEL, Options
 from pytest_rltask.suite.person import no_terminal
@@ -180,7 +181,8 @@ class TrialItems:
             return  # without a key
         if model.kind == "human" and (problem := no_terminal(self.config)):
             raise DefinitionError(problem)
-        if needed := missing_key(model, os.environ, task.policies):
+        may_be_elsewhere = self.options.engine != "local" and not any(map(os.environ.get, KEY_VARIABLES))
+        if not may_be_elsewhere and (needed := missing_key(model, os.environ, task.policies)):
             raise DefinitionError(needed)
 
     def recorded(self, param: TrialParam) -> Record:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_rltask.models.named import missing_key
 from pytest_rltask.run.bulletin import Bulletin
 from pytest_rltask.suite.options import Options
 from pytest_rltask.suite.plan import Plan
@@ -117,10 +118,22 @@ def _joined(config: pytest.Config, options: Options, plan: Plan) -> tuple[Cluste
         cluster = looked_at(cluster, settings, [packed_task(task) for task in tasks.values()], isolates=isolates)
         for line in check_room(cluster, {name: task.resources for name, task in tasks.items()}):
             raise pytest.UsageError(line)
+        _check_keys(cluster, plan)
     except BaseException:
         cluster.leave()
         raise
     return cluster, settings
+
+
+def _check_keys(cluster: Cluster, plan: Plan) -> None:
+    """Make sure that who plays a model of an API has a key: the nodes each, or else this process.
+
+    Raises:
+        pytest.UsageError: neither has.
+    """
+    for param in (entry.param for entry in plan.entries.values()):
+        if (needed := missing_key(param.model, os.environ, param.task.policies)) and not cluster.has_keys:
+            raise pytest.UsageError(f"{needed}; no key is set on all nodes either")
 
 
 def _logs(config: pytest.Config, options: Options) -> list[str]:
