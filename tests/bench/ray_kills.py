@@ -130,11 +130,10 @@ def _kill(kill: Kill, driver: subprocess.Popen[str], cluster: Cluster) -> str:
             number = alive[kill.chosen % len(alive)]
             cluster.kill_node(number)
             return f"node {number}"
-    running = [worker for number in range(len(cluster.nodes)) for worker in cluster.workers(number)]
-    pid = running[kill.chosen % len(running)]
-    name = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().split(" ")[0]
-    cluster.kill_worker(pid)
-    return name
+    while True:
+        running = [worker for number in range(len(cluster.nodes)) for worker in cluster.workers(number)]
+        if name := cluster.kill_worker(running[kill.chosen % len(running)]):
+            return name
 
 
 def _go_on(kill: Kill, driver: subprocess.Popen[str], suite: RaySuite, cluster: Cluster, told: Told) -> str:
