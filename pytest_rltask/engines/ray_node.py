@@ -22,8 +22,9 @@ from pytest_rltask.engines.ray_leave import model_on_node
 from pytest_rltask.engines.travel import Project, code_digest, installed
 from pytest_rltask.models import Model
 from pytest_rltask.models.settings import BASE_URL, KEY_VARIABLES
+from pytest_rltask.run.artifacts import MOST_BYTES
 from pytest_rltask.run.record import Fault, Record, RequestLog, clean_text, error_text
-from pytest_rltask.sandbox import SandboxError, resolve_backend, using_backend
+from pytest_rltask.sandbox import SandboxError, resolve_backend
 from pytest_rltask.task import Episode, Limits, Task
 from pytest_rltask.trial.event_loop import run
 from pytest_rltask.trial.keeping import contents_of
@@ -175,8 +176,14 @@ class _Outbox:
         await self._post.tell.remote((event,), waits=True)
 
     def keep(self, record: Record, episode: Episode) -> None:
-        """Keep what the grader reads, to be sent with the record."""
-        self.contents = contents_of(record, episode)
+        """Keep what the grader reads, to be sent with the record; no more of it than the driver keeps."""
+        left = MOST_BYTES
+        for name, content in contents_of(record, episode).items():
+            if len(content) > left:
+                record.artifacts_left_out[name[:200]] = f"{len(content):,} bytes; all may have {MOST_BYTES:,}"
+                continue
+            left -= len(content)
+            self.contents[name] = content
 
     def note_cut_off(self, record: Record) -> None:
         """Keep what is known of a trial that is cancelled."""
@@ -311,17 +318,15 @@ async def _played(
         return unplayed(spec, Fault("task", f"the task cannot be loaded on node {platform.node()}: {_said(error)}"))
     if why := _not_allowed(settings):
         return unplayed(spec, Fault("sandbox", why))
-    root = installed(settings.project)
-    with using_backend(spec.sandbox, sources=[os.path.join(root, "conftest.py")]):
-        return await play(
-            spec,
-            model(spec.model),
-            slots,
-            cut_off=outbox.note_cut_off,
-            paid=outbox.paid,
-            turned=outbox.turned,
-            keep=outbox.keep,
-        )
+    return await play(
+        spec,
+        model(spec.model),
+        slots,
+        cut_off=outbox.note_cut_off,
+        paid=outbox.paid,
+        turned=outbox.turned,
+        keep=outbox.keep,
+    )
 
 
 class _Lost(Task):

@@ -348,7 +348,7 @@ class Options:
         words: list[tuple[str, ...]] = []
         for option in OPTIONS:
             value = getattr(self, option.name)
-            if value is None or option.name in ("log_dir", "resume", "changed", "regrade_only", "plan"):
+            if value in (None, "local") or option.name in ("log_dir", "resume", "changed", "regrade_only", "plan"):
                 continue
             if option.is_switch:
                 if value:
