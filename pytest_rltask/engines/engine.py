@@ -12,6 +12,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Literal
@@ -93,6 +94,8 @@ class Engine:
         is_stopped: says whether the run was interrupted in another process; asked while a trial is waited for.
         folder: the working directory of all trials; None: that of the process, wherever a test leads it.
         waits: called in pytest's thread again and again while it waits for a trial; None: it has nothing else to do.
+        reread: returns a record that is on disk, by the id of its trial. With it, a record that was asked for is kept
+            no longer than whoever asked keeps it: a run may have thousands. None: all are kept.
         loop: to play on, made while sockets could be; it becomes the engine's.
     """
 
@@ -108,6 +111,7 @@ class Engine:
         is_stopped: Callable[[], bool] | None = None,
         folder: str | None = None,
         waits: Callable[[], None] | None = None,
+        reread: Callable[[str], Record] | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._player = player
@@ -119,12 +123,14 @@ class Engine:
         self._is_stopped = is_stopped
         self._folder = folder
         self._waits = waits
+        self._reread = reread
         self._deadline: float | None = None  # of all cleaning up, from the first interrupt on
         self._told = Told(self._note_paid, self._note_turn, self._keep_paid, self._write_more)
         self._places: dict[str, asyncio.Semaphore] = {}
         self._doors: dict[str, asyncio.Lock] = {}
         self._one_ended = asyncio.Event()
         self._trials: dict[str, _Trial] = {}
+        self._taken: dict[str, weakref.ref[Record]] = {}
         self._asked: deque[_Trial] = deque()
         self._hopeless: dict[str, Fault] = {}
         self._unwritable: Exception | None = None
@@ -141,12 +147,12 @@ class Engine:
 
     def knows(self, trial_id: str) -> bool:
         """Say whether a trial was submitted."""
-        return trial_id in self._trials
+        return trial_id in self._trials or trial_id in self._taken
 
     def submit(self, specs: Iterable[TrialSpec]) -> None:
         """Have trials played, in this order; those that were submitted before stay as they are."""
         for spec in specs:
-            if spec.trial_id not in self._trials:
+            if not self.knows(spec.trial_id):
                 trial = self._trials[spec.trial_id] = _Trial(spec)
                 self._asked.append(trial)
         self._loop.call_soon_threadsafe(self._begin)
@@ -159,7 +165,29 @@ class Engine:
         Raises:
             KeyboardInterrupt: the run was interrupted, here or elsewhere; all trials are ended.
         """
+        if (taken := self._taken.get(trial_id)) is not None:
+            assert self._reread is not None, "else it was kept"
+            return taken() or self._reread(trial_id)
         trial = self._trials[trial_id]
+        self._outlast(trial)
+        if self._unwritable is not None and trial.task is not None and trial.task.cancelled():
+            raise self._unwritable
+        result = trial.result()
+        if isinstance(result, NotStarted):
+            del self._trials[trial_id]
+        elif self._reread is not None and result.fault is None:  # a fault of all is on disk once
+            self._taken[trial_id] = weakref.ref(result)
+            del self._trials[trial_id]
+        return result
+
+    def settle(self) -> None:
+        """Wait until no trial is in flight; interrupts are those of `result`."""
+        for trial in list(self._trials.values()):
+            if not trial.ends_within(0):
+                self._outlast(trial)
+
+    def _outlast(self, trial: _Trial) -> None:
+        """Wait until a trial has ended; an interrupt ends them all."""
         trial.is_awaited = True
         if trial.task is None:  # what was raised during its submission may have kept it from the loop
             self._asked.append(trial)
@@ -169,18 +197,6 @@ class Engine:
         except (KeyboardInterrupt, SystemExit):
             self.abort()
             raise
-        if self._unwritable is not None and trial.task is not None and trial.task.cancelled():
-            raise self._unwritable
-        result = trial.result()
-        if isinstance(result, NotStarted):
-            del self._trials[trial_id]
-        return result
-
-    def settle(self) -> None:
-        """Wait until no trial is in flight; interrupts are those of `result`."""
-        for trial_id, trial in list(self._trials.items()):
-            if not trial.ends_within(0):
-                self.result(trial_id)
 
     def abort(self) -> None:
         """Cancel what is not finished, and give it a moment to clean up."""

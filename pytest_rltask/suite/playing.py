@@ -14,8 +14,10 @@ import pytest
 from pytest_rltask.models.named import parse_model
 from pytest_rltask.report.command_line import short_path
 from pytest_rltask.report.growing import GrowingTranscripts
+from pytest_rltask.run.brief import with_conversation
 from pytest_rltask.run.bulletin import Bulletin
 from pytest_rltask.run.live import LiveRun
+from pytest_rltask.run.load import load_run
 from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.planned import NotStarted, PlannedTrial, split_trial_id
 from pytest_rltask.run.record import Record
@@ -218,6 +220,7 @@ class Playing:
                 is_stopped=StopFile(self._writer.path, self._since).is_there if self._worker else None,
                 folder=self._folder,
                 waits=self._tell_news,
+                reread=self._reread,
                 loop=self._loop,
             )
         return self._engine
@@ -239,6 +242,11 @@ class Playing:
     def _keep(self, record: Record) -> None:
         self._finished(record)
         self._transcripts.end(record)
+
+    def _reread(self, trial_id: str) -> Record:
+        """Return the record of a trial as it counts by now: other plugins may have its item played once more."""
+        run_dir = self._writer.path
+        return with_conversation(run_dir, load_run(run_dir, conversations=False).records[trial_id])
 
     def _tell_news(self) -> None:
         for line in self._bulletin.taken():

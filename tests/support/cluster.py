@@ -212,7 +212,7 @@ class Cluster(Namespace):
 
     def kill_worker(self, pid: int) -> None:
         """Kill one process of a node."""
-        assert any(pid == one for number in range(len(self.nodes)) for one in self.workers(number)), "it is ours"
+        assert any(pid in self.alive(node) for node in self.nodes), "it is ours"
         os.kill(pid, signal.SIGKILL)
 
     def alive(self, process: subprocess.Popen[str]) -> list[int]:
