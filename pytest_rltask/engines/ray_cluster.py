@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_rltask import __version__
-from pytest_rltask.engines.ray_node import About, Settings, look
+from pytest_rltask.engines.ray_place import About, Settings, look
 from pytest_rltask.engines.travel import code_digest
 from pytest_rltask.models.settings import BASE_URL
 from pytest_rltask.task import Resources
