@@ -39,6 +39,7 @@ FLOORS = (
     ("graders",),
     ("run",),
     ("task",),
+    ("judges",),
     ("tools",),
     ("clock",),
 )

@@ -270,8 +270,9 @@ class Engine:
             if trial.task is None:
                 trial.task = self._loop.create_task(self._play(trial))
                 trial.task.add_done_callback(trial.settle)
-                with contextlib.suppress(Exception):  # which the trial meets again
-                    self._prepare(trial.spec.model)
+                for name in (trial.spec.model, *trial.spec.judges.values()):
+                    with contextlib.suppress(Exception):  # which the trial meets again
+                        self._prepare(name)
 
     def _prepare(self, name: str) -> None:
         if name not in self._places:

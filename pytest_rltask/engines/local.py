@@ -42,19 +42,24 @@ class LocalPlayer:
 
     def prepare(self, model: str) -> None:
         """Make a model, by its name."""
-        if model not in self._models:
-            self._models[model] = self._make_model(model)
+        self._model(model)
+
+    def _model(self, name: str) -> Model:
+        if name not in self._models:
+            self._models[name] = self._make_model(name)
+        return self._models[name]
 
     async def play(self, spec: TrialSpec, told: Told) -> Record:
         """Play a trial to its grade."""
         return await play(
             spec,
-            self._models[spec.model],
+            self._model(spec.model),
             self._slots,
             cut_off=told.cut_off,
             paid=told.paid,
             turned=told.turned,
             keep=self._keep,
+            models=self._model,
         )
 
     async def aclose(self) -> None:

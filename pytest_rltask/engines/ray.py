@@ -23,9 +23,10 @@ from pytest_rltask.engines.player import Player, PlayerDied, Told
 from pytest_rltask.engines.ray_calls import Died, awaited, ended
 from pytest_rltask.engines.ray_cluster import Cluster, keys_of, wanted_of
 from pytest_rltask.engines.ray_leave import start_leave
-from pytest_rltask.engines.ray_node import Event, Host, Post, Settings, Ticket, play_alone
+from pytest_rltask.engines.ray_node import Event, Host, Post, Ticket, play_alone
+from pytest_rltask.engines.ray_place import Settings
 from pytest_rltask.models.contact import News
-from pytest_rltask.models.named import load_replay, parse_model
+from pytest_rltask.models.named import is_paid, load_replay, parse_model
 from pytest_rltask.run.record import CUT_OFF, Fault, Record, clean_text, error_text
 from pytest_rltask.task import Resources, Task
 from pytest_rltask.trial.opening import mark_errored, new_record
@@ -176,11 +177,12 @@ class RayPlayer:
 
     async def _played(self, key: str, spec: TrialSpec, *, is_shared: bool) -> bytes:
         self._open_post()
-        if is_shared and self._leave is None:
+        asks = is_shared or any(map(is_paid, spec.judges.values()))
+        if asks and self._leave is None:
             self._leave = start_leave()
-        ticket = self._ticket(key, spec, with_keys=is_shared)
+        ticket = self._ticket(key, spec, with_keys=asks)
         needs = spec.task.resources
-        if not is_shared or not needs.is_small:
+        if not is_shared or not _is_small(needs):
             ref = self._running[key] = self._remote(needs).remote(
                 pickle.dumps(ticket), self._settings, self._post, self._leave
             )
@@ -369,6 +371,11 @@ class RayPlayer:
             with contextlib.suppress(Exception):
                 ray.kill(host.actor)
         return found
+
+
+def _is_small(needs: Resources) -> bool:
+    """Say whether many such trials can wait for an API in one process."""
+    return needs.cpus <= 1 and not (needs.memory_mb or needs.gpus or needs.custom)
 
 
 def _timed(record: Record, begin_s: float) -> Record:

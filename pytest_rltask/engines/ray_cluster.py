@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_rltask import __version__
-from pytest_rltask.engines.ray_node import About, Settings, look
+from pytest_rltask.engines.ray_place import About, Settings, look
 from pytest_rltask.engines.travel import code_digest
 from pytest_rltask.models.settings import BASE_URL
 from pytest_rltask.task import Resources
@@ -95,7 +95,9 @@ def submitted_folder() -> str:
         given = json.loads(os.environ.get(JOB, "{}")).get("runtime_env", {})
     except (ValueError, AttributeError):
         return ""
-    return os.getcwd() if given.get("working_dir") else ""
+    here = Path.cwd()
+    copies = (path for path in (here, *here.parents) if path.parent.name == "working_dir_files")
+    return str(next(copies, here)) if given.get("working_dir") else ""
 
 
 def join(address: str, *, root: Path, excludes: Sequence[str]) -> Cluster:
@@ -120,9 +122,13 @@ def join(address: str, *, root: Path, excludes: Sequence[str]) -> Cluster:
     _check_reachable(where)
     options = _options(where, root, excludes)
     membership = _Membership(lambda: ray.init(**options))
-    with _quiet():
-        membership.join(where, root)
-        nodes = tuple(node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0)
+    try:
+        with _quiet():
+            membership.join(where, root)
+            nodes = tuple(node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0)
+    except KeyboardInterrupt:
+        membership.leave()
+        raise
     cluster = Cluster(address, nodes, leave=membership.leave)
     if not nodes:
         cluster.leave()
@@ -211,7 +217,7 @@ def _why(error: BaseException, root: Path) -> str:
             f"{root} is too large to travel: {said[:200]}; its largest are {largest}; leave some out with the ini "
             "setting rltask_ray_excludes = PATTERN ..., or a .gitignore"
         )
-    if "ersion mismatch" in said:
+    if "ersion mismatch" in said or "versions differ" in said:
         return f"{said[:400]}; install the same versions of Python and Ray here and on the nodes"
     return f"{type(error).__name__}: {said[:500]}"
 

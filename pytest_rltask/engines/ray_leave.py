@@ -13,6 +13,7 @@ from pytest_rltask.models import Model
 from pytest_rltask.models.leased import LeasedLimiter
 from pytest_rltask.models.leases import Ask, Lease, Lessor
 from pytest_rltask.models.named import is_paid, make_model, parse_model
+from pytest_rltask.models.prices import Prices
 
 __all__ = ["Leave", "leased", "model_on_node", "start_leave"]
 
@@ -59,15 +60,18 @@ def leased(leave: Any, model: str, process: str) -> LeasedLimiter:
     return LeasedLimiter(ask, process)
 
 
-def model_on_node(name: str, reply_timeout_s: float | None, news: Any, *, leave: Any, process: str) -> Model:
+def model_on_node(
+    name: str, reply_timeout_s: float | None, prices: Prices, news: Any, *, leave: Any, process: str
+) -> Model:
     """Make the model of a name in a process that plays.
 
     Args:
         name: as ``--model`` names it.
         reply_timeout_s: seconds that one reply of an API may take; None: as many as it may by default.
+        prices: what tokens of models cost that the table lacks.
         news: where it is told who keeps trials waiting.
         leave: the handle of the actor; None: the model's requests need nobody's leave.
         process: as of `leased`.
     """
     limiter = leased(leave, name, process) if leave and is_paid(name) else None
-    return make_model(parse_model(name), reply_timeout_s=reply_timeout_s, news=news, limiter=limiter)
+    return make_model(parse_model(name), reply_timeout_s=reply_timeout_s, news=news, prices=prices, limiter=limiter)

@@ -9,27 +9,25 @@ client too, and the driver can answer, so that a paid request is on its disk bef
 from __future__ import annotations
 
 import asyncio
-import os
 import pickle
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pytest_rltask import __version__
 from pytest_rltask.clock import monotonic_s
 from pytest_rltask.engines.ray_leave import model_on_node
-from pytest_rltask.engines.travel import Project, code_digest, installed
+from pytest_rltask.engines.ray_place import Settings, not_allowed, said_of, take_environment
+from pytest_rltask.engines.travel import installed
 from pytest_rltask.models import Model
-from pytest_rltask.models.settings import BASE_URL, KEY_VARIABLES
-from pytest_rltask.run.record import Fault, Record, RequestLog, clean_text, error_text
-from pytest_rltask.sandbox import SandboxError, resolve_backend, using_backend
+from pytest_rltask.run.artifacts import MOST_BYTES
+from pytest_rltask.run.record import Fault, Record, RequestLog
 from pytest_rltask.task import Episode, Limits, Task
 from pytest_rltask.trial.event_loop import run
 from pytest_rltask.trial.keeping import contents_of
 from pytest_rltask.trial.play import TrialSpec, play, unplayed
 
-__all__ = ["About", "Event", "Host", "Post", "Settings", "Ticket", "look", "play_alone"]
+__all__ = ["Event", "Host", "Post", "Ticket", "play_alone"]
 
 TURNS_S = 0.5
 """Seconds within which turns of a trial are told together."""
@@ -37,18 +35,6 @@ LINGER_S = 0.005
 """Seconds that the post waits for more to carry, once there is something."""
 ENDING_S = 1.0
 """Seconds that cancelled trials have to kill their processes and remove their files."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What every process that plays for a run has to know."""
-
-    project: Project
-    reply_timeout_s: float | None
-    allows_none: bool
-    """Whether agents' code may run without isolation although CI is set."""
-    wanted: str
-    """What shall isolate it (``--sandbox``)."""
 
 
 @dataclass(frozen=True)
@@ -88,26 +74,6 @@ class Event:
     """How many such were told before."""
     news: tuple[str, tuple[Any, ...]] | None = None
     """A method of the model's news, and its arguments."""
-
-
-@dataclass(frozen=True)
-class About:
-    """A node, as one of its processes sees it."""
-
-    name: str
-    python: str = ""
-    version: str = ""
-    digest: str = ""
-    """Of the code of this package."""
-    sandbox: str = ""
-    """What isolates agents' code there; empty if no task needs it."""
-    no_sandbox: str = ""
-    """Why nothing does."""
-    has_key: bool = False
-    server: str = ""
-    """What ANTHROPIC_BASE_URL says."""
-    unknown: tuple[str, ...] = ()
-    """Why tasks cannot be loaded there."""
 
 
 class Post:
@@ -175,8 +141,14 @@ class _Outbox:
         await self._post.tell.remote((event,), waits=True)
 
     def keep(self, record: Record, episode: Episode) -> None:
-        """Keep what the grader reads, to be sent with the record."""
-        self.contents = contents_of(record, episode)
+        """Keep what the grader reads, to be sent with the record; no more of it than the driver keeps."""
+        left = MOST_BYTES
+        for name, content in contents_of(record, episode).items():
+            if len(content) > left:
+                record.artifacts_left_out[name[:200]] = f"{len(content):,} bytes; all may have {MOST_BYTES:,}"
+                continue
+            left -= len(content)
+            self.contents[name] = content
 
     def note_cut_off(self, record: Record) -> None:
         """Keep what is known of a trial that is cancelled."""
@@ -266,8 +238,10 @@ class Host:
 
     def _model(self, name: str) -> Model:
         if name not in self._models:
-            timeout_s = self._settings.reply_timeout_s
-            self._models[name] = model_on_node(name, timeout_s, self._news, leave=self._leave, process=self._key)
+            own = self._settings
+            self._models[name] = model_on_node(
+                name, own.reply_timeout_s, own.prices, self._news, leave=self._leave, process=self._key
+            )
         return self._models[name]
 
 
@@ -276,22 +250,23 @@ def play_alone(packed: bytes, settings: Settings, post: Any, leave: Any = None) 
     installed(settings.project)
     ticket: Ticket = pickle.loads(packed)
     take_environment(ticket.environment)
-    outbox, made = _Outbox(post, ticket.key), list[Model]()
+    outbox, made = _Outbox(post, ticket.key), dict[str, Model]()
 
     def model(name: str) -> Model:
-        if ticket.recorded is not None:
+        if ticket.recorded is not None and name == ticket.fields["model"]:
             from pytest_rltask.models.replay import ReplayModel
 
             return ReplayModel({(ticket.recorded.task, ticket.recorded.seed): ticket.recorded})
-        news = _News(post, ticket.key)
-        made.append(model_on_node(name, settings.reply_timeout_s, news, leave=leave, process=ticket.key))
-        return made[-1]
+        if name not in made:
+            timeout_s, news = settings.reply_timeout_s, _News(post, ticket.key)
+            made[name] = model_on_node(name, timeout_s, settings.prices, news, leave=leave, process=ticket.key)
+        return made[name]
 
     async def main() -> Record:
         try:
             return await _played(ticket, settings, model, None, outbox)
         finally:
-            for each in made:
+            for each in made.values():
                 await each.aclose()
 
     return pickle.dumps((run(main()), outbox.contents))
@@ -308,20 +283,19 @@ async def _played(
         spec = TrialSpec(task=pickle.loads(ticket.task), limits=ticket.limits, **ticket.fields)
     except Exception as error:
         spec = TrialSpec(task=_Lost(), limits=ticket.limits, **ticket.fields)
-        return unplayed(spec, Fault("task", f"the task cannot be loaded on node {platform.node()}: {_said(error)}"))
-    if why := _not_allowed(settings):
+        return unplayed(spec, Fault("task", f"the task cannot be loaded on node {platform.node()}: {said_of(error)}"))
+    if why := not_allowed(settings):
         return unplayed(spec, Fault("sandbox", why))
-    root = installed(settings.project)
-    with using_backend(spec.sandbox, sources=[os.path.join(root, "conftest.py")]):
-        return await play(
-            spec,
-            model(spec.model),
-            slots,
-            cut_off=outbox.note_cut_off,
-            paid=outbox.paid,
-            turned=outbox.turned,
-            keep=outbox.keep,
-        )
+    return await play(
+        spec,
+        model(spec.model),
+        slots,
+        cut_off=outbox.note_cut_off,
+        paid=outbox.paid,
+        turned=outbox.turned,
+        keep=outbox.keep,
+        models=model,
+    )
 
 
 class _Lost(Task):
@@ -330,69 +304,3 @@ class _Lost(Task):
     def open(self, seed: int) -> Episode:
         """Refuse."""
         raise NotImplementedError
-
-
-def take_environment(variables: Mapping[str, str]) -> None:
-    """Let this process have variables of the driver's.
-
-    A node's own key is used where it belongs to the server that the driver names; else key and server come together
-    from the driver, so that no key is sent to a server that it was not set beside.
-    """
-    if any(name in KEY_VARIABLES for name in variables):
-        if os.environ.get(BASE_URL, "") == variables.get(BASE_URL, "") and has_key():
-            variables = {name: value for name, value in variables.items() if name not in KEY_VARIABLES}
-        else:
-            for name in (*KEY_VARIABLES, BASE_URL):
-                os.environ.pop(name, None)
-    os.environ.update(variables)
-
-
-def has_key() -> bool:
-    """Say whether this process has a key of an API."""
-    return any(os.environ.get(name) for name in KEY_VARIABLES)
-
-
-def look(settings: Settings, tasks: Iterable[bytes], *, isolates: bool) -> About:
-    """Look at the node that this runs on.
-
-    Args:
-        settings: of the run.
-        tasks: pickled, to find out whether they can be loaded.
-        isolates: whether agents' code has to be isolated.
-    """
-    about = About(
-        platform.node(),
-        python=platform.python_version(),
-        version=__version__,
-        digest=code_digest(),
-        has_key=has_key(),
-        server=os.environ.get(BASE_URL, ""),
-    )
-    installed(settings.project)
-    unknown = []
-    for packed in tasks:
-        try:
-            pickle.loads(packed)
-        except Exception as error:
-            unknown.append(_said(error))
-    about = replace(about, unknown=tuple(dict.fromkeys(unknown)))
-    if not isolates:
-        return about
-    if why := _not_allowed(settings):
-        return replace(about, no_sandbox=why)
-    try:
-        return replace(about, sandbox=resolve_backend(settings.wanted))
-    except SandboxError as error:
-        return replace(about, no_sandbox=str(error))
-
-
-def _not_allowed(settings: Settings) -> str:
-    """Say why this node may not do without isolation; empty if it may, or does not."""
-    is_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
-    if settings.wanted != "none" or not is_ci or settings.allows_none:
-        return ""
-    return f"--sandbox none: CI is set on node {platform.node()}, where agents' code is not run without isolation"
-
-
-def _said(error: Exception) -> str:
-    return clean_text(f"{type(error).__name__}: {error_text(error)}")[:500]

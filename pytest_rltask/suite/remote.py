@@ -13,6 +13,7 @@ import pytest
 
 from pytest_rltask.models.named import missing_key
 from pytest_rltask.run.bulletin import Bulletin
+from pytest_rltask.suite.chosen import prices_of
 from pytest_rltask.suite.options import Options
 from pytest_rltask.suite.plan import Plan
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_rltask.engines.local import LocalPlayer
     from pytest_rltask.engines.player import Player
     from pytest_rltask.engines.ray_cluster import Cluster
-    from pytest_rltask.engines.ray_node import Settings
+    from pytest_rltask.engines.ray_place import Settings
 
 __all__ = ["Remote", "check_engine"]
 
@@ -99,7 +100,7 @@ class Remote:
 def _joined(config: pytest.Config, options: Options, plan: Plan) -> tuple[Cluster, Settings]:
     from pytest_rltask.engines.ray import packed_task
     from pytest_rltask.engines.ray_cluster import check_room, join, looked_at, submitted_folder
-    from pytest_rltask.engines.ray_node import Settings
+    from pytest_rltask.engines.ray_place import Settings
     from pytest_rltask.engines.travel import described
 
     root, folder = config.rootpath, os.getcwd()
@@ -110,6 +111,7 @@ def _joined(config: pytest.Config, options: Options, plan: Plan) -> tuple[Cluste
         settings = Settings(
             described(root, folder, inside=inside),
             options.reply_timeout,
+            prices_of(options),
             allows_none=bool(config.getini("rltask_sandbox_allow_none")),
             wanted=options.sandbox,
         )

@@ -158,7 +158,7 @@ def stubs(cluster: Cluster, folder: Path, *, trials: int, repeats: int) -> None:
             many = play(cluster, folder, f"--runs={trials}", "--model=policy:baseline", *engine, concurrency)
             each_ms = (many.cpu_s - one.cpu_s) / (trials - 1) * 1000
             print(
-                f"{number}: {trials} stub trials, {way:11}: wall {many.wall_s:6.1f} s (of one {one.wall_s:.1f} s), "
+                f"{number}: {trials} stub trials, {way:11}: wall {many.wall_s:6.1f} s (one trial {one.wall_s:.1f} s), "
                 f"driver {each_ms:.2f} ms of CPU a trial ({one.cpu_s:.1f} s of start-up and end apart)",
                 flush=True,
             )
