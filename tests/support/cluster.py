@@ -238,8 +238,9 @@ _QUIET = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_health_check_period_ms": "1000",  # a node that was killed is missed sooner than by default
-    "RAY_health_check_failure_threshold": "3",
-    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_failure_threshold": "10",
+    "RAY_health_check_initial_delay_ms": "5000",
+    "RAY_raylet_start_wait_time_s": "100",  # on a busy machine
 }
 
 
