@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_rltask.judges.rubric import Criterion, Marks, RubricJudge
     from pytest_rltask.run.record import Record
     from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxFile, SandboxLimits, SandboxResult
-    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Task, TaskWarning
+    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Resources, Task, TaskWarning
     from pytest_rltask.tools import DefinitionError, ToolCall, ToolError, ToolResult, call, tool
     from pytest_rltask.trial.environment import Environment, Opening, ResetNeeded, Step
     from pytest_rltask.trial.guard import TrialFault
@@ -41,6 +41,7 @@ __all__ = [
     "Question",
     "Record",
     "ResetNeeded",
+    "Resources",
     "RubricJudge",
     "Sandbox",
     "SandboxError",
@@ -67,7 +68,7 @@ _HOMES = {
     "judges.rubric": ("Criterion", "Marks", "RubricJudge"),
     "run.record": ("Record",),
     "sandbox": ("Sandbox", "SandboxError", "SandboxFile", "SandboxLimits", "SandboxResult"),
-    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning"),
+    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Resources", "Task", "TaskWarning"),
     "tools": ("DefinitionError", "ToolCall", "ToolError", "ToolResult", "call", "tool"),
     "trial.environment": ("Environment", "Opening", "ResetNeeded", "Step"),
     "trial.guard": ("TrialFault",),
