@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the container s
 
 
 def test_it_is_made_for_the_first_run_and_kept_for_the_others(sandbox: Sandbox) -> None:
-    assert sandbox._backend._container is None  # type: ignore[attr-defined]
+    assert sandbox._runner.backend._container is None  # type: ignore[attr-defined]
 
     run(sandbox, "")
     first = container(sandbox)
@@ -61,7 +61,7 @@ def test_it_is_gone_when_pytest_is_killed(docker: None, tmp_path: Path) -> None:
         sandbox = Sandbox(backend="docker")
         sandbox.write_file("script.py", "")
         sandbox.run_python("script.py")
-        print(sandbox._backend._container._name, flush=True)
+        print(sandbox._runner.backend._container._name, flush=True)
         sandbox.write_file("script.py", "while True: pass")
         sandbox.run_python("script.py")
     """
@@ -137,7 +137,7 @@ def test_it_is_gone_when_pytest_is_killed_though_a_child_of_it_lives(docker: Non
         if os.fork() == 0:
             os.read(0, 1)
             os._exit(0)
-        print(sandbox._backend._container._name, flush=True)
+        print(sandbox._runner.backend._container._name, flush=True)
         os.kill(os.getpid(), 9)
     """
     life, ours = os.pipe()
