@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_rltask.engines.local import play_policy
     from pytest_rltask.run.record import Record
-    from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxFile, SandboxLimits, SandboxResult
+    from pytest_rltask.sandbox import (
+        IsolatedGrade,
+        Sandbox,
+        SandboxError,
+        SandboxFile,
+        SandboxLimits,
+        SandboxResult,
+        Shell,
+        isolated_grade,
+    )
     from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Task, TaskWarning
     from pytest_rltask.tools import DefinitionError, ToolCall, ToolError, ToolResult, call, tool
     from pytest_rltask.trial.environment import Environment, Opening, ResetNeeded, Step
@@ -27,6 +36,7 @@ __all__ = [
     "Environment",
     "Episode",
     "Grade",
+    "IsolatedGrade",
     "Limits",
     "Opening",
     "Policy",
@@ -38,6 +48,7 @@ __all__ = [
     "SandboxFile",
     "SandboxLimits",
     "SandboxResult",
+    "Shell",
     "Step",
     "Task",
     "TaskWarning",
@@ -48,6 +59,7 @@ __all__ = [
     "TrialFault",
     "__version__",
     "call",
+    "isolated_grade",
     "play_policy",
     "tool",
 ]
@@ -55,7 +67,16 @@ __all__ = [
 _HOMES = {
     "engines.local": ("play_policy",),
     "run.record": ("Record",),
-    "sandbox": ("Sandbox", "SandboxError", "SandboxFile", "SandboxLimits", "SandboxResult"),
+    "sandbox": (
+        "IsolatedGrade",
+        "Sandbox",
+        "SandboxError",
+        "SandboxFile",
+        "SandboxLimits",
+        "SandboxResult",
+        "Shell",
+        "isolated_grade",
+    ),
     "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning"),
     "tools": ("DefinitionError", "ToolCall", "ToolError", "ToolResult", "call", "tool"),
     "trial.environment": ("Environment", "Opening", "ResetNeeded", "Step"),

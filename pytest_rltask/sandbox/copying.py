@@ -1,4 +1,4 @@
-"""What an author's file or folder holds, to be copied into a sandbox: never more than its limits, never what is not there.
+"""What an author's file or folder holds, to be copied into a sandbox.
 
 The author is trusted, and mistaken now and then: a link that leads out of the folder would be copied as something else,
 a pipe would block, a folder of data would fill the sandbox. Such is said before anything is copied.

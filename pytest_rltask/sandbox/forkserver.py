@@ -92,9 +92,7 @@ class ForkServer:
         return self._run({"command": command, "env": env}, wall_s=wall_s, stdin=stdin, fds=fds or {})
 
     def ask(self, request: Mapping[str, object], fds: Sequence[int]) -> bool:
-        """Have a run begin, with descriptors of its report, its standard output and its error; say if that was possible.
-
-        A standard input stands before the output.
+        """Have a run begin, with the descriptor of its report and those it is to have; say if that was possible.
 
         Raises:
             OSError: it is dead.

@@ -132,9 +132,7 @@ class Runner:
                 self._process = server.run(wanted.command, wall_s=wanted.wall_s)
             elif server:
                 command = [*begin, *wanted.command]
-                self._process = server.execute(
-                    command, env, wall_s=wanted.wall_s, stdin=wanted.stdin, fds=wanted.fds
-                )
+                self._process = server.execute(command, env, wall_s=wanted.wall_s, stdin=wanted.stdin, fds=wanted.fds)
             if self._process is None:
                 if wanted.fds:
                     raise SandboxError("the sandbox could not isolate a process that gets further descriptors")

@@ -73,6 +73,7 @@ class Sandbox:
         """
         self.limits = limits
         self._choice = current_choice()
+        self._python = python
         view = view_of_python(python)
         isolation = make_backend(backend, view)
         self._shells: list[Shell] = []
@@ -89,6 +90,23 @@ class Sandbox:
         self._runner = Runner(self._base, backend=isolation, view=view, limits=limits, preload=preload)
         # An interrupted run ends without its owner if that is still busy, say with opening the episode.
         self._abandoned = weakref.finalize(self, _abandon, self._base, self._claim)
+
+    def sibling(self) -> Sandbox:
+        """Return a fresh sandbox, empty, with the same limits, isolation and interpreter."""
+        return Sandbox(self.limits, backend=self.backend, python=self._python)
+
+    def run_with(
+        self, command: Sequence[str], fds: Mapping[int, int], *, env: Mapping[str, str], wall_s: float
+    ) -> SandboxResult:
+        """Run a program that gets further descriptors, by their numbers; see :meth:`run`."""
+        path = [value for value in (env.get("PYTHONPATH"), self._runner.environment().get("PYTHONPATH")) if value]
+        more = {"PYTHONPATH": ":".join(path)} if path else {}
+        return self._run(Wanted(command, env={**env, **more}, fds=fds), wall_s)
+
+    @property
+    def python(self) -> str:
+        """The path of the interpreter that the agent's Python is."""
+        return self._runner.view.python
 
     @property
     def backend(self) -> str:

@@ -268,5 +268,3 @@ def _understood(report: bytes) -> tuple[Status, int | None, bool]:
     if "error" in said:
         raise SandboxError(f"the sandbox could not run a process: {said['error']}")
     return said["status"], said["exit_code"], not said.get("last", True)
-
-

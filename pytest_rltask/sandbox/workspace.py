@@ -24,9 +24,7 @@ _NAME_BYTES, _PATH_BYTES = 255, 1024
 _OUR_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 
 
-def write_file(
-    root: Path, name: str, data: bytes, *, owner: int | None = None, executable: bool = False
-) -> Path:
+def write_file(root: Path, name: str, data: bytes, *, owner: int | None = None, executable: bool = False) -> Path:
     """Create or replace a file below ``root``, all at once, with the folders it needs; for a user, or for our own."""
     parts = _parts(name)
     with _blaming(name), _folder(root, parts[:-1], create=True, owner=owner) as folder:

@@ -39,9 +39,7 @@ class Packages:
     """Folders of the import path that an agent may not read, each with the reason."""
 
 
-def packages(
-    sources: Collection[str], own: Collection[str], import_path: Sequence[str] | None = None
-) -> Packages:
+def packages(sources: Collection[str], own: Collection[str], import_path: Sequence[str] | None = None) -> Packages:
     """Return what an agent may import.
 
     Args:

@@ -23,7 +23,7 @@ told["paths"] = list(sysconfig.get_paths().values())
 print(); print(json.dumps(told))
 """
 _ASK_S = 60.0
-_REMEDY = "make an environment by `uv venv tasks/env` or `python -m venv tasks/env`, and write python=\"tasks/env\""
+_REMEDY = 'make an environment by `uv venv tasks/env` or `python -m venv tasks/env`, and write python="tasks/env"'
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ on in the process of ``confine`` where there is no module to import. It announce
 there, which brings the run's stdout and stderr, and its stdin if it has one, it forks, waits and tells the exit code.
 It runs no code of the agent and reads no file of the agent's: only its children do, and they hold no way back to it.
 
-A child becomes the command it was asked for. If that is a script, it finds what ``python -- script.py`` would give it: C runs the file as ``__main__``, so that
-tracebacks, exit codes and the order of the shutdown are the interpreter's own. Two things differ: the modules are
-already in ``sys.modules``, and whoever walks up the stack finds one frame below the script's.
+A child becomes the command it was asked for. If that is a script, it finds what ``python -- script.py`` would give it:
+C runs the file as ``__main__``, so that tracebacks, exit codes and the order of the shutdown are the interpreter's own.
+Two things differ: the modules are already in ``sys.modules``, and whoever walks up the stack finds one frame below the
+script's.
 """
 
 import sys
