@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_rltask.coding import BashTool, TextEditorTool
     from pytest_rltask.engines.local import play_policy
     from pytest_rltask.run.record import Record
     from pytest_rltask.sandbox import (
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Band",
+    "BashTool",
     "DefinitionError",
     "Environment",
     "Episode",
@@ -52,6 +54,7 @@ __all__ = [
     "Step",
     "Task",
     "TaskWarning",
+    "TextEditorTool",
     "ToolCall",
     "ToolError",
     "ToolResult",
@@ -65,6 +68,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "coding": ("BashTool", "TextEditorTool"),
     "engines.local": ("play_policy",),
     "run.record": ("Record",),
     "sandbox": (

@@ -256,6 +256,10 @@ class Episode:
     :meth:`close` may block: the harness runs them off its event loop. The other properties and hooks must be quick.
     """
 
+    tools: Sequence[object] = ()
+    """Objects with further tools, such as ``BashTool(self.sandbox)``, set before the trial begins: their methods that
+    are marked with ``@tool``."""
+
     @property
     def prompt(self) -> str:
         """The first user message."""

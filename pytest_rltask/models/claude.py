@@ -25,6 +25,7 @@ from pytest_rltask.models.contact import LATE_REPLIES, Contact, News
 from pytest_rltask.models.limiter import Limiter, NoPlace, Place
 from pytest_rltask.models.message import TOKEN_COUNTS, Malformed, Message, parsed
 from pytest_rltask.models.model import ModelFault, Reply, Request, Start
+from pytest_rltask.models.native_tools import sent_tools
 from pytest_rltask.models.reach import Unreachable, host_of, unreachable
 from pytest_rltask.models.settings import KEY_VARIABLES
 from pytest_rltask.models.transport import http_client
@@ -187,7 +188,7 @@ class ClaudeModel:
         if request.system:
             arguments["system"] = request.system
         if request.tools:
-            arguments["tools"] = request.tools
+            arguments["tools"] = sent_tools(request.tools, self.name)
         loop = asyncio.get_running_loop()
         until = loop.time() + self._reply_timeout_s
         import anthropic

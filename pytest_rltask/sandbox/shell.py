@@ -60,7 +60,7 @@ class Shell:
         >>> from pytest_rltask import Sandbox
         >>> with Sandbox() as sandbox, sandbox.shell() as shell:
         ...     _ = shell.run("mkdir lib; cd lib; greet() { echo hello $1; }")
-        ...     shell.run("greet from ${PWD##*/}").stdout
+        ...     shell.run('greet "from ${PWD##*/}"').stdout
         'hello from lib\n'
     """
 

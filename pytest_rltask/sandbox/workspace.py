@@ -36,8 +36,8 @@ def write_file(root: Path, name: str, data: bytes, *, owner: int | None = None, 
         try:
             with open(fd, "wb") as file:
                 file.write(data)
-                if executable:
-                    os.fchmod(fd, 0o700)
+                if executable or (kind and os.stat(parts[-1], dir_fd=folder, follow_symlinks=False).st_mode & 0o100):
+                    os.fchmod(fd, 0o700)  # whoever writes to a program leaves it one
                 if owner is not None:
                     os.fchown(fd, owner, owner)
             os.rename(draft, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)

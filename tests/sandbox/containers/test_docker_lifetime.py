@@ -118,7 +118,7 @@ def test_an_agent_whose_watcher_is_killed_does_not_live_on(sandbox: Sandbox) -> 
     wait_for(lambda: "up" in sandbox.files())
     (agent,) = processes_with(name)
 
-    os.kill(int(Path(f"/proc/{agent}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    os.kill(parent_of(parent_of(agent)), signal.SIGKILL)
     thread.join(PROMPT_S)
 
     wait_for(lambda: container(sandbox).has_ended)
@@ -161,14 +161,18 @@ def test_a_start_that_failed_can_be_tried_again(sandbox: Sandbox, monkeypatch: p
     real = docker_module._docker
 
     def busy(*words: str, **more: float) -> str:
-        monkeypatch.setattr(docker_module, "_docker", real)
         raise SandboxError("the daemon is busy")
 
     monkeypatch.setattr(docker_module, "_docker", busy)
     with pytest.raises(SandboxError, match="the daemon is busy"):
         run(sandbox, "")
+    monkeypatch.setattr(docker_module, "_docker", real)
 
     assert run(sandbox, "print('again')") == "again\n"
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_an_interrupt_while_one_starts_leaves_none(tmp_path: Path) -> None:
