@@ -1,4 +1,4 @@
-"""The tool ``str_replace_based_edit_tool``, as Anthropic's type ``text_editor_20250728`` has it: files seen and changed.
+"""The tool ``str_replace_based_edit_tool``, as Anthropic's type ``text_editor_20250728`` has it: an editor of files.
 
 Its words are those of Anthropic's documentation where that has some. Files are reached as all files of a sandbox are:
 no link is followed, and nothing outside of the working directory is there.

@@ -107,7 +107,8 @@ def isolated_grade(
     Args:
         sandbox: The agent's; it is only read, and nothing runs in it.
         files: The tests and what they need, by their paths; they replace the agent's of the same name.
-        command: What runs them; by default pytest, on the ``test_*.py`` of ``files``.
+        command: What runs them; by default pytest, on the ``test_*.py`` of ``files``. Of installed plugins pytest loads
+            those alone that the command names by ``-p``.
         code: The agent's modules that the tests import, such as ``solution`` or ``package.module``.
         together: Let the tests and the agent's code share a process, so that anything may be passed. What this cannot
             stop is told in docs/coding.md.
@@ -125,7 +126,7 @@ def isolated_grade(
     if command is None and not tests:
         raise DefinitionError("isolated_grade got no test_*.py among its files, and no command; give one of them")
     wall_s = sandbox.limits.wall_s if wall_s is None else wall_s
-    with sandbox.sibling() as theirs, sandbox.sibling() as ours:
+    with sandbox.sibling() as theirs, sandbox.sibling(of_tests=True) as ours:
         _copy(sandbox, theirs, files if together else {}, steers=together)
         holder = theirs if together else ours
         support = {f"{_SUPPORT}/{_PLUGIN}.py": source("told")}
@@ -187,9 +188,9 @@ def _graded(
     support = holder.path / _SUPPORT
     told, tell = os.pipe()
     fds, env = {_TOLD: tell}, {"RLTASK_TOLD": str(_TOLD), "RLTASK_WORD": word, "PYTEST_PLUGINS": _PLUGIN}
-    env |= {"PYTHONPATH": str(support), "RLTASK_CALL_S": str(call_s)}
+    env |= {"PYTHONPATH": str(support), "RLTASK_CALL_S": str(call_s), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     if together:
-        env |= {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{support}:{holder.path}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        env |= {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{support}:{holder.path}"}
     report = _Reader(told)
     process = None
     try:
@@ -313,7 +314,9 @@ def _check(grade: IsolatedGrade, command: Sequence[str], *, together: bool) -> N
     Raises:
         DefinitionError: there is no test, or pytest does not take its arguments.
     """
-    if together or not _names_pytest(command) or grade.exit_code not in (_NO_TESTS, _USAGE):
+    is_missing = not grade.tests and "No module named pytest" in grade.runner.stderr
+    is_empty = not together and grade.exit_code in (_NO_TESTS, _USAGE)
+    if not _names_pytest(command) or not (is_missing or is_empty):
         return
     said = (grade.runner.stdout + grade.runner.stderr).strip().splitlines()
     last = said[-1] if said else "nothing"

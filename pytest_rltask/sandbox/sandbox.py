@@ -91,9 +91,9 @@ class Sandbox:
         # An interrupted run ends without its owner if that is still busy, say with opening the episode.
         self._abandoned = weakref.finalize(self, _abandon, self._base, self._claim)
 
-    def sibling(self) -> Sandbox:
-        """Return a fresh sandbox, empty, with the same limits, isolation and interpreter."""
-        return Sandbox(self.limits, backend=self.backend, python=self._python)
+    def sibling(self, *, of_tests: bool = False) -> Sandbox:
+        """Return a fresh sandbox, empty, with the same limits and isolation; of tests, with pytest's own interpreter."""
+        return Sandbox(self.limits, backend=self.backend, python=None if of_tests else self._python)
 
     def run_with(
         self, command: Sequence[str], fds: Mapping[int, int], *, env: Mapping[str, str], wall_s: float

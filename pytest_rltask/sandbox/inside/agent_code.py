@@ -45,7 +45,7 @@ class _Channel:
             return self.decoded(answer["value"])
         if "raised" in answer:
             module, name, bases, said = answer["raised"]
-            raise self.exception(module, name, bases)(_text(said))
+            raise _made(self.exception(module, name, bases), said)
         self.generation += 1
         if "late" in answer:
             raise AgentError(f"it did not answer within {seconds:g} s")
@@ -105,6 +105,17 @@ class _Channel:
             parents: tuple[type, ...] = (AgentError, *of_python)
             self.exceptions[module, name] = type(name.rpartition(".")[2], parents, {"__module__": module})
         return self.exceptions[module, name]
+
+
+def _made(cls: type[Exception], said: str) -> Exception:
+    if issubclass(cls, UnicodeDecodeError):
+        return cls("utf-8", b"", 0, 0, said)
+    if issubclass(cls, UnicodeEncodeError):
+        return cls("utf-8", "", 0, 0, said)
+    try:
+        return cls(said)
+    except TypeError:  # some of Python's take more
+        return AgentError(f"{cls.__name__}: {said}")
 
 
 def _text(value: object) -> str:

@@ -154,13 +154,13 @@ def _program(request: dict[str, Any]) -> dict[str, Any]:
 class Child:
     """The process that holds the modules."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: tuple[int, int]) -> None:
         theirs, self._ask = os.pipe()
         self._hear, ours = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            os.close(self._ask)
-            os.close(self._hear)
+            for fd in (self._ask, self._hear, *others):
+                os.close(fd)
             _work(theirs, ours)
         os.close(theirs)
         os.close(ours)
@@ -220,7 +220,7 @@ def serve(requests: str, answers: str) -> None:
             if "run" in request:
                 answer = _program(request)
             else:
-                child = child or Child()
+                child = child or Child((lines.fileno(), int(answers)))
                 said = child.ask(line, min(request["seconds"], _SECONDS))
                 if not said:
                     answer = {"late": True} if said is None else {"ended": True}

@@ -16,7 +16,9 @@ class Told:
     """Writes what becomes of each test."""
 
     def __init__(self) -> None:
-        self._out = os.dup(int(os.environ.pop("RLTASK_TOLD")))
+        given = int(os.environ.pop("RLTASK_TOLD"))
+        self._out = os.dup(given)
+        os.close(given)
         self._word = os.environ.pop("RLTASK_WORD")
         self._count = 0
 
