@@ -49,8 +49,9 @@ def checked(command: list[str], env: Mapping[str, str]) -> None:
                 f"{what} of the command has {len(text.encode())} bytes; {ARGUMENT_BYTES} are the most: put it into a "
                 "file, or into the standard input"
             )
-    if wrong := next((name for name in env if not name or "=" in name), None):
-        raise ToolError(f"{wrong!r} is no name of a variable")
+    for name in env:
+        if not name or "=" in name:
+            raise ToolError(f"{name!r} is no name of a variable")
 
 
 def _is_text(argument: str) -> bool:

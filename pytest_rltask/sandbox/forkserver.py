@@ -41,16 +41,20 @@ class ForkServer:
         base: Path,
         env: Mapping[str, str],
         limits: SandboxLimits,
+        apart: bool = True,
     ) -> None:
         """Start it in a sandbox's working directory, without waiting for the imports, if any.
+
+        Where its runs are not apart, one may signal what another has left at work.
 
         Raises:
             SandboxError: it could not be started.
         """
         self._limits = limits
         self._ready = False
-        wish = Wish(keep_fds=(PRELOAD_FD,), forks_runs=True, goes_on=not modules)
-        command = backend.wrap(_program(python, modules, backend.narrowing(base)), base=base, wish=wish)
+        wish = Wish(keep_fds=(PRELOAD_FD,), forks_runs=apart, goes_on=not modules)
+        program = _program(python, modules, backend.narrowing(base) if apart else None)
+        command = backend.wrap(program, base=base, wish=wish)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             number = theirs.fileno()

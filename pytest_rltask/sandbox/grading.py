@@ -303,9 +303,9 @@ def _line(line: bytes) -> dict[str, Any]:
 def _outcome(before: str, told: Mapping[str, Any]) -> str:
     """Return the outcome of a test after one more of its phases: the worst."""
     outcome = str(told.get("outcome"))
-    if before in ("failed", "skipped") or outcome != "passed":
-        return before if before == "failed" else "skipped" if outcome == "skipped" else "failed"
-    return "passed" if told.get("when") == "call" or before == "passed" else before
+    if outcome == "passed":
+        return "passed" if before == "unreported" and told.get("when") == "call" else before
+    return "skipped" if outcome == "skipped" and before != "failed" else "failed"
 
 
 def _check(grade: IsolatedGrade, command: Sequence[str], *, together: bool) -> None:

@@ -71,8 +71,8 @@ class Runner:
             self._start_server()
 
     def new_server(self) -> ForkServer:
-        """Start another such interpreter, for whoever needs one alone."""
-        return self._new_server(())
+        """Start another such interpreter for a shell, whose commands are not apart."""
+        return self._new_server((), apart=False)
 
     def run(self, wanted: Wanted) -> SandboxResult:
         """Run a command and wait for its end, when all that it started is dead.
@@ -166,10 +166,16 @@ class Runner:
         if SUPPORTED and not self.server and not self.closed:
             self.server = self._new_server(self.preload)
 
-    def _new_server(self, modules: Sequence[str]) -> ForkServer:
+    def _new_server(self, modules: Sequence[str], *, apart: bool = True) -> ForkServer:
         env = self.environment()
         return ForkServer(
-            modules, python=self.view.python, backend=self.backend, base=self.base, env=env, limits=self.limits
+            modules,
+            python=self.view.python,
+            backend=self.backend,
+            base=self.base,
+            env=env,
+            limits=self.limits,
+            apart=apart,
         )
 
     def _end_server(self) -> None:

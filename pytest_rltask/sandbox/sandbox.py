@@ -92,7 +92,7 @@ class Sandbox:
         self._abandoned = weakref.finalize(self, _abandon, self._base, self._claim)
 
     def sibling(self, *, of_tests: bool = False) -> Sandbox:
-        """Return a fresh sandbox, empty, with the same limits and isolation; of tests, with pytest's own interpreter."""
+        """Return an empty sandbox with the same limits and isolation; of tests, with pytest's own interpreter."""
         return Sandbox(self.limits, backend=self.backend, python=None if of_tests else self._python)
 
     def run_with(

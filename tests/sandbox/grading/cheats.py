@@ -157,7 +157,7 @@ CHEATS = {
     "brings a setup.cfg": Cheat(files={"setup.cfg": "[tool:pytest]\npython_functions = nothing\n"}),
     "brings a pyproject": Cheat(files={"pyproject.toml": "[tool.pytest.ini_options]\naddopts = '--co'\n"}),
     "brings a sitecustomize": Cheat(
-        files={name: "import os; os._exit(0)\n" for name in ("sitecustomize.py", "usercustomize.py")}
+        files=dict.fromkeys(("sitecustomize.py", "usercustomize.py"), "import os; os._exit(0)\n")
     ),
     "brings a .pth": Cheat(files={"evil.pth": "import os; os._exit(0)\n"}),
     "brings a pytest of its own": Cheat(
