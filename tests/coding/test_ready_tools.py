@@ -163,7 +163,7 @@ def test_an_episode_names_them_and_objects_of_its_own(sandbox: Sandbox) -> None:
     assert tools["bash"].input_schema["properties"].keys() == {"command", "restart"}
     assert tools["str_replace_based_edit_tool"].input_schema["required"] == ["command", "path"]
     assert tools["str_replace_based_edit_tool"].bind({"command": "view", "path": "."})() == "(the folder is empty)"
-    with pytest.raises(InvalidCall, match="undo_edit|view"):
+    with pytest.raises(InvalidCall, match="command: Input should be"):
         tools["str_replace_based_edit_tool"].bind({"command": "undo_edit", "path": "a"})
     assert tools["roll"].entry == tools["roll"].param
 
