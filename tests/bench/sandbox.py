@@ -7,11 +7,11 @@ none      by a `Sandbox` with limits and hygiene only;
 landlock, bwrap and
 docker    by the same with isolation, where it works.
 
-First whole sandboxes: making one, a first run of `pass` or `import torch`, and closing it; trying the backend out, which
-a process does once, does not count. `--cpu` has their processor time instead, which a busy machine does not change. Then
-200 short commands in one sandbox that is there: `true` by `Sandbox.run`, `pass` by `Sandbox.run_python`, and `true` in a
-persistent shell, each above the same as a bare process in the same round. Bars: below 66 ms above bare for a command, 30 ms
-the goal; 10 ms for a shell's.
+First whole sandboxes: making one, a first run of `pass` or `import torch`, and closing it; trying the backend out,
+which a process does once, does not count. `--cpu` has their processor time instead, which a busy machine does not
+change. Then 200 short commands in one sandbox that is there: `true` by `Sandbox.run`, `pass` by `Sandbox.run_python`,
+and `true` in a persistent shell, each above the same as a bare process in the same round. Bars: below 66 ms above
+bare for a command, 30 ms the goal; 10 ms for a shell's.
 """
 
 from __future__ import annotations
