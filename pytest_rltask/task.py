@@ -288,6 +288,10 @@ class Episode(Asker):
     ``async`` instead, and run on it. The other properties and hooks must be quick.
     """
 
+    tools: Sequence[object] = ()
+    """Objects with further tools, such as ``BashTool(self.sandbox)``, set before the trial begins: their methods that
+    are marked with ``@tool``."""
+
     @property
     def prompt(self) -> str:
         """The first user message."""

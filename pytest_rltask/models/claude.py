@@ -25,6 +25,7 @@ from pytest_rltask.models.limiter import Limiter, NoPlace, Place, Places
 from pytest_rltask.models.message import Malformed, Message, parsed
 from pytest_rltask.models.model import ModelFault, Reply, Request, Start
 from pytest_rltask.models.model_settings import Settings, request_fields, written
+from pytest_rltask.models.native_tools import sent_tools
 from pytest_rltask.models.prices import Prices, usage_of
 from pytest_rltask.models.reach import Unreachable, host_of, unreachable
 from pytest_rltask.models.refused import refused_setting
@@ -204,7 +205,7 @@ class ClaudeModel:
         if request.system:
             arguments["system"] = request.system
         if request.tools:
-            arguments["tools"] = request.tools
+            arguments["tools"] = sent_tools(request.tools, native=self._server.has_native_tools)
         loop = asyncio.get_running_loop()
         until = loop.time() + self._reply_timeout_s
         import anthropic
