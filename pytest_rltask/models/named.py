@@ -28,6 +28,7 @@ from pytest_rltask.run.record import Record
 
 if TYPE_CHECKING:
     from pytest_rltask.models.contact import News
+    from pytest_rltask.models.limiter import Places
     from pytest_rltask.models.prices import Prices
 
 __all__ = [
@@ -264,7 +265,12 @@ def replayed_limits(directory: str) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 def make_model(
-    name: ModelName, *, reply_timeout_s: float | None = None, news: News | None = None, prices: Prices | None = None
+    name: ModelName,
+    *,
+    reply_timeout_s: float | None = None,
+    news: News | None = None,
+    prices: Prices | None = None,
+    limiter: Places | None = None,
 ) -> Model:
     """Build the model behind a name. Claude's library is loaded here and not before.
 
@@ -272,6 +278,7 @@ def make_model(
         name: of the model.
         reply_timeout_s: seconds that one reply of an API may take; None: as many as it may by default.
         news: where it is told what keeps the trials waiting.
+        limiter: what lets requests to an API start; None: one of the model's own.
         prices: what tokens of models cost that the table lacks; None: none is given.
     """
     if name.kind == "policy":
@@ -297,6 +304,7 @@ def make_model(
         settings=name.settings,
         server={"api": ANY_SERVER, "bedrock": BEDROCK, "vertex": VERTEX}.get(name.kind, ANTHROPIC),
         prices=prices,
+        limiter=limiter,
     )
     model.connect()  # by the environment as it is now: tests may change it later
     return model

@@ -42,6 +42,8 @@ class Server:
     """Returns an answer as the API would have sent it, where that is plain."""
     remedies: Mapping[str, str] = field(default_factory=dict)
     """What to do about what leaves no trial a chance, in place of what is said of the API."""
+    has_native_tools: bool = False
+    """Whether it knows tools by the types that Claude was trained with."""
     own: tuple[str, ...] = ()
     """Beginnings of modules whose errors mean that there are no credentials."""
 
@@ -111,6 +113,7 @@ ANTHROPIC = Server(
     "",
     _anthropic,
     extras={"cache_control": {"type": "ephemeral"}},  # the automatic mode: the marker moves on every turn
+    has_native_tools=True,
 )
 ANY_SERVER = Server(
     "api:",

@@ -85,7 +85,7 @@ class Turns:
             record.system = clean_text(_text_of(episode.system, "system"))
             if not self.prompt.strip():
                 raise ValueError("the prompt is blank")
-        record.tools = [tool.param for tool in self.tools.values()]
+        record.tools = [tool.entry for tool in self.tools.values()]
         record.prompt_digest = _digest([record.system, self.prompt])
         record.tools_digest = _digest(record.tools)
         record.surroundings = surroundings
