@@ -41,8 +41,11 @@ FEW_TURNS = 5
 LAST_TURNS = 3
 """Any model is told when no more turns than these are left."""
 SEVERAL = "One reply may call several tools."
-EMPTY = "Your reply was empty. Go on, or say in words that you are done."
-"""What a model is told whose reply holds nothing although it wrote something: once, as nobody means to end so."""
+EMPTY = "Your reply was empty. Please go on."
+"""What a model is told whose reply holds nothing although it wrote something: once, as nobody means to end so.
+
+It names no way to end: small models repeat it, as in "I am done."
+"""
 
 HISTORY_LINES, HISTORY_CHARS = 10, 300
 """Lines of the history that a prompt shows, and characters of each."""
