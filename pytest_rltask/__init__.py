@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_rltask.coding import BashTool, TextEditorTool
     from pytest_rltask.engines.local import play_policy
+    from pytest_rltask.judges.judge import Answer, Judge, JudgeError, Question
+    from pytest_rltask.judges.rubric import Criterion, Marks, RubricJudge
     from pytest_rltask.run.record import Record
     from pytest_rltask.sandbox import (
         IsolatedGrade,
@@ -32,19 +34,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Answer",
     "Band",
     "BashTool",
+    "Criterion",
     "DefinitionError",
     "Environment",
     "Episode",
     "Grade",
     "IsolatedGrade",
+    "Judge",
+    "JudgeError",
     "Limits",
+    "Marks",
     "Opening",
     "Policy",
     "PolicyView",
+    "Question",
     "Record",
     "ResetNeeded",
+    "RubricJudge",
     "Sandbox",
     "SandboxError",
     "SandboxFile",
@@ -70,6 +79,8 @@ __all__ = [
 _HOMES = {
     "coding": ("BashTool", "TextEditorTool"),
     "engines.local": ("play_policy",),
+    "judges.judge": ("Answer", "Judge", "JudgeError", "Question"),
+    "judges.rubric": ("Criterion", "Marks", "RubricJudge"),
     "run.record": ("Record",),
     "sandbox": (
         "IsolatedGrade",

@@ -40,6 +40,7 @@ FLOORS = (
     ("graders",),
     ("run",),
     ("task",),
+    ("judges",),
     ("tools",),
     ("clock",),
 )

@@ -22,6 +22,7 @@ from typing import Any
 from pytest_rltask.graders.content import content_text
 from pytest_rltask.graders.project import Project, is_library, state_of
 from pytest_rltask.graders.sources import Part, Source, digest_of
+from pytest_rltask.judges.rubric import WORDING
 from pytest_rltask.run.record import known_fields
 from pytest_rltask.task import Task
 from pytest_rltask.tools import DefinitionError
@@ -38,7 +39,9 @@ class Grader:
     task: str
     """Module and name of the task's class."""
     fields: dict[str, str] = field(default_factory=dict)
-    """The task's fields: numbers as text, of what else they hold a digest, since that may be a key or an answer."""
+    """The task's fields: numbers as text, of what else they hold a digest, since that may be a key or an answer.
+
+    Then who answers for each of its judges."""
     files: dict[str, dict[str, str]] = field(default_factory=dict)
     """The digest of each part that counts, by file."""
     shapes: dict[str, dict[str, tuple[str, list[float]]]] = field(default_factory=dict)
@@ -137,7 +140,16 @@ class Graders:
         self._asked: dict[str, Callable[[Graders], Grader]] = {}
         self._late: dict[Path, tuple[int, int]] = {}
 
-    def of(self, task: Task, test: Callable[..., Any], *, path: Path, name: str, cls: type | None = None) -> Grader:
+    def of(
+        self,
+        task: Task,
+        test: Callable[..., Any],
+        *,
+        path: Path,
+        name: str,
+        cls: type | None = None,
+        judges: Mapping[str, str] | None = None,
+    ) -> Grader:
         """Return what grades the trials of a task.
 
         Args:
@@ -146,14 +158,20 @@ class Graders:
             path: of the file that it was collected from.
             name: its name there.
             cls: the class that it is a method of.
+            judges: who answers for each judge of the task.
         """
-        key = (type(task), task.digest(), path, cls, name)
+        key = (type(task), task.digest(), path, cls, name, *(judges or {}).items())
         if key not in self._known:
             named = list(_named(task, inspect.unwrap(test), *(cls.__mro__ if cls else ())))
             grader = self._worked_out(task, named, path=path, name=f"{cls.__name__}.{name}" if cls else name)
+            asked = {f"judge {judge}": model for judge, model in (judges or {}).items()}
+            told = asked | {"words of RubricJudge": WORDING} if asked else {}
+            grader = dataclasses.replace(grader, fields=grader.fields | told)
             self._known[key] = grader
             self._late |= {path: state for path, state in self._project.states.items() if str(path) not in _loaded()}
-            self._asked[grader.digest] = lambda others: others.of(task, test, path=path, name=name, cls=cls)
+            self._asked[grader.digest] = lambda others: others.of(
+                task, test, path=path, name=name, cls=cls, judges=judges
+            )
         return self._known[key]
 
     def now(self, digest: str) -> Grader | None:

@@ -1,4 +1,4 @@
-"""Tools as a server of the Messages API takes them: Claude knows some by a type, all others are told by a schema."""
+"""Tools as a server of the Messages API takes them: Anthropic's knows some by a type, any other is told schemas."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ from typing import Any
 
 __all__ = ["sent_tools"]
 
-_CLAUDE = "claude-"
 
-
-def sent_tools(tools: Iterable[Mapping[str, Any]], model: str) -> list[dict[str, Any]]:
-    """Return a request's tools for a model of a name.
+def sent_tools(tools: Iterable[Mapping[str, Any]], *, knows_types: bool) -> list[dict[str, Any]]:
+    """Return a request's tools for a server that knows Anthropic's types of tools, or does not.
 
     Example:
         >>> bash = {"name": "bash", "input_schema": {}, "native": {"type": "bash_20250124", "name": "bash"}}
-        >>> sent_tools([bash], "claude-opus-5")
+        >>> sent_tools([bash], knows_types=True)
         [{'type': 'bash_20250124', 'name': 'bash'}]
-        >>> sent_tools([bash], "qwen3")
+        >>> sent_tools([bash], knows_types=False)
         [{'name': 'bash', 'input_schema': {}}]
     """
-    is_claude = model.startswith(_CLAUDE)
-    return [dict(tool["native"]) if is_claude and tool.get("native") else _without_native(tool) for tool in tools]
+    return [dict(tool["native"]) if knows_types and tool.get("native") else _plain(tool) for tool in tools]
 
 
-def _without_native(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(tool: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in tool.items() if key != "native"}

@@ -28,6 +28,10 @@ class ReplayModel:
             raise ModelFault(f"no recorded trial of task {start.task} with seed {start.seed}", kind="harness")
         return _ReplayPlayer(record)
 
+    def recorded(self, task: str, seed: int) -> Record | None:
+        """Return the recorded trial of a task and seed, if there is one."""
+        return self._records.get((task, seed))
+
     async def aclose(self) -> None:
         """Do nothing: a replay holds nothing."""
 

@@ -8,23 +8,27 @@ from __future__ import annotations
 import fnmatch
 import inspect
 import os
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from pytest_rltask.audit.omissions import episode_classes, omissions, toolless
+from pytest_rltask.models.judges import judges_of, missing_judge_key, unanswered
+from pytest_rltask.models.model_settings import parse_settings, split_name, unfit_for
 from pytest_rltask.models.named import (
     ModelName,
     is_paid,
     load_replay,
     missing_key,
     parse_model,
-    price_text,
     replayed_limits,
 )
+from pytest_rltask.models.prices import Prices
 from pytest_rltask.run.record import Record
+from pytest_rltask.suite.chosen import judges_chosen, models_of, prices_of
 from pytest_rltask.suite.options import DEFAULT_MODEL, Options
 from pytest_rltask.suite.person import no_terminal
 from pytest_rltask.task import Band, Limits, Task, TaskWarning
@@ -52,6 +56,8 @@ class TrialParam:
     seed: int
     limits: Limits
     band: Band
+    judges: Mapping[str, str] = field(default_factory=dict)
+    """Who answers for each judge of the task."""
 
     @property
     def id(self) -> str:
@@ -81,9 +87,11 @@ class TrialItems:
         self.config = config
         self._unnamed = unnamed
         self.options = options
-        self.models = [_checked_model(name) for name in options.model]
+        self.models = models_of(options)
+        self._judges = judges_chosen(options)
+        self._prices = prices = prices_of(options)
         if options.max_cost is not None:
-            _check_prices(self.models)
+            _check_prices(self.models, prices)
         self._tests_by_task: dict[str, str] = {}
         self._replays: dict[str, dict[tuple[str, int], Record]] = {}
 
@@ -145,10 +153,12 @@ class TrialItems:
         limits = self._limits(task, where)
         seeds = [options.seed + run for run in range(runs)]
         for model in self.models:
-            self._check_playable(model, task, name, seeds)
-            band = _band_of(model.name, marked) or options.band or task.band
+            judges = self._judges_of(task, name, model)
+            self._check_playable(model, task, name, seeds, judges)
+            band = _band_of(model, marked) or options.band or task.band
+            own = _limits_of(model, limits, where)
             for run, seed in enumerate(seeds):
-                yield TrialParam(task, name, model, run, seed, limits, band)
+                yield TrialParam(task, name, model, run, seed, own, band, judges)
 
     def _limits(self, task: Task, where: str) -> Limits:
         try:
@@ -163,7 +173,20 @@ class TrialItems:
             wall_s=self.options.trial_timeout or own.wall_s,
         )
 
-    def _check_playable(self, model: ModelName, task: Task, name: str, seeds: list[int]) -> None:
+    def _judges_of(self, task: Task, name: str, model: ModelName) -> Mapping[str, str]:
+        try:
+            judges = judges_of(task, model, self._judges, is_typed="judge" in self.options.given)
+        except ValueError as error:
+            raise DefinitionError(f"task {name}, in its judges: {error}") from None
+        if said := unanswered(task, judges, name):
+            raise DefinitionError(said)
+        if self.options.max_cost is not None:
+            _check_prices((parse_model(one) for one in judges.values() if is_paid(one)), self._prices)
+        return judges
+
+    def _check_playable(
+        self, model: ModelName, task: Task, name: str, seeds: list[int], judges: Mapping[str, str]
+    ) -> None:
         if model.kind == "policy" and model.argument not in task.policies:
             ships = ", ".join(f"policy:{policy}" for policy in task.policies) or "none"
             raise DefinitionError(f"--model {model.name}: task {name} ships no such policy; it ships {ships}")
@@ -182,6 +205,9 @@ class TrialItems:
             raise DefinitionError(problem)
         if needed := missing_key(model, os.environ, task.policies):
             raise DefinitionError(needed)
+        for judge, one in judges.items():
+            if needed := missing_judge_key(name, judge, one, os.environ):
+                raise DefinitionError(needed)
 
     def recorded(self, param: TrialParam) -> Record:
         """Return the trial that a replay replays."""
@@ -223,20 +249,14 @@ def replay_differs(param: TrialParam, recorded: Record, replayed: Record) -> str
     )
 
 
-def _checked_model(name: str) -> ModelName:
-    try:
-        return parse_model(name)
-    except ValueError as error:
-        raise pytest.UsageError(f"--model: {error}") from None
-
-
-def _check_prices(models: Iterable[ModelName]) -> None:
+def _check_prices(models: Iterable[ModelName], prices: Prices) -> None:
     """Refuse to count the cost of models whose price is not known."""
     for model in models:
-        if is_paid(model.name) and price_text(model.argument) is None:
+        if is_paid(model.name) and prices.text(model.name) is None:
             raise pytest.UsageError(
                 f"--max-cost: the price of {model.name} is not known, so what its trials cost cannot be counted; "
-                "leave out --max-cost, or this model"
+                f"write --prices {shlex.quote(model.base)}=IN/OUT, in US dollars a million tokens, or leave out "
+                "--max-cost, or this model"
             )
 
 
@@ -246,6 +266,18 @@ def _called(make: Callable[[pytest.Config], Task], config: pytest.Config, where:
     except TypeError:
         raise DefinitionError(f"{where}: task must take the configuration; write `task=lambda config: ...`") from None
     return make(config)
+
+
+def _limits_of(model: ModelName, limits: Limits, where: str) -> Limits:
+    """Return the limits of a model's trials: how long its replies may be is a setting of it, where it is set.
+
+    Raises:
+        DefinitionError: they are too short for what else is set.
+    """
+    own = replace(limits, reply_tokens=model.reply_tokens or limits.reply_tokens)
+    if wrong := unfit_for(model.settings, own.reply_tokens):
+        raise DefinitionError(f"{where}, --model {model.name}: {wrong}")
+    return own
 
 
 def _check_tools(task: Task) -> None:
@@ -273,6 +305,11 @@ def _marked_bands(marker: pytest.Mark, where: str) -> dict[str, Band]:
         raise DefinitionError(
             f"{where}: band={band!r} in the marker does not give bands by models' names; write {example}"
         )
+    for model in band:
+        try:
+            parse_settings(behind) if (behind := split_name(model)[1]) else ()
+        except ValueError as error:
+            raise DefinitionError(f"{where}: band={band!r} in the marker: {error}") from None
     return {
         model: _marked_band(one, f"{where}: band={one!r} of {model!r} in the marker", example)
         for model, one in band.items()
@@ -289,16 +326,28 @@ def _marked_band(band: Any, what: str, example: str) -> Band:
         raise DefinitionError(f"{what} is not a pair of shares with low below high; write {example}") from None
 
 
-def _band_of(model: str, bands: Mapping[str, Band]) -> Band | None:
-    """Return the band of a model: by its name, else by the first pattern that fits; None if none does.
+def _band_of(model: ModelName, bands: Mapping[str, Band]) -> Band | None:
+    """Return the band of a model: by its full name, else by its own or a pattern of it; None if none fits.
+
+    What says more of settings goes first, then a name before a pattern, then what stands first.
 
     Example:
-        >>> str(_band_of("claude-opus-5", {"claude-*": Band(0.1, 0.4), "claude-opus-5": Band(0.3, 0.7)}))
+        >>> from pytest_rltask.models.named import parse_model
+        >>> bands = {"claude-opus-*": Band(0.1, 0.4), "claude-opus-*@effort=xhigh": Band(0.3, 0.7)}
+        >>> str(_band_of(parse_model("claude-opus-5@effort=xhigh,top_k=5"), bands))
         '30-70 %'
+        >>> str(_band_of(parse_model("claude-opus-5@effort=low"), bands))
+        '10-40 %'
     """
-    if model in bands:
-        return bands[model]
-    return next((band for pattern, band in bands.items() if fnmatch.fnmatchcase(model, pattern)), None)
+    if model.name in bands:
+        return bands[model.name]
+    found = []
+    for place, pattern in enumerate(bands):
+        base, behind = split_name(pattern)
+        settings = parse_settings(behind) if behind else ()
+        if fnmatch.fnmatchcase(model.base, base) and set(settings) <= set(model.settings):
+            found.append((-len(settings), base != model.base, place, pattern))
+    return bands[min(found)[-1]] if found else None
 
 
 def plugin_files(config: pytest.Config) -> list[str]:

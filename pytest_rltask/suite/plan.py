@@ -54,6 +54,7 @@ class Entry:
             history=history,
             sandbox=sandbox,
             grader=self.trial.grader,
+            judges=param.judges,
         )
 
 
@@ -179,13 +180,15 @@ def _planned(item: pytest.Item, param: TrialParam, graders: Graders | None) -> P
         sandbox="auto" if param.task.needs_sandbox else "",
         alone=setup_of(item).alone,
         grader=_grader(item, param, graders) if graders else "",
+        judges=dict(param.judges),
         line=0 if item.location[1] is None else item.location[1] + 1,
     )
 
 
 def _grader(item: pytest.Item, param: TrialParam, graders: Graders) -> str:
     assert isinstance(item, pytest.Function), "fixtures are given to functions"
-    return graders.of(param.task, item.function, path=item.path, name=item.originalname, cls=item.cls).digest
+    name, cls = item.originalname, item.cls
+    return graders.of(param.task, item.function, path=item.path, name=name, cls=cls, judges=param.judges).digest
 
 
 def _test_id(item: pytest.Item, param: TrialParam) -> str:

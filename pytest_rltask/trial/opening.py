@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from pytest_rltask.clock import monotonic_s, utc_now
+from pytest_rltask.models.named import settings_of
 from pytest_rltask.run.record import Fault, Record
 from pytest_rltask.sandbox import Choice, differences
 from pytest_rltask.task import Episode, Limits, Task
@@ -39,6 +40,8 @@ class TrialSpec:
     """What isolates the code that the task runs (``--sandbox``)."""
     grader: str = ""
     """Digest of what grades it."""
+    judges: Mapping[str, str] = field(default_factory=dict)
+    """Who answers for each judge of the task, see :mod:`pytest_rltask.models.judges`; empty: as the task says."""
 
 
 def new_record(spec: TrialSpec) -> Record:
@@ -48,6 +51,7 @@ def new_record(spec: TrialSpec) -> Record:
         task=spec.task_name,
         task_digest=spec.task.digest(),
         model=spec.model,
+        settings=settings_of(spec.model),
         run=spec.run,
         seed=spec.seed,
         grader=spec.grader,
