@@ -18,7 +18,7 @@ Typed = Callable[[str], SandboxResult]
 READS = {
     "a file of the user": "cat {folder}/key.txt {folder}/.ssh/*; ls -la {folder}",
     "another sandbox": "cat {sibling}/*; ls {sibling}",
-    "processes": "cat /proc/{victim}/environ /proc/{victim}/cmdline /proc/{parent}/environ /proc/*/environ | tr -d '\\0'",
+    "processes": "cd /proc; cat {victim}/environ {victim}/cmdline {parent}/environ */environ | tr -d '\\0'",
     "descriptors": "for fd in $(seq 3 255); do cat <&$fd; done 2>/dev/null; ls -l /proc/self/fd /proc/$PPID/fd",
     "a link": "ln -s {folder}/key.txt l; cat l; ln {folder}/key.txt h; cat h; ln -s / root; cat root{folder}/key.txt",
     "memory of what started it": "cat /proc/$PPID/mem /proc/$PPID/maps /proc/$PPID/environ; head -c 100 /proc/1/mem",
