@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         Shell,
         isolated_grade,
     )
-    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Task, TaskWarning
+    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Resources, Task, TaskWarning
     from pytest_rltask.tools import DefinitionError, ToolCall, ToolError, ToolResult, call, tool
     from pytest_rltask.trial.environment import Environment, Opening, ResetNeeded, Step
     from pytest_rltask.trial.guard import TrialFault
@@ -53,6 +53,7 @@ __all__ = [
     "Question",
     "Record",
     "ResetNeeded",
+    "Resources",
     "RubricJudge",
     "Sandbox",
     "SandboxError",
@@ -92,7 +93,7 @@ _HOMES = {
         "Shell",
         "isolated_grade",
     ),
-    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning"),
+    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Resources", "Task", "TaskWarning"),
     "tools": ("DefinitionError", "ToolCall", "ToolError", "ToolResult", "call", "tool"),
     "trial.environment": ("Environment", "Opening", "ResetNeeded", "Step"),
     "trial.guard": ("TrialFault",),

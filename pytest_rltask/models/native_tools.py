@@ -8,18 +8,22 @@ from typing import Any
 __all__ = ["sent_tools"]
 
 
-def sent_tools(tools: Iterable[Mapping[str, Any]], *, knows_types: bool) -> list[dict[str, Any]]:
-    """Return a request's tools for a server that knows Anthropic's types of tools, or does not.
+def sent_tools(tools: Iterable[Mapping[str, Any]], *, native: bool) -> list[dict[str, Any]]:
+    """Return a request's tools as a server takes them.
+
+    Args:
+        tools: as a record has them.
+        native: whether the server knows Anthropic's own types.
 
     Example:
         >>> bash = {"name": "bash", "input_schema": {}, "native": {"type": "bash_20250124", "name": "bash"}}
-        >>> sent_tools([bash], knows_types=True)
+        >>> sent_tools([bash], native=True)
         [{'type': 'bash_20250124', 'name': 'bash'}]
-        >>> sent_tools([bash], knows_types=False)
+        >>> sent_tools([bash], native=False)
         [{'name': 'bash', 'input_schema': {}}]
     """
-    return [dict(tool["native"]) if knows_types and tool.get("native") else _plain(tool) for tool in tools]
+    return [dict(tool["native"]) if native and tool.get("native") else _without_native(tool) for tool in tools]
 
 
-def _plain(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _without_native(tool: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in tool.items() if key != "native"}

@@ -187,7 +187,7 @@ def test_claude_is_told_their_types_and_others_their_schemas(sandbox: Sandbox) -
     kit = tools_of(Kit(BashTool(sandbox), TextEditorTool(sandbox, max_characters=5000)))
     entries = [one.entry for one in kit.values()]
 
-    bash, editor = sent_tools(entries, knows_types=True)
+    bash, editor = sent_tools(entries, native=True)
     assert bash == {"type": "bash_20250124", "name": "bash"}
     assert editor == {
         "type": "text_editor_20250728",
@@ -196,4 +196,4 @@ def test_claude_is_told_their_types_and_others_their_schemas(sandbox: Sandbox) -
     }
     assert bash.keys() <= ToolBash20250124Param.__annotations__.keys()
     assert editor.keys() <= ToolTextEditor20250728Param.__annotations__.keys()
-    assert sent_tools(entries, knows_types=False) == [one.param for one in kit.values()]
+    assert sent_tools(entries, native=False) == [one.param for one in kit.values()]
