@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from pytest_rltask.sandbox import Sandbox, SandboxResult
 from pytest_rltask.tools import ToolError, tool
 
 __all__ = ["BashTool"]
+
+_SECONDS = re.compile(r" after [0-9.e+-]+ s")
 
 
 class BashTool:
@@ -65,7 +68,7 @@ def _text(result: SandboxResult, ended: str) -> str:
     if ended:
         notes.append(f"[the shell has ended: it {ended}; call bash with restart=true]")
     elif result.status == "timed out":
-        notes.append(f"[the command was {result.summary}; the shell is as it was before]")
+        notes.append("[the command was killed at its time limit; the shell is as it was before]")
     elif result.status != "exit" or result.exit_code:
-        notes.append(f"[{result.summary.partition(' after ')[0] if result.status == 'exit' else result.summary}]")
+        notes.append(f"[{_SECONDS.sub('', result.summary)}]")  # which a replay would take differently long
     return "\n".join([*([output] if output else []), *notes]) or "(no output)"

@@ -1,4 +1,4 @@
-"""Tools as a server of the Messages API takes them: Claude knows some by a type, all others are told by a schema."""
+"""Tools as a server of the Messages API takes them: Anthropic's knows some by a type, any other is told schemas."""
 
 from __future__ import annotations
 

@@ -68,6 +68,8 @@ def _of_all(scratch: Path, python: str) -> dict[str, str]:
         "LOKY_MAX_CPU_COUNT": "0",  # one, for joblib: it warns where it cannot count the machine's cores
         "PATH": f"{os.path.dirname(python)}:/usr/bin:/bin",
         "HOME": str(scratch),
+        "GIT_CONFIG_NOSYSTEM": "1",  # git stops where the machine's settings are there and closed
+        "GIT_ATTR_NOSYSTEM": "1",
         "USER": "agent",
         "TMPDIR": str(scratch),
         "LANG": "C.UTF-8",
