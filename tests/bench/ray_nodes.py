@@ -162,8 +162,8 @@ def stubs(cluster: Cluster, folder: Path, *, trials: int, repeats: int) -> None:
             items_ms = (again.cpu_s - one.cpu_s) / trials * 1000
             print(
                 f"{number}: {trials} stub trials, {way:11}: wall {many.wall_s:6.1f} s (one trial {one.wall_s:.1f} s), "
-                f"driver {each_ms:.2f} ms of CPU a trial ({one.cpu_s:.1f} s of start-up and end apart), of it {items_ms:.2f} "
-                f"for items and reports (the same run resumed, nothing left to play)",
+                f"driver {each_ms:.2f} ms of CPU a trial ({one.cpu_s:.1f} s of start-up and end apart), of it "
+                f"{items_ms:.2f} for items and reports (the same run resumed, nothing left to play)",
                 flush=True,
             )
         process = cluster.start([sys.executable, "-c", EMPTY, str(trials), "8"])
