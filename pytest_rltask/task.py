@@ -65,14 +65,17 @@ class Limits:
     wall_s: float = 900.0
     """Seconds a conversation may take (``--trial-timeout``), checked after each reply and each tool call.
 
-    Time lost to faults and limits of the API does not count.
+    Time lost to faults and limits of the API does not count, nor does that of judges.
     """
     reply_tokens: int = 16_000
-    """Tokens of one reply: the ``max_tokens`` of each request."""
+    """Tokens of one reply: the ``max_tokens`` of each request (``--reply-tokens``)."""
     tool_output_chars: int = 20_000
     """Characters of one tool's output that reach the model; of a longer one the middle is cut."""
     tool_s: float = 300.0
-    """Seconds one call into the task may take: opening, a tool, grading, closing. More is a fault of the task."""
+    """Seconds one call into the task may take: opening, a tool, grading, closing. More is a fault of the task.
+
+    The time of judges that it asks does not count.
+    """
 
     def __post_init__(self) -> None:
         for limit in dataclasses.fields(self):
@@ -284,6 +287,10 @@ class Episode(Asker):
     and :meth:`close` may block: the harness runs them off its event loop; tools, nudge, finish and grade may be
     ``async`` instead, and run on it. The other properties and hooks must be quick.
     """
+
+    tools: Sequence[object] = ()
+    """Objects with further tools, such as ``BashTool(self.sandbox)``, set before the trial begins: their methods that
+    are marked with ``@tool``."""
 
     @property
     def prompt(self) -> str:

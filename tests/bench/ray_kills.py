@@ -1,6 +1,6 @@
-"""Does a run on a Ray cluster survive whatever dies? Rounds of it at random moments; the server's journal is the witness.
+"""Does a run on a Ray cluster survive whatever dies? Rounds of kills; the journal of the server is the witness.
 
-Run as `make bench-ray-kills`. Each round plays the suite of `kills` on four nodes that cannot see its folder, and once a
+Run as `make bench-ray-kills`. Each round plays the suite of `kills` on four nodes that cannot see its folder. Once a
 random number of requests has arrived it kills one process that plays (or carries news, or lends places), one node, or
 pytest itself, which is the driver. Where a process or node died the run must finish by itself; else it is resumed. It
 is checked that
@@ -92,7 +92,7 @@ def play_round(kill: Kill, cluster: Cluster, base: Path, *, trials: int, expecte
     told, begin = Told(), time.monotonic()
     folder = Path(tempfile.mkdtemp(dir=base))
     listening = cluster.listening()
-    with MessagesAPI(script, latency_s=0.05, allow_violations=True, listening=listening) as api:
+    with MessagesAPI(script, latency_s=0.5, allow_violations=True, listening=listening) as api:
         suite = RaySuite(folder, trials=trials, api=api, cluster=cluster)
         driver = suite.start()
         _wait_for(kill.after, api, driver, cluster)
@@ -130,11 +130,10 @@ def _kill(kill: Kill, driver: subprocess.Popen[str], cluster: Cluster) -> str:
             number = alive[kill.chosen % len(alive)]
             cluster.kill_node(number)
             return f"node {number}"
-    running = [worker for number in range(len(cluster.nodes)) for worker in cluster.workers(number)]
-    pid = running[kill.chosen % len(running)]
-    name = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().split(" ")[0]
-    cluster.kill_worker(pid)
-    return name
+    while True:
+        running = [worker for number in range(len(cluster.nodes)) for worker in cluster.workers(number)]
+        if name := cluster.kill_worker(running[kill.chosen % len(running)]):
+            return name
 
 
 def _go_on(kill: Kill, driver: subprocess.Popen[str], suite: RaySuite, cluster: Cluster, told: Told) -> str:

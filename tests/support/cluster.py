@@ -210,10 +210,16 @@ class Cluster(Namespace):
         found = [(pid, words) for pid, _, session, words in processes() if session == self.nodes[number].pid]
         return [pid for pid, words in found if words.startswith("ray::") and not words.startswith(_IDLE)]
 
-    def kill_worker(self, pid: int) -> None:
-        """Kill one process of a node."""
-        assert any(pid in self.alive(node) for node in self.nodes), "it is ours"
-        os.kill(pid, signal.SIGKILL)
+    def kill_worker(self, pid: int) -> str:
+        """Kill one process of a node, and return what it was called; empty if it has ended by itself."""
+        with contextlib.suppress(OSError):
+            path = Path(f"/proc/{pid}")
+            session = int((path / "stat").read_text().rpartition(")")[2].split()[3])
+            name = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").partition(" ")[0]
+            if session in {node.pid for node in self.nodes}:
+                os.kill(pid, signal.SIGKILL)
+                return name
+        return ""
 
     def alive(self, process: subprocess.Popen[str]) -> list[int]:
         """Return the processes in the session of one that was started here."""
@@ -232,8 +238,9 @@ _QUIET = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_health_check_period_ms": "1000",  # a node that was killed is missed sooner than by default
-    "RAY_health_check_failure_threshold": "3",
-    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_failure_threshold": "10",
+    "RAY_health_check_initial_delay_ms": "5000",
+    "RAY_raylet_start_wait_time_s": "100",  # on a busy machine
 }
 
 
