@@ -75,7 +75,8 @@ def by_ray():
 for number in range(repeats):
     for way, work in (("engine", by_engine), ("Ray's own", by_ray)):
         used_s, took_s = work()
-        print(f"{number}: {way:9}: {used_s / trials * 1000:.2f} ms of CPU a trial, wall {took_s / trials * 1000:.2f} ms", flush=True)
+        each, wall = used_s / trials * 1000, took_s / trials * 1000
+        print(f"{number}: {way:9}: {each:.2f} ms of CPU a trial, wall {wall:.2f} ms", flush=True)
 cluster.leave()
 """
 ADDING = '''
