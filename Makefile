@@ -99,6 +99,9 @@ bench-page: $(VENV)/.dev  ## report.html of 100, 1,000 and 3,000 trials: size, f
 bench-money: $(VENV)/.dev  ## what runs say they cost, beside what the server was paid, however they end (5 minutes)
 	$(BIN)/python -m tests.bench.money
 
+bench-judged: $(VENV)/.dev  ## what judged runs say player and judges cost, beside what the server was paid (2 minutes)
+	$(BIN)/python -m tests.bench.judged
+
 bench-large: $(VENV)/.dev  ## seconds of each command of rltask, and of --resume, on runs of 5,000 trials (4 minutes)
 	$(BIN)/python -m tests.bench.large_run
 

@@ -65,14 +65,17 @@ class Limits:
     wall_s: float = 900.0
     """Seconds a conversation may take (``--trial-timeout``), checked after each reply and each tool call.
 
-    Time lost to faults and limits of the API does not count.
+    Time lost to faults and limits of the API does not count, nor does that of judges.
     """
     reply_tokens: int = 16_000
-    """Tokens of one reply: the ``max_tokens`` of each request."""
+    """Tokens of one reply: the ``max_tokens`` of each request (``--reply-tokens``)."""
     tool_output_chars: int = 20_000
     """Characters of one tool's output that reach the model; of a longer one the middle is cut."""
     tool_s: float = 300.0
-    """Seconds one call into the task may take: opening, a tool, grading, closing. More is a fault of the task."""
+    """Seconds one call into the task may take: opening, a tool, grading, closing. More is a fault of the task.
+
+    The time of judges that it asks does not count.
+    """
 
     def __post_init__(self) -> None:
         for limit in dataclasses.fields(self):
@@ -83,14 +86,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Resources:
-    """What one trial needs of a machine (None: not counted); ``--engine ray`` finds it a place that has it."""
+    """What a trial needs of a machine, maybe a part of a core (None: not counted); ``--engine ray`` heeds it."""
 
     cpus: float = 1.0
-    """Cores; a fraction lets several trials share one."""
     memory_mb: int | None = None
     gpus: float = 0.0
     custom: Mapping[str, float] = field(default_factory=dict)
-    """Ray's custom resources, by name."""
 
     def __post_init__(self) -> None:
         if not all(0 <= value < math.inf for value in (self.cpus, self.memory_mb or 0, self.gpus)):
@@ -196,16 +197,12 @@ class Task:
 
     Usual: null, naive, baseline, solver, and one ``cheat_...`` for each way in which a model might cheat.
     """
-
     judges: ClassVar[Mapping[str, Judge]] = {}
     """Models that its episodes ask, by the name that :meth:`Episode.ask` gives: graders, simulated customers."""
-
     needs_sandbox: ClassVar[bool] = False
     """Whether its episodes make a :class:`~pytest_rltask.Sandbox`. Nothing is played then where none works."""
-
     needs_tools: ClassVar[bool] = True
     """Whether its episodes are to have tools. False says that a model is meant to answer in words alone."""
-
     needs_seed: ClassVar[bool] = True
     """Whether its episodes are to differ by seed. False says that all runs are meant to play the same instance."""
     sources: ClassVar[Sequence[str]] = ()
@@ -214,7 +211,6 @@ class Task:
     Paths and patterns are relative to the folder of the task's module. A run is resumed only where all this, and the
     code of the project that the task and its test reach, is what it was: see ``--changed``.
     """
-
     resources: ClassVar[Resources] = Resources()
     """What a trial needs where ``--engine ray`` plays it."""
 
@@ -284,6 +280,10 @@ class Episode(Asker):
     and :meth:`close` may block: the harness runs them off its event loop; tools, nudge, finish and grade may be
     ``async`` instead, and run on it. The other properties and hooks must be quick.
     """
+
+    tools: Sequence[object] = ()
+    """Objects with further tools, such as ``BashTool(self.sandbox)``, set before the trial begins: their methods that
+    are marked with ``@tool``."""
 
     @property
     def prompt(self) -> str:

@@ -13,6 +13,7 @@ from pytest_rltask.audit.checks import checks_of
 from pytest_rltask.audit.plays import Plays
 from pytest_rltask.report.transcript import render
 from pytest_rltask.suite.items import TrialItems
+from pytest_rltask.suite.model_options import KEYS
 from pytest_rltask.suite.options import Options
 from pytest_rltask.task import Limits, Task
 from pytest_rltask.tools import DefinitionError
@@ -20,7 +21,7 @@ from pytest_rltask.trial.play import Trial
 
 __all__ = ["AuditItems", "AuditParam", "run_check", "runs_agents_code"]
 
-OF_TRIALS = ("runs", "model", "concurrency", "sequential", "band", "gate", "log_dir", "resume")
+OF_TRIALS = ("runs", "model", *KEYS, "request", "concurrency", "sequential", "band", "gate", "log_dir", "resume")
 """Options that say how trials of a model are played, gated or recorded; an audit has none."""
 
 JUDGING = pytest.StashKey[bool]()

@@ -316,11 +316,15 @@ class Options:
 
     def command_line(self) -> list[tuple[str, ...]]:
         """Return the words of each option that reproduces these settings, whatever an ini file says."""
+        from pytest_rltask.models.named import is_paid
+
         words: list[tuple[str, ...]] = []
         for option in OPTIONS:
             value = getattr(self, option.name)
             if value in (None, "local") or option.name in ("log_dir", "resume", "changed", "regrade_only", "plan"):
                 continue
+            if option.name == "judge" and "judge" not in self.given and not all(map(is_paid, self.model)):
+                continue  # typed, the ini file's judge would be asked for policies and replays as well
             if option.is_switch:
                 if value:
                     words.append((option.flag,))
