@@ -86,14 +86,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Resources:
-    """What one trial needs of a machine (None: not counted); ``--engine ray`` finds it a place that has it."""
+    """What a trial needs of a machine, maybe a part of a core (None: not counted); ``--engine ray`` heeds it."""
 
     cpus: float = 1.0
-    """Cores; a fraction lets several trials share one."""
     memory_mb: int | None = None
     gpus: float = 0.0
     custom: Mapping[str, float] = field(default_factory=dict)
-    """Ray's custom resources, by name."""
 
     def __post_init__(self) -> None:
         if not all(0 <= value < math.inf for value in (self.cpus, self.memory_mb or 0, self.gpus)):
@@ -199,16 +197,12 @@ class Task:
 
     Usual: null, naive, baseline, solver, and one ``cheat_...`` for each way in which a model might cheat.
     """
-
     judges: ClassVar[Mapping[str, Judge]] = {}
     """Models that its episodes ask, by the name that :meth:`Episode.ask` gives: graders, simulated customers."""
-
     needs_sandbox: ClassVar[bool] = False
     """Whether its episodes make a :class:`~pytest_rltask.Sandbox`. Nothing is played then where none works."""
-
     needs_tools: ClassVar[bool] = True
     """Whether its episodes are to have tools. False says that a model is meant to answer in words alone."""
-
     needs_seed: ClassVar[bool] = True
     """Whether its episodes are to differ by seed. False says that all runs are meant to play the same instance."""
     sources: ClassVar[Sequence[str]] = ()
@@ -217,7 +211,6 @@ class Task:
     Paths and patterns are relative to the folder of the task's module. A run is resumed only where all this, and the
     code of the project that the task and its test reach, is what it was: see ``--changed``.
     """
-
     resources: ClassVar[Resources] = Resources()
     """What a trial needs where ``--engine ray`` plays it."""
 

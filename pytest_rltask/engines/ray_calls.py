@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import Any
 
@@ -23,7 +24,8 @@ async def awaited(ref: Any) -> Any:
     from ray import exceptions
 
     try:
-        return await ref
+        # Shielded: what Ray's client answers after a cancellation would end its thread with a traceback.
+        return await asyncio.shield(asyncio.wrap_future(ref.future()))
     except exceptions.RayTaskError:
         raise
     except exceptions.TaskCancelledError:
@@ -44,4 +46,4 @@ def _said_of(error: Exception) -> str:
 async def ended(ref: Any) -> None:
     """Wait until a remote call has ended, however."""
     with contextlib.suppress(Exception):
-        await ref
+        await asyncio.shield(asyncio.wrap_future(ref.future()))

@@ -24,6 +24,8 @@ __all__ = ["BEAT_S", "GOOD_S", "MOST", "SILENT_S", "Ask", "Lease", "Lessor", "Ne
 
 GOOD_S = 1.0
 """Seconds for which a place that is not used yet is good."""
+TRANSIT_S = GOOD_S + 1.0
+"""Seconds from a place to the arrival of its request at the API: it may be used late, and processes be busy."""
 POLL_S = 5.0
 """Seconds after which an ask is answered, if only with nothing."""
 BEAT_S = 5.0
@@ -114,7 +116,7 @@ class Lessor:
     """The limiter of all requests to one model, whichever process sends them. It belongs to one event loop."""
 
     def __init__(self) -> None:
-        self.limiter = Limiter()
+        self.limiter = Limiter(transit_s=TRANSIT_S)
         """That of the account."""
         self._processes: dict[str, _Process] = {}
 

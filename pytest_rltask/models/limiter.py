@@ -85,6 +85,8 @@ class _Bucket:
     quota: Quota
     left: float
     at: float
+    of: float
+    """When the request was sent whose answer set it right."""
 
     def spend(self, cost: float, now: float) -> None:
         self.left = min(self.quota.limit, self.left + (now - self.at) * self.quota.per_s) - cost
@@ -125,9 +127,13 @@ class Limiter:
 
     The API limits each class of models by itself, and tells with every answer what the whole account has left, so
     that limiters of several processes, or of two models of a class, act on the same numbers.
+
+    Args:
+        transit_s: seconds that a request may take from its place to the API, which counts it on its arrival.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, transit_s: float = 0.0) -> None:
+        self._transit_s = transit_s
         self._waiting: list[Waiter] = []  # a heap
         self._numbers = itertools.count()
         self._in_flight: set[Place] = set()
@@ -260,11 +266,14 @@ class Limiter:
 
     def told(self, place: Place, headers: Mapping[str, str]) -> None:
         """Take note of what the headers of an answer, whatever it is, say of the quotas."""
-        # What was sent after this request may not be counted in them.
-        later = sum(other.started > place.started for other in self._in_flight)
+        # What was sent after this request, or is still on its way, may not be counted in them.
+        later = sum(other.started > place.started - self._transit_s for other in self._in_flight if other is not place)
         for quota in quotas(headers):
+            before = self._buckets.get(quota.name)
+            if self._transit_s and before and before.of > place.started:
+                continue  # an answer to a later request has told more
             left = quota.remaining - later * self._costs.get(quota.name, 0.0)
-            self._buckets[quota.name] = _Bucket(quota, left, _now())
+            self._buckets[quota.name] = _Bucket(quota, left, _now(), place.started)
 
     def refused(self, place: Place, headers: Mapping[str, str]) -> None:
         """Take note that the API refuses a request for now: pause all, and go on more slowly."""

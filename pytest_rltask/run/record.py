@@ -7,6 +7,7 @@ run can be shown again years later from the run directory.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -364,7 +365,12 @@ def outcome_word(outcome: str) -> str:
 def known_fields(cls: type[Any], data: dict[str, Any]) -> dict[str, Any]:
     """Return the entries that this version's dataclass has a field for; a later one may have written more."""
     fields = cls.__dataclass_fields__
-    return dict(data) if data.keys() <= fields.keys() else {name: data[name] for name in fields if name in data}
+    return {name: _shared(value) for name, value in data.items() if name in fields}
+
+
+def _shared(value: Any) -> Any:
+    """Return a value; a short text, such as a model's name, is in memory once for all records of a run."""
+    return sys.intern(value) if type(value) is str and len(value) <= 100 else value
 
 
 def request_from_json(entry: dict[str, Any]) -> RequestLog:

@@ -3,7 +3,8 @@
 Run as `make bench-ray`. The nodes are processes of this machine, in a network of their own (`tests.support.cluster`).
 
 Stub trials: 500 trials of a policy with two tool calls each, by one process and by four nodes. `driver` is the CPU time
-of the process that runs pytest, reports included; beside it what Ray itself takes of a driver for as many empty tasks,
+of the process that runs pytest, reports included; a resume of the whole run tells how much of that are pytest's items
+and the reports, without any playing. Beside it what Ray itself takes of a driver for as many empty tasks,
 and as many calls of actors, as `ray.get` collects them. A command of one trial tells what is start-up.
 
 Quota: 200 trials of the Messages API, all in flight, by an account that may send 50 requests a minute, and then one of
@@ -156,10 +157,13 @@ def stubs(cluster: Cluster, folder: Path, *, trials: int, repeats: int) -> None:
         for way, engine in ways.items():
             one = play(cluster, folder, "--runs=1", "--model=policy:baseline", *engine, concurrency)
             many = play(cluster, folder, f"--runs={trials}", "--model=policy:baseline", *engine, concurrency)
+            again = play(cluster, folder, f"--runs={trials}", "--model=policy:baseline", *engine, "--resume=last")
             each_ms = (many.cpu_s - one.cpu_s) / (trials - 1) * 1000
+            items_ms = (again.cpu_s - one.cpu_s) / trials * 1000
             print(
                 f"{number}: {trials} stub trials, {way:11}: wall {many.wall_s:6.1f} s (one trial {one.wall_s:.1f} s), "
-                f"driver {each_ms:.2f} ms of CPU a trial ({one.cpu_s:.1f} s of start-up and end apart)",
+                f"driver {each_ms:.2f} ms of CPU a trial ({one.cpu_s:.1f} s of start-up and end apart), of it "
+                f"{items_ms:.2f} for items and reports (the same run resumed, nothing left to play)",
                 flush=True,
             )
         process = cluster.start([sys.executable, "-c", EMPTY, str(trials), "8"])

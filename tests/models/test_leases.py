@@ -55,6 +55,8 @@ class Account:
 
     per_minute: int
     answers_s: tuple[float, float] = (2.0, 12.0)
+    arrives_s: float = 0.0
+    """Until a request arrives, at most."""
     statuses: list[int] = field(default_factory=list)
     in_flight: int = 0
     peak: int = 0
@@ -65,6 +67,7 @@ class Account:
         self._left = float(self.per_minute)
 
     async def answer(self) -> tuple[int, dict[str, str]]:
+        await asyncio.sleep(self._rng.uniform(0, self.arrives_s))
         now, per_s = asyncio.get_running_loop().time(), self.per_minute / 60
         self._left, self._at = min(self.per_minute, self._left + (now - self._at) * per_s), now
         is_refused = self._left < 1
@@ -124,6 +127,16 @@ def test_four_processes_keep_the_quota_of_their_account(per_minute: int):
     assert account.statuses.count(429) / len(account.statuses) <= 0.02
     at_best = (1600 - per_minute) / per_minute * 60
     assert seconds <= 1.1 * at_best + 8 * 7  # which a conversation takes by itself
+
+
+@pytest.mark.parametrize("per_minute", [50, 1000])
+def test_requests_that_arrive_late_are_counted_all_the_same(per_minute: int):
+    account, office = Account(per_minute, answers_s=(0.5, 0.5), arrives_s=1.5), Office()
+
+    seconds = virtual_time.run(play(account, office, processes=4, trials=200, turns=per_minute // 100 + 1))
+
+    assert account.statuses.count(429) / len(account.statuses) <= 0.02
+    assert seconds <= 1.1 * (len(account.statuses) - per_minute) / per_minute * 60 + 20
 
 
 def test_an_account_that_may_do_more_than_the_trials_want_slows_nobody_down():

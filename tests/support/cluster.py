@@ -138,9 +138,7 @@ class Cluster(Namespace):
         try:
             self._start_head()
             for _ in range(self._first - 1):
-                self.add_node(wait=False)
-            for number in range(1, self._first):
-                self._wait_for(number)
+                self.add_node()
         except BaseException:
             self.__exit__()
             raise
@@ -158,11 +156,10 @@ class Cluster(Namespace):
         self._node(["--head", f"--port={port}", "--include-dashboard=false"])
         self._wait_for(0)
 
-    def add_node(self, *, wait: bool = True) -> int:
+    def add_node(self) -> int:
         """Start a further node and return its number."""
         self._node([f"--address={self.address}"])
-        if wait:
-            self._wait_for(len(self.nodes) - 1)
+        self._wait_for(len(self.nodes) - 1)
         return len(self.nodes) - 1
 
     def _node(self, arguments: list[str]) -> None:
