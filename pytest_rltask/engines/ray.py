@@ -28,11 +28,11 @@ from pytest_rltask.engines.ray_place import Settings
 from pytest_rltask.models.contact import News
 from pytest_rltask.models.named import is_paid, load_replay, parse_model
 from pytest_rltask.run.record import CUT_OFF, Fault, Record, clean_text, error_text
-from pytest_rltask.task import Resources, Task
+from pytest_rltask.task import Resources
 from pytest_rltask.trial.opening import mark_errored, new_record
 from pytest_rltask.trial.play import RUN_ENDED, TrialSpec
 
-__all__ = ["RayPlayer", "packed_task"]
+__all__ = ["RayPlayer", "packed"]
 
 HOST_CPUS = 0.01
 """What of a node's CPUs an actor asks for: it waits for an API, and shall keep no policy from playing."""
@@ -43,12 +43,12 @@ READY_S = 20.0
 _FIELDS = [each.name for each in fields(TrialSpec) if each.name not in ("task", "limits")]
 
 
-def packed_task(task: Task) -> bytes:
-    """Return a task as it travels: by the names of its modules where they have it, else by value."""
+def packed(value: object) -> bytes:
+    """Return a task, or what else travels, by the names of its modules where they have it, else by value."""
     from ray import cloudpickle
 
-    packed: bytes = cloudpickle.dumps(task)
-    return packed
+    data: bytes = cloudpickle.dumps(value)
+    return data
 
 
 @dataclass
@@ -109,6 +109,7 @@ class RayPlayer:
         self._alone: dict[str, Any] = {}
         self._running: dict[str, Any] = {}
         self._tasks: dict[int, bytes] = {}
+        self._commons: dict[bool, bytes] = {}
         self._replays: dict[str, Mapping[tuple[str, int], Record]] = {}
         self._was_answered = False
 
@@ -139,7 +140,7 @@ class RayPlayer:
         key, begin_s = f"{next(self._numbers)}", monotonic_s()
         self._attempts[key] = attempt
         try:
-            packed = await self._played(key, spec, is_shared=kind not in ("policy", "replay"))
+            answer = await self._played(key, spec, is_shared=kind not in ("policy", "replay"))
         except asyncio.CancelledError:
             told.cut_off(await self._cut_off(key, attempt.record, begin_s))
             raise
@@ -153,7 +154,7 @@ class RayPlayer:
         finally:
             self._attempts.pop(key, None)
         record: Record
-        record, contents = pickle.loads(packed)
+        record, contents = pickle.loads(answer)
         # By the clock of this machine, as all times of a run are; and by the digest of the task that was asked for.
         record = replace(record, started=attempt.record.started, task_digest=attempt.record.task_digest)
         if contents:
@@ -183,9 +184,7 @@ class RayPlayer:
         ticket = self._ticket(key, spec, with_keys=asks)
         needs = spec.task.resources
         if not is_shared or not _is_small(needs):
-            ref = self._running[key] = self._remote(needs).remote(
-                pickle.dumps(ticket), self._settings, self._post, self._leave
-            )
+            ref = self._running[key] = self._remote(needs).remote(pickle.dumps(ticket), self._common())
             try:
                 return bytes(await awaited(ref))
             finally:
@@ -202,10 +201,17 @@ class RayPlayer:
         finally:
             host.in_flight -= 1
 
+    def _common(self) -> bytes:
+        """Return what all trials share, packed once: to pack an actor's handle for each would cost as much as they do."""
+        has_leave = self._leave is not None
+        if has_leave not in self._commons:
+            self._commons[has_leave] = packed((self._settings, self._post, self._leave))
+        return self._commons[has_leave]
+
     def _ticket(self, key: str, spec: TrialSpec, *, with_keys: bool) -> Ticket:
         task = spec.task
         if id(task) not in self._tasks:
-            self._tasks[id(task)] = packed_task(task)
+            self._tasks[id(task)] = packed(task)
         environment = dict(task.carried_environment)
         if with_keys and not self._cluster.has_keys:
             environment |= keys_of(os.environ)

@@ -24,8 +24,7 @@ async def awaited(ref: Any) -> Any:
     from ray import exceptions
 
     try:
-        # Shielded: what Ray's client answers after a cancellation would end its thread with a traceback.
-        return await asyncio.shield(asyncio.wrap_future(ref.future()))
+        return await _result(ref)
     except exceptions.RayTaskError:
         raise
     except exceptions.TaskCancelledError:
@@ -46,4 +45,11 @@ def _said_of(error: Exception) -> str:
 async def ended(ref: Any) -> None:
     """Wait until a remote call has ended, however."""
     with contextlib.suppress(Exception):
-        await asyncio.shield(asyncio.wrap_future(ref.future()))
+        await _result(ref)
+
+
+def _result(ref: Any) -> asyncio.Future[Any]:
+    """Return what waits for a result, and may be cancelled; what Ray sets may not: its client's thread would end."""
+    future = asyncio.wrap_future(ref.future())
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, though nobody may wait by then
+    return asyncio.shield(future)

@@ -9,6 +9,7 @@ client too, and the driver can answer, so that a paid request is on its disk bef
 from __future__ import annotations
 
 import asyncio
+import functools
 import pickle
 import platform
 from collections.abc import Callable, Mapping
@@ -245,8 +246,20 @@ class Host:
         return self._models[name]
 
 
-def play_alone(packed: bytes, settings: Settings, post: Any, leave: Any = None) -> bytes:
-    """Play one trial in a process of its own; return its record and what its grader read, pickled."""
+@functools.cache
+def _unpacked(common: bytes) -> tuple[Settings, Any, Any]:
+    settings, post, leave = pickle.loads(common)
+    return settings, post, leave
+
+
+def play_alone(packed: bytes, common: bytes) -> bytes:
+    """Play one trial in a process of its own; return its record and what its grader read, pickled.
+
+    Args:
+        packed: its ticket.
+        common: what all trials of the run share, pickled once: settings, the post, and the actor that gives leave.
+    """
+    settings, post, leave = _unpacked(common)
     installed(settings.project)
     ticket: Ticket = pickle.loads(packed)
     take_environment(ticket.environment)

@@ -98,7 +98,7 @@ class Remote:
 
 
 def _joined(config: pytest.Config, options: Options, plan: Plan) -> tuple[Cluster, Settings]:
-    from pytest_rltask.engines.ray import packed_task
+    from pytest_rltask.engines.ray import packed
     from pytest_rltask.engines.ray_cluster import check_room, join, looked_at, submitted_folder
     from pytest_rltask.engines.ray_place import Settings
     from pytest_rltask.engines.travel import described
@@ -117,7 +117,7 @@ def _joined(config: pytest.Config, options: Options, plan: Plan) -> tuple[Cluste
         )
         tasks: dict[str, Any] = {entry.trial.task: entry.param.task for entry in plan.entries.values()}
         isolates = any(entry.trial.sandbox for entry in plan.entries.values())
-        cluster = looked_at(cluster, settings, [packed_task(task) for task in tasks.values()], isolates=isolates)
+        cluster = looked_at(cluster, settings, [packed(task) for task in tasks.values()], isolates=isolates)
         for line in check_room(cluster, {name: task.resources for name, task in tasks.items()}):
             raise pytest.UsageError(line)
         _check_keys(cluster, plan)
