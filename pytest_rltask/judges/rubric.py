@@ -112,7 +112,7 @@ class RubricJudge:
         if self.votes < 1 or self.combine not in ("mean", "majority"):
             raise DefinitionError(f"votes={self.votes!r}, combine={self.combine!r}: write votes=3, combine='majority'")
 
-    async def judged(self, episode: Any, work: str, *, asked: str = "", reference: str = "") -> Marks:
+    async def mark(self, episode: Any, work: str, *, asked: str = "", reference: str = "") -> Marks:
         """Judge a text.
 
         Args:
@@ -128,9 +128,9 @@ class RubricJudge:
         cast = await asyncio.gather(*(self._vote(episode, work, asked, reference, nth) for nth in range(self.votes)))
         return self.counted([marks for marks, _ in cast], [reasons for _, reasons in cast])
 
-    def judged_sync(self, episode: Any, work: str, *, asked: str = "", reference: str = "") -> Marks:
-        """Judge a text in a method that is not ``async``; see :meth:`judged`."""
-        return asks_of(episode).wait(self.judged(episode, work, asked=asked, reference=reference))
+    def mark_sync(self, episode: Any, work: str, *, asked: str = "", reference: str = "") -> Marks:
+        """Judge a text in a method that is not ``async``; see :meth:`mark`."""
+        return asks_of(episode).wait(self.mark(episode, work, asked=asked, reference=reference))
 
     def counted(self, votes: Sequence[Mapping[str, int]], reasons: Sequence[str]) -> Marks:
         """Return what votes come to."""

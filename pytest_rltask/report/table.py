@@ -21,7 +21,7 @@ __all__ = [
     "gate_line",
     "graders",
     "is_meant_so",
-    "judged",
+    "judge_costs",
     "not_started",
     "prices",
     "remarks",
@@ -142,7 +142,7 @@ def remarks(row: Row) -> Iterator[str]:
     """Yield what must be said beside a row's numbers, a phrase each."""
     yield from not_started(row)
     yield from graders(row)
-    yield from judged(row)
+    yield from judge_costs(row)
     yield from prices(row)
     if is_meant_so(row):
         word, does, band = MEANT[row.model]
@@ -151,7 +151,7 @@ def remarks(row: Row) -> Iterator[str]:
         yield f"a {kind} policy is meant to be {word}: --audit checks that it {does}, while {asks}"
 
 
-def judged(row: Row) -> Iterator[str]:
+def judge_costs(row: Row) -> Iterator[str]:
     """Yield what of the cost is the player's, and what the judges' whom the task asked, a phrase each."""
     if not row.asked:
         return

@@ -40,13 +40,23 @@ def asked_from_json(entry: dict[str, Any]) -> Asked:
     known = {name: entry[name] for name in Asked.__dataclass_fields__ if name in entry}
     asked = Asked(**known)
     texts = (asked.judge, asked.model, asked.digest, asked.system, asked.stop_reason)
-    blocks = [
-        *asked.reply,
-        *asked.tools,
-        *asked.messages,
-        *(block for one in asked.messages for block in one["content"]),
-    ]
     counts = all(type(count) is int and count >= 0 for count in (asked.after, asked.repeats))
-    if not counts or not all(isinstance(text, str) for text in texts) or not all(isinstance(b, dict) for b in blocks):
+    said = [block for one in asked.messages for block in one["content"]]
+    roles = all(one["role"] in ("user", "assistant", "system") for one in asked.messages)
+    if not counts or not roles or not all(isinstance(text, str) for text in texts):
         raise TypeError("a question to a judge that is none")
+    if not all(isinstance(tool, dict) for tool in asked.tools) or not all(map(_is_block, [*asked.reply, *said])):
+        raise TypeError("what was said to a judge, or by it, is none")
     return asked
+
+
+_FIELDS = {"text": ("text",), "tool_use": ("id", "name", "input"), "tool_result": ("content",)}
+
+
+def _is_block(block: Any) -> bool:
+    """Say whether a block has what reports read of it."""
+    if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+        return False
+    names = _FIELDS.get(block["type"], ())
+    texts = (name for name in names if name not in ("input", "content"))
+    return all(name in block for name in names) and all(isinstance(block[name], str) for name in texts)

@@ -65,10 +65,10 @@ def test_letter(trial):
     assert trial.passed
 """
 ASYNC_GRADE = """async def grade(self):
-        marks = await RUBRIC.judged(self, self.letter)
+        marks = await RUBRIC.mark(self, self.letter)
         return Grade(marks.score, threshold=0.75, metrics=marks.metrics)"""
 SYNC_GRADE = """def grade(self):
-        marks = RUBRIC.judged_sync(self, self.letter)
+        marks = RUBRIC.mark_sync(self, self.letter)
         return Grade(marks.score, threshold=0.75, metrics=marks.metrics)"""
 
 

@@ -10,7 +10,8 @@ import pytest
 from pytest_rltask import Environment, Episode, Grade, call, tool
 from pytest_rltask.models.replay import ReplayModel
 from pytest_rltask.run.record import RequestLog
-from tests.judges.asking import JUDGE, SCRIPTED, Talk, TalkEpisode, answering, played, says
+from pytest_rltask.trial.keeping import regraded
+from tests.judges.asking import JUDGE, SCRIPTED, Talk, TalkEpisode, answering, played, says, spec_of
 from tests.judges.test_asking import COSTS, grades
 from tests.support.messages_api import MessagesAPI, reply, status, text
 from tests.support.serving import Serve
@@ -185,3 +186,43 @@ def test_an_environment_asks_the_models_of_the_task(serve: Serve):
 
 async def greets_by_judge(episode: TalkEpisode, word: str) -> str:
     return (await episode.ask("customer", word)).text
+
+
+class Submits(TalkEpisode):
+    """Asks as it submits, and as it grades what was kept."""
+
+    verdict = ""
+
+    async def finish(self) -> None:
+        self.verdict = (await self.ask("customer", "Is it good?")).text
+
+    def artifacts(self) -> dict[str, str]:
+        return {"question.txt": "Is it good?"}
+
+    async def grade(self) -> Grade:
+        return Grade(1.0, threshold=1.0, reason=self.verdict, metrics={"said": self.verdict})
+
+    async def regrade(self, artifacts: Any) -> Grade:
+        said = (await self.ask("customer", artifacts["question.txt"].decode())).text
+        return Grade(0.5, threshold=1.0, metrics={"said": said})
+
+
+class Submitted(Talk):
+    def open(self, seed: int) -> Submits:
+        return Submits(self)
+
+
+def test_finish_may_ask_and_what_was_kept_is_graded_by_the_recorded_answer():
+    was = played(Submitted(), model=answering(lambda request: says("very")))
+    assert was.metrics == {"said": "very"}
+
+    again = asyncio.run(regraded(spec_of(Submitted(), judges={"customer": f"recorded:{JUDGE}"}), was, QUESTION))
+    other = asyncio.run(regraded(spec_of(Submitted(), judges={"customer": "recorded:claude-a"}), was, QUESTION))
+
+    assert again
+    assert (again.outcome, again.score, again.metrics) == ("failed", 0.5, {"said": "very"})
+    assert other
+    assert (other.outcome, other.score) == ("errored", None)
+
+
+QUESTION = {"question.txt": b"Is it good?"}

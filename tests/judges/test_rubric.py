@@ -33,7 +33,7 @@ def judged(*replies: Reply, rubric: RubricJudge = RUBRIC, work: str = "Please co
     left, asked = iter(replies), list[Request]()
 
     async def grades(episode: TalkEpisode) -> Grade:
-        marks = await rubric.judged(episode, work)
+        marks = await rubric.mark(episode, work)
         return Grade(marks.score, threshold=0.5, metrics=marks.metrics)
 
     def answer(request: Request) -> Reply:
