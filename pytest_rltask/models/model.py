@@ -30,6 +30,8 @@ class Start:
     """What earlier runs tried, as the first message shows it."""
     run: Callable[[Callable[[], Any]], Awaitable[Any]]
     """Runs a function that may block in the trial's own thread."""
+    variant: str = ""
+    """The parameters of its test, as its id names them."""
 
 
 @dataclass(frozen=True)

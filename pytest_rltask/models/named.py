@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pytest_rltask.models.model import Model
 from pytest_rltask.models.settings import KEY_VARIABLES, unusable
-from pytest_rltask.run.files import RunLogError
-from pytest_rltask.run.load import load_plan, load_run
-from pytest_rltask.run.record import Record, Usage
+from pytest_rltask.run.record import Usage
 
 if TYPE_CHECKING:
     from pytest_rltask.models.contact import News
@@ -19,12 +17,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ModelName",
     "is_paid",
-    "load_replay",
     "make_model",
     "missing_key",
     "parse_model",
     "price_text",
-    "replayed_limits",
     "token_price",
 ]
 
@@ -88,39 +84,6 @@ def missing_key(name: ModelName, environment: Mapping[str, str], policies: Colle
     )
 
 
-def load_replay(directory: str) -> dict[tuple[str, int], Record]:
-    """Load the judged trials of a run directory, by task and seed.
-
-    Raises:
-        ValueError: it is no run directory, has no judged trial, or has several of one task and seed.
-    """
-    path = Path(directory).expanduser()
-    try:
-        run = load_run(path)
-    except RunLogError as error:
-        raise ValueError(f"--model replay:{directory}: {error}") from None
-    found: dict[tuple[str, int], Record] = {}
-    for record in run.records.values():
-        if record.outcome == "errored":
-            continue
-        key = (record.task, record.seed)
-        if key in found:
-            models = sorted({found[key].model, record.model})
-            raise ValueError(
-                f"--model replay:{directory}: task {record.task} with seed {record.seed} was played more than once "
-                f"(by {', '.join(models)}); replay a run of one model"
-            )
-        found[key] = record
-    if not found:
-        raise ValueError(f"--model replay:{directory}: the run has no judged trial to replay")
-    return found
-
-
-def replayed_limits(directory: str) -> dict[tuple[str, int], dict[str, Any]]:
-    """Return the limits that the trials of a run directory were played with, by task and seed."""
-    return {(trial.task, trial.seed): trial.limits for trial in load_plan(Path(directory).expanduser())}
-
-
 def price_text(name: str) -> str | None:
     """Return the price of a model of the API in words; None if it is not known."""
     from genai_prices import Usage, calc_price
@@ -162,7 +125,7 @@ def make_model(name: ModelName, *, reply_timeout_s: float | None = None, news: N
 
         return PolicyModel(name.argument)
     if name.kind == "replay":
-        from pytest_rltask.models.replay import ReplayModel
+        from pytest_rltask.models.replay import ReplayModel, load_replay
 
         return ReplayModel(load_replay(name.argument))
     if name.kind == "human":

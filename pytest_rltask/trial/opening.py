@@ -39,6 +39,8 @@ class TrialSpec:
     """What isolates the code that the task runs (``--sandbox``)."""
     grader: str = ""
     """Digest of what grades it."""
+    variant: str = ""
+    """The parameters of its test, as its id names them."""
 
 
 def new_record(spec: TrialSpec) -> Record:
