@@ -54,3 +54,12 @@ def test_without_terminal_or_wish_there_is_none(
     monkeypatch.setenv("PAGER", "false")
     show_lines(["a", "b"], paged=not is_terminal)
     assert capsys.readouterr().out == "a\nb\n"
+
+
+@pytest.mark.usefixtures("on_terminal")
+def test_a_pager_that_is_not_there_hides_nothing(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PAGER", "no-such-pager --fast")
+    show_lines((f"line {n}" for n in range(3)), paged=True)
+    assert capfd.readouterr().out == "line 0\nline 1\nline 2\n"
