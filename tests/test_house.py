@@ -40,6 +40,7 @@ FLOORS = (
     ("run",),
     ("task",),
     ("tools",),
+    ("source",),
     ("clock",),
 )
 CLOSED = ("sandbox",)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pytest_rltask.audit.definitions import check_definition, doubts
 from pytest_rltask.audit.omissions import episode_classes, omissions, toolless
 from pytest_rltask.models.named import ModelName, is_paid, missing_key, parse_model, price_text
 from pytest_rltask.models.replay import Replays, load_replay, replayed_limits
@@ -192,8 +193,11 @@ class TrialItems:
         key = where, id(said["task"]), *own.key
         if key not in self._made:
             task = made(said["task"], own, self.config, where)
-            _check_tools(task)
-            for omission in (*omissions(task), *misses(said["task"], task, own)):
+            kinds = episode_classes(task)
+            check_definition(task, kinds)
+            for kind in kinds:  # their schemas are derived once now: an error costs nothing yet
+                check_tools(kind)
+            for omission in (*omissions(task), *doubts(task), *misses(said["task"], task, own)):
                 if (where, omission) not in self._warned:
                     self._warned.add((where, omission))
                     item.warn(TaskWarning(omission))
@@ -305,12 +309,6 @@ def _check_prices(models: Iterable[ModelName]) -> None:
                 f"--max-cost: the price of {model.name} is not known, so what its trials cost cannot be counted; "
                 "leave out --max-cost, or this model"
             )
-
-
-def _check_tools(task: Task) -> None:
-    """Derive the tools' schemas once now, where `open` tells which episodes it returns: an error costs nothing yet."""
-    for kind in episode_classes(task):
-        check_tools(kind)
 
 
 def plugin_files(config: pytest.Config) -> list[str]:

@@ -319,7 +319,7 @@ def test_a_sweep_goes_on_with_further_values(suite: Suite):
     run = f"--resume={suite.run_dirs[0]}"
 
     suite.write(test_bugs=BUGS + test.format(bugs="[2, param(1, marks=rltask(band=(0, 0.5)))]", tol="param(1, id='t')"))
-    suite.run(*once, run).stdout.fnmatch_lines(["rltask: resuming *: 2 trials reused, 2 to be played"])
+    suite.run(*once, run).stdout.fnmatch_lines(["rltask: resuming *: 2 trials reused, 2 missing to be played"])
     suite.write(test_bugs=BUGS + test.format(bugs="[1]", tol="param(9, id='t')"))
     changed = suite.run(*once, run)
 
