@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_rltask.engines.local import play_policy
+    from pytest_rltask.media.attached import Image, Pdf
     from pytest_rltask.run.record import Record
     from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxFile, SandboxLimits, SandboxResult
     from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Task, TaskWarning
@@ -27,8 +28,10 @@ __all__ = [
     "Environment",
     "Episode",
     "Grade",
+    "Image",
     "Limits",
     "Opening",
+    "Pdf",
     "Policy",
     "PolicyView",
     "Record",
@@ -54,6 +57,7 @@ __all__ = [
 
 _HOMES = {
     "engines.local": ("play_policy",),
+    "media.attached": ("Image", "Pdf"),
     "run.record": ("Record",),
     "sandbox": ("Sandbox", "SandboxError", "SandboxFile", "SandboxLimits", "SandboxResult"),
     "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning"),

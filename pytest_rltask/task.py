@@ -19,9 +19,12 @@ import random
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pytest_rltask.tools import DefinitionError, ToolCall, tool_names
+
+if TYPE_CHECKING:
+    from pytest_rltask.media.attached import Image, Pdf
 
 __all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning", "is_cheat"]
 
@@ -257,8 +260,8 @@ class Episode:
     """
 
     @property
-    def prompt(self) -> str:
-        """The first user message."""
+    def prompt(self) -> str | list[str | Image | Pdf]:
+        """The first user message: a text, or a list of texts, images and documents."""
         raise NotImplementedError
 
     @property

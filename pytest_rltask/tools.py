@@ -84,6 +84,8 @@ class ToolResult:
     """The text the model reads, cut at the limit."""
     is_error: bool = False
     """True for an unknown tool, invalid arguments, a refusal (:class:`ToolError`) or a spent limit."""
+    content: tuple[dict[str, Any], ...] = ()
+    """Its blocks where it is more than text: text, images and documents, each of which has a line in `text`."""
 
     def json(self) -> Any:
         """Parse the text as JSON, as returned by tools whose result is not a string."""

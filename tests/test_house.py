@@ -39,6 +39,7 @@ FLOORS = (
     ("graders",),
     ("run",),
     ("task",),
+    ("media",),
     ("tools",),
     ("source",),
     ("clock",),

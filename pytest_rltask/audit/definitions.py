@@ -136,6 +136,8 @@ def _wrong_text(kind: type[Episode], name: str) -> Iterator[str]:
     value = inspect.getattr_static(kind, name)
     getter = value.fget if isinstance(value, property) else None
     returned = resolved(getter).get("return", str) if getter else type(value)
+    if name == "prompt" and (returned is list or typing.get_origin(returned) in (list, tuple)):
+        return  # of texts and images
     plain = getter is not None or isinstance(value, str | int | float | bytes | list | tuple | dict | None)
     if plain and (returned is None or _is_no(returned, str)):
         yield (

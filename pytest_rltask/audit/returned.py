@@ -86,6 +86,8 @@ def _bad(hint: Any, seen: frozenset[Any]) -> Any:
             return _Key(key)
     if kind is type or issubclass(kind, Iterator | AsyncIterator) or kind is Callable:
         return kind
+    if hasattr(kind, "rltask_blocks"):
+        return None  # an image or a document
     if dataclasses.is_dataclass(kind):
         return None if kind in seen else _bad_field(kind, seen | {kind})
     if not issubclass(kind, HELD) and not _may_hold(kind):
@@ -103,10 +105,9 @@ def _bad_field(kind: Any, seen: frozenset[Any]) -> Any:
 
 
 def _may_hold(kind: type) -> bool:
-    """Say whether a type is one of a library's arrays, an abstract one, or a result with content of its own."""
+    """Say whether a type is one of a library's arrays, or an abstract one."""
     return (
         hasattr(kind, "tolist")
-        or hasattr(kind, "rltask_blocks")
         or getattr(kind, "_is_protocol", False)
         or getattr(kind, "__module__", "").startswith("collections.")
         or typing.is_typeddict(kind)

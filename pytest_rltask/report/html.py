@@ -85,7 +85,8 @@ def _resource(name: str) -> str:
 
 def _head(headline: str, style: str, script: str) -> Html:
     policy = (
-        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
     )
     return element(
         "head",

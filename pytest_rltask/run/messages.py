@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pytest_rltask.media.attached import content_text, media_line, references
 from pytest_rltask.run.record import Record
 
 __all__ = ["Part", "arguments_text", "result_text", "said", "said_in"]
@@ -22,6 +23,8 @@ class Part:
     title: str
     """The same, with the turn and the tool."""
     text: str
+    shown: tuple[Mapping[str, Any], ...] = ()
+    """Blocks of its images and documents, each of which has a line in the text."""
 
 
 def said(record: Record) -> Iterator[Part]:
@@ -47,7 +50,7 @@ def said_in(messages: Sequence[Mapping[str, Any]], since: int = 0) -> Iterator[P
         if place >= since:
             for block in message["content"]:
                 part = _part(message["role"], turn, block, tools)
-                yield part if place or part.kind != "harness" else Part("prompt", "prompt", part.text)
+                yield part if place or part.kind != "harness" else Part("prompt", "prompt", part.text, part.shown)
 
 
 def _part(role: str, turn: int, block: dict[str, Any], tools: Mapping[str, str]) -> Part:
@@ -56,6 +59,8 @@ def _part(role: str, turn: int, block: dict[str, Any], tools: Mapping[str, str])
             return Part("model", f"turn {turn} · model", block["text"])
         case "text":
             return Part("harness", "harness", block["text"])
+        case "image" | "document" if role == "user":
+            return Part("harness", "harness", media_line(block), (block,))
         case "thinking":
             return Part("thinking", f"turn {turn} · thinking", block.get("thinking") or "(not shown by the API)")
         case "tool_use":
@@ -63,7 +68,8 @@ def _part(role: str, turn: int, block: dict[str, Any], tools: Mapping[str, str])
         case "tool_result":
             kind: Literal["error", "result"] = "error" if block.get("is_error") else "result"
             tool = tools.get(block.get("tool_use_id", ""))
-            return Part(kind, f"{kind} of {tool}" if tool else kind, result_text(block["content"]))
+            shown = tuple(references([{"content": [block]}]))
+            return Part(kind, f"{kind} of {tool}" if tool else kind, result_text(block["content"]), shown)
         case other:
             return Part("model", f"turn {turn} · {other}", arguments_text(block))
 
@@ -82,6 +88,8 @@ def _argument(name: str, value: Any) -> str:
 
 def result_text(content: Any) -> str:
     """Show a JSON object's fields like arguments, so that program output keeps its lines."""
+    if isinstance(content, list):
+        return "\n".join(result_text(content_text([block])) for block in content)
     try:
         data = json.loads(content)
     except (TypeError, ValueError):

@@ -213,6 +213,8 @@ class Record:
     """What its grader read and is kept, see :meth:`pytest_rltask.Episode.artifacts`."""
     artifacts_left_out: dict[str, str] = field(default_factory=dict)
     """What is not kept of that, by name, and why."""
+    media: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    """Images and documents that its messages refer to, by file, until they are on disk; no part of the JSON form."""
 
     @property
     def graded(self) -> bool:
@@ -248,7 +250,9 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON data."""
-        return dataclasses.asdict(self)
+        data = dataclasses.asdict(dataclasses.replace(self, media={}))
+        del data["media"]
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Record:
@@ -259,6 +263,7 @@ class Record:
         """
         try:
             known = known_fields(cls, data)
+            known.pop("media", None)
             known["requests"] = [request_from_json(entry) for entry in known.get("requests", [])]
             known["fault"] = Fault(**known_fields(Fault, known["fault"])) if known.get("fault") else None
             known["history"] = [Step(**known_fields(Step, step)) for step in known.get("history", [])]

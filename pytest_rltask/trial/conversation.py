@@ -83,6 +83,7 @@ class Conversation:
             limits.reply_tokens,
             deadline,
             extends=bool(record.requests),
+            media=record.media,
         )
         try:
             with timed(record, "model"), charged():
