@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_rltask.engines.local import play_policy
+    from pytest_rltask.judges.judge import Answer, Judge, JudgeError, Question
+    from pytest_rltask.judges.rubric import Criterion, Marks, RubricJudge
     from pytest_rltask.media.attached import Image, Pdf
     from pytest_rltask.run.record import Record
     from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxFile, SandboxLimits, SandboxResult
@@ -23,19 +25,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Answer",
     "Band",
+    "Criterion",
     "DefinitionError",
     "Environment",
     "Episode",
     "Grade",
     "Image",
+    "Judge",
+    "JudgeError",
     "Limits",
+    "Marks",
     "Opening",
     "Pdf",
     "Policy",
     "PolicyView",
+    "Question",
     "Record",
     "ResetNeeded",
+    "RubricJudge",
     "Sandbox",
     "SandboxError",
     "SandboxFile",
@@ -58,6 +67,8 @@ __all__ = [
 _HOMES = {
     "engines.local": ("play_policy",),
     "media.attached": ("Image", "Pdf"),
+    "judges.judge": ("Answer", "Judge", "JudgeError", "Question"),
+    "judges.rubric": ("Criterion", "Marks", "RubricJudge"),
     "run.record": ("Record",),
     "sandbox": ("Sandbox", "SandboxError", "SandboxFile", "SandboxLimits", "SandboxResult"),
     "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning"),

@@ -17,10 +17,11 @@ import json
 import math
 import random
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+from pytest_rltask.judges.judge import Asker, Judge
 from pytest_rltask.tools import DefinitionError, ToolCall, tool_names
 
 if TYPE_CHECKING:
@@ -182,6 +183,9 @@ class Task:
     Usual: null, naive, baseline, solver, and one ``cheat_...`` for each way in which a model might cheat.
     """
 
+    judges: ClassVar[Mapping[str, Judge]] = {}
+    """Models that its episodes ask, by the name that :meth:`Episode.ask` gives: graders, simulated customers."""
+
     needs_sandbox: ClassVar[bool] = False
     """Whether its episodes make a :class:`~pytest_rltask.Sandbox`. Nothing is played then where none works."""
 
@@ -250,13 +254,14 @@ class KeptFile(Protocol):
         ...
 
 
-class Episode:
+class Episode(Asker):
     """One instance of a task: a prompt, tools and a grader, over a dataset drawn from a seed.
 
     Subclass it, write the ``prompt`` property and :meth:`grade`, and mark each method that the model may call
     with :func:`pytest_rltask.tool`. No two of its methods run at the same time, save :meth:`close`, which an
-    interrupted trial calls while a tool is still at work. Tools, `tried`, :meth:`finish`, :meth:`grade` and
-    :meth:`close` may block: the harness runs them off its event loop. The other properties and hooks must be quick.
+    interrupted trial calls while a tool is still at work. Tools, `tried`, :meth:`nudge`, :meth:`finish`, :meth:`grade`
+    and :meth:`close` may block: the harness runs them off its event loop; tools, nudge, finish and grade may be
+    ``async`` instead, and run on it. The other properties and hooks must be quick.
     """
 
     @property
@@ -307,12 +312,13 @@ class Episode:
         """Return a text to append after this turn's tool results, such as the remaining budget; or None."""
         return None
 
-    def nudge(self) -> str | None:
+    def nudge(self) -> str | Awaitable[str | None] | None:
         """Return what to answer a model that stopped calling tools although not `done`; None ends the trial."""
         return None
 
-    def finish(self) -> None:
+    def finish(self) -> Awaitable[None] | None:
         """Submit on the model's behalf, where the task does so; called once before :meth:`grade`."""
+        return None
 
     def artifacts(self) -> Mapping[str, bytes | str | KeptFile]:
         """Name what the grader reads, to be kept in the run directory: contents, or files of a sandbox, by name.
@@ -322,7 +328,7 @@ class Episode:
         """
         return {}
 
-    def regrade(self, artifacts: Mapping[str, bytes]) -> Grade:
+    def regrade(self, artifacts: Mapping[str, bytes]) -> Grade | Awaitable[Grade]:
         """Grade what was kept of a trial of this seed, in a fresh episode that nobody has played.
 
         For a grader whose grade follows from the artifacts: where it changes, no conversation need be replayed. It must
@@ -330,7 +336,7 @@ class Episode:
         """
         raise NotImplementedError
 
-    def grade(self) -> Grade:
+    def grade(self) -> Grade | Awaitable[Grade]:
         """Grade the episode. Anything it raises is a fault of the task, never a failed trial."""
         raise NotImplementedError
 

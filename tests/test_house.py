@@ -40,6 +40,7 @@ FLOORS = (
     ("run",),
     ("task",),
     ("media",),
+    ("judges",),
     ("tools",),
     ("source",),
     ("clock",),

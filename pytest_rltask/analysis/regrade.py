@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_rltask.analysis.changed import Changed, regraded_by_score
+from pytest_rltask.models.judges import recorded
 from pytest_rltask.models.replay import ReplayModel, Replays
 from pytest_rltask.run.amendments import GRADE_FIELDS
 from pytest_rltask.run.artifacts import LostArtifact, load_artifacts
@@ -111,6 +112,7 @@ def _spec_of(record: Record, changed: Changed, today: TrialSpec) -> TrialSpec:
         seed=record.seed,
         limits=dataclasses.replace(today.limits, wall_s=_ENOUGH_S),
         grader=changed.today.grader,
+        judges=recorded(today.judges),
     )
 
 

@@ -50,6 +50,13 @@ class Group:
     """Seconds of all trials that count, added up."""
     lost_s: float
     """Seconds that went into faults and limits of the API."""
+    player_cost_usd: float
+    """What is known of the cost of whoever played, in US dollars."""
+    judge_cost_usd: float
+    """What is known of the cost of the judges that the task asked."""
+    judge_usage: Usage
+    """Tokens of judges, which `usage` does not count."""
+    judge_requests: int
 
     @property
     def rate(self) -> float | None:
@@ -170,6 +177,7 @@ def _group(
     judged = [record for record in records if record.outcome != "errored"]
     passed = sum(record.outcome == "passed" for record in judged)
     requests = [request for record, _ in found for request in record.requests]
+    asked = [request for record, _ in found for request in record.judge_requests]
     known = [k for k in ks if k <= len(judged)]
     return Group(
         task=task,
@@ -187,6 +195,10 @@ def _group(
         hollow_turns=sum(map(_hollow_turns, records)),
         usage=sum((request.usage for request in requests), Usage()),
         seconds=sum(record.seconds.get("total", 0.0) for record in records),
+        player_cost_usd=sum(request.cost_usd or 0.0 for request in requests),
+        judge_cost_usd=sum(request.cost_usd or 0.0 for request in asked),
+        judge_usage=sum((request.usage for request in asked), Usage()),
+        judge_requests=len(asked),
         lost_s=0.0 if model == "human" else sum(request.lost_s for request in requests),
     )
 

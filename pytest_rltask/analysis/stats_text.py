@@ -10,6 +10,7 @@ from pytest_rltask.analysis.stats import Group, Stats, Suite
 from pytest_rltask.report.painting import Paint
 from pytest_rltask.report.table import duration_text, tokens_text
 from pytest_rltask.report.visible import visible
+from pytest_rltask.run.record import dollars
 
 __all__ = ["stats_lines"]
 
@@ -54,6 +55,10 @@ def _group(group: Group, stats: Stats, paint: Paint) -> Iterator[str]:
         usage = group.usage
         read = tokens_text(usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens)
         yield from _wrapped(f"cache reads: {_percent(group.cache_share)} of {read} input tokens")
+    if group.judge_requests:
+        paid = f"{dollars(group.player_cost_usd)} of the player, {dollars(group.judge_cost_usd)} of judges"
+        tokens = tokens_text(group.judge_usage.total)
+        yield from _wrapped(f"cost: {paid} ({group.judge_requests} requests, {tokens} tokens)")
     if group.lost_s >= 0.1:
         lost, total = duration_text(group.lost_s), duration_text(group.seconds)
         yield from _wrapped(f"lost to limits and faults of the API: {lost} of {total}")

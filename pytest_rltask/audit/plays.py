@@ -11,9 +11,11 @@ from typing import Any
 
 from pytest_rltask.audit.leftovers import Watch
 from pytest_rltask.models import Model, Player, Start
+from pytest_rltask.models.judges import judges_of
+from pytest_rltask.models.named import ModelName
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.models.replay import ReplayModel, Replays
-from pytest_rltask.run.record import Record, error_text
+from pytest_rltask.run.record import Record
 from pytest_rltask.task import Episode, Grade, Limits, PolicyView, Task
 from pytest_rltask.trial.event_loop import run
 from pytest_rltask.trial.play import TrialSpec, play, probe
@@ -91,17 +93,15 @@ class Plays:
     def _spec(self, task: Task, name: str, policy: str, seed: int, limits: Limits) -> TrialSpec:
         model = f"policy:{policy}"
         trial_id = f"{name}[{model}-seed-{seed}]"
-        return TrialSpec(trial_id, task, name, model, 0, seed, limits, sandbox=self._sandbox)
+        judges = judges_of(task, ModelName(model, "policy", policy), {}, is_typed=False)
+        return TrialSpec(trial_id, task, name, model, 0, seed, limits, sandbox=self._sandbox, judges=judges)
 
     def _played(self, spec: TrialSpec, model: Model) -> Play:
         seen = Play(record=Record("", "", "", "", 0, 0))
 
-        def inspect(episode: Episode, grade: Grade) -> None:
-            seen.grade, seen.hidden, seen.classes = grade, dict(episode.hidden), type(episode).__mro__
-            try:
-                seen.again = episode.grade()
-            except Exception as error:  # told by the check that compares the two, and by no other
-                seen.again = f"{type(error).__name__}: {error_text(error)}"
+        def inspect(episode: Episode, grade: Grade, again: Grade | str) -> None:
+            seen.grade, seen.again = grade, again
+            seen.hidden, seen.classes = dict(episode.hidden), type(episode).__mro__
 
         with self._watch.leftovers() as seen.leftovers:
             seen.record = run(play(spec, model, inspect=inspect))

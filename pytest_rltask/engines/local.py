@@ -262,8 +262,9 @@ class LocalEngine:
             if trial.task is None:
                 trial.task = self._loop.create_task(self._play(trial))
                 trial.task.add_done_callback(trial.settle)
-                with contextlib.suppress(Exception):  # which the trial meets again
-                    self._model(trial.spec.model)
+                for name in (trial.spec.model, *trial.spec.judges.values()):
+                    with contextlib.suppress(Exception):  # which the trial meets again
+                        self._model(name)
 
     def _model(self, name: str) -> Model:
         if name not in self._models:
@@ -287,6 +288,7 @@ class LocalEngine:
                     paid=self._note_paid,
                     turned=self._note_turn,
                     keep=self._keep,
+                    models=self._model,
                 )
             finally:
                 trial.is_in_flight = False

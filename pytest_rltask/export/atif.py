@@ -146,4 +146,5 @@ def _totals(record: Record, steps: int) -> dict[str, Any]:
         "total_cached_tokens": usage.cache_read_tokens,
         "total_steps": steps,
     }
-    return told | ({} if record.cost_usd is None else {"total_cost_usd": float(record.cost_usd)})
+    cost = record.player_cost_usd  # an agent's: judges are none
+    return told | ({} if cost is None else {"total_cost_usd": float(cost)})

@@ -202,7 +202,8 @@ def _metadata(record: Record) -> dict[str, Any]:
         "label": clean_text(record.label),
         "trial_id": clean_text(record.trial_id),
         "turns": record.turns,
-        "cost_usd": record.cost_usd,
+        "cost_usd": record.player_cost_usd,
+        **({"judge_cost_usd": record.judge_cost_usd} if record.judge_requests else {}),
         "sandbox": record.sandbox,
         **{f"info.{name}": value for name, value in plain(record.info).items()},
     }

@@ -21,6 +21,7 @@ from typing import Any
 from pytest_rltask.graders.content import content_text, values_in
 from pytest_rltask.graders.project import Project, is_library, state_of
 from pytest_rltask.graders.sources import Part, Source, digest_of, with_values
+from pytest_rltask.judges.rubric import WORDING
 from pytest_rltask.run.record import known_fields
 from pytest_rltask.task import Task
 from pytest_rltask.tools import DefinitionError
@@ -37,7 +38,9 @@ class Grader:
     task: str
     """Module and name of the task's class."""
     fields: dict[str, str] = field(default_factory=dict)
-    """The task's fields: numbers as text, of what else they hold a digest, since that may be a key or an answer."""
+    """The task's fields: numbers as text, of what else they hold a digest, since that may be a key or an answer.
+
+    Then who answers for each of its judges."""
     files: dict[str, dict[str, str]] = field(default_factory=dict)
     """The digest of each part that counts, by file."""
     shapes: dict[str, dict[str, tuple[str, list[float]]]] = field(default_factory=dict)
@@ -145,6 +148,7 @@ class Graders:
         name: str,
         cls: type | None = None,
         given: Mapping[str, Any] | None = None,
+        judges: Mapping[str, str] | None = None,
     ) -> Grader:
         """Return what grades the trials of a task.
 
@@ -156,19 +160,21 @@ class Graders:
             cls: the class that it is a method of.
             given: the parameters that it takes itself, if others of them made the task: the values of other rows then
                 grade nothing of this one.
+            judges: who answers for each judge of the task.
         """
         told = None if given is None else {f"parameter {one}": _told(value) for one, value in given.items()}
-        key = (type(task), task.digest(), path, cls, name, repr(told))
+        key = (type(task), task.digest(), path, cls, name, repr(told), *(judges or {}).items())
         if key not in self._known:
             named = list(_named(task, inspect.unwrap(test), *(cls.__mro__ if cls else ())))
-            grader = self._worked_out(
-                task, named, path=path, name=f"{cls.__name__}.{name}" if cls else name, given=told
-            )
+            full_name = f"{cls.__name__}.{name}" if cls else name
+            grader = self._worked_out(task, named, path=path, name=full_name, given=told)
+            asked = {f"judge {judge}": model for judge, model in (judges or {}).items()}
+            asked |= {"words of RubricJudge": WORDING} if asked else {}
+            grader = dataclasses.replace(grader, fields=grader.fields | asked)
             self._known[key] = grader
             self._late |= {path: state for path, state in self._project.states.items() if str(path) not in _loaded()}
-            self._asked[grader.digest] = lambda others: others.of(
-                task, test, path=path, name=name, cls=cls, given=given
-            )
+            where: dict[str, Any] = {"path": path, "name": name, "cls": cls, "given": given, "judges": judges}
+            self._asked[grader.digest] = lambda others: others.of(task, test, **where)
         return self._known[key]
 
     def now(self, digest: str) -> Grader | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytest_rltask.models.api_limits import retry_after_s
@@ -10,6 +11,7 @@ from pytest_rltask.models.limiter import backoff_s
 from pytest_rltask.models.message import Malformed
 from pytest_rltask.models.model import Request
 from pytest_rltask.models.reach import chain
+from pytest_rltask.models.refused import shorter_replies
 from pytest_rltask.models.settings import KEY_VARIABLES
 from pytest_rltask.models.too_long import says_too_long
 from pytest_rltask.run.record import FaultKind, error_text
@@ -166,10 +168,18 @@ def is_fatal(error: Exception) -> bool:
     return unsent(error) is not None or bool(_hopeless(error))
 
 
-def remedy(error: Exception) -> str:
-    """Say what to do about an error that is fatal; empty if it says so itself."""
-    what = REMEDIES.get(_hopeless(error), "")
-    return f"; {what}" if what else ""
+def remedy(error: Exception, instead: Mapping[str, str]) -> str:
+    """Say what to do about an error that no other trial could escape, or that says so itself; empty if nothing.
+
+    Args:
+        error: that was met.
+        instead: what to do, by what is wrong, where a server is not the API itself.
+    """
+    from anthropic import APIStatusError
+
+    if what := _hopeless(error):
+        return instead.get(what) or REMEDIES[what]
+    return shorter_replies(error.status_code, error.body) if isinstance(error, APIStatusError) else ""
 
 
 def _hopeless(error: Exception) -> str:

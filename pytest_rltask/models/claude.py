@@ -18,18 +18,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_rltask.clock import utc
 from pytest_rltask.media.attached import as_sent, estimated_tokens
 from pytest_rltask.models import api_faults
 from pytest_rltask.models.api_faults import Late, Unsendable
 from pytest_rltask.models.contact import LATE_REPLIES, Contact, News
 from pytest_rltask.models.limiter import Limiter, NoPlace, Place
-from pytest_rltask.models.message import TOKEN_COUNTS, Malformed, Message, parsed
+from pytest_rltask.models.message import Malformed, Message, parsed
 from pytest_rltask.models.model import ModelFault, Reply, Request, Start
+from pytest_rltask.models.model_settings import Settings, request_fields, written
+from pytest_rltask.models.prices import Prices, usage_of
 from pytest_rltask.models.reach import Unreachable, host_of, unreachable
+from pytest_rltask.models.refused import refused_setting
+from pytest_rltask.models.servers import ANTHROPIC, Server
 from pytest_rltask.models.settings import KEY_VARIABLES
-from pytest_rltask.models.transport import http_client
-from pytest_rltask.run.record import Usage, error_text
+from pytest_rltask.run.record import error_text
 
 if TYPE_CHECKING:
     from anthropic import APIStatusError, AsyncAnthropic
@@ -57,6 +59,9 @@ class ClaudeModel:
         client: a client to use instead of one built from the environment, such as ``AsyncAnthropicBedrock()``.
         reply_timeout_s: seconds that one reply may take; never more than its trial has left.
         news: where it is told who keeps the trials waiting; None: nobody watches.
+        settings: of the model, which each request has.
+        server: who answers.
+        prices: what tokens of models cost that the table lacks; None: none is given.
     """
 
     def __init__(
@@ -66,8 +71,14 @@ class ClaudeModel:
         *,
         reply_timeout_s: float = REPLY_TIMEOUT_S,
         news: News | None = None,
+        settings: Settings = (),
+        server: Server = ANTHROPIC,
+        prices: Prices | None = None,
     ) -> None:
         self.name = name
+        self.settings = settings
+        self._server = server
+        self._prices = prices or Prices()
         self._client = client
         self._reply_timeout_s = reply_timeout_s
         self._contact = Contact(news)
@@ -118,11 +129,12 @@ class ClaudeModel:
                     self._contact.failed(faults[-1], is_late=isinstance(error, Late))
                 wait_s = api_faults.wait_s(error, attempts)
                 is_fatal = api_faults.is_fatal(error) or self._contact.is_hopeless(lost)
-                is_fatal = is_fatal or self._contact.is_silent()
+                refused = self._refused(error, request)
+                is_fatal = is_fatal or self._contact.is_silent() or bool(refused)
                 ended = _ended(error, attempts, wait_s, late, is_fatal=is_fatal, left_s=request.deadline - loop.time())
                 if ended is not None:
                     kind, what = api_faults.blame(error, request)
-                    said = what + faults[-1] + ended + _remedy(error, lost if is_fatal else None)
+                    said = what + faults[-1] + ended + self._remedy(error, lost if is_fatal else None, refused)
                     said += api_faults.of_media(error, request)
                     billed = _wasted(spoilt, faults)
                     self._contact.rest()
@@ -152,7 +164,8 @@ class ClaudeModel:
                 return self._outgrown(error)
             raise
         self._contact.answered()
-        reply = self._reply(parsed(response.http_response.content, response.request_id), response.request_id)
+        message = parsed(response.http_response.content, response.request_id, self._server.read)
+        reply = self._reply(message, response.request_id)
         self._limiter.answered(place, response.headers, reply.usage)
         self._contact.replied()
         return reply
@@ -186,7 +199,8 @@ class ClaudeModel:
 
     async def _send(self, request: Request) -> Any:
         client = self._client or self._connect()
-        arguments: dict[str, Any] = {"messages": as_sent(request.messages, request.media)}
+        messages = as_sent(request.messages, request.media)
+        arguments: dict[str, Any] = {"messages": self._server.sent(messages)}
         if request.system:
             arguments["system"] = request.system
         if request.tools:
@@ -201,7 +215,7 @@ class ClaudeModel:
                     return await client.messages.with_raw_response.create(
                         model=self.name,
                         max_tokens=request.max_tokens,
-                        cache_control={"type": "ephemeral"},  # the automatic mode: the marker moves on every turn
+                        extra_body={**self._server.extras, **request_fields(self.settings)},
                         timeout=anthropic.Timeout(self._reply_timeout_s, connect=self._contact.connect_s),
                         **arguments,
                     )
@@ -218,10 +232,8 @@ class ClaudeModel:
             self._pricer()
 
     def _connect(self) -> AsyncAnthropic:
-        from anthropic import AsyncAnthropic
-
         try:
-            self._client = AsyncAnthropic(max_retries=0, http_client=http_client())
+            self._client = self._server.connect()
         except Exception as error:  # whichever library of the SDK's is content with the environment or not
             said = f"{type(error).__name__}: {error_text(error)}"
             hint = "check the variables ANTHROPIC_* and those of a proxy"
@@ -234,7 +246,7 @@ class ClaudeModel:
 
     def _pricer(self) -> Callable[[Message], float | None]:
         if self._price is None:
-            self._price = _pricing()
+            self._price = self._prices.pricer(f"{self._server.prefix}{self.name}{written(self.settings)}")
         return self._price
 
     def _reply(self, message: Message, request_id: str | None) -> Reply:
@@ -245,7 +257,7 @@ class ClaudeModel:
     def _spoilt(self, message: Message, request_id: str | None) -> Reply:
         """Return what is left of a reply that is of no use: what it cost."""
         price = self._pricer()
-        usage, cost_usd, priced_as = _usage(message["usage"]), price(message), ""
+        usage, cost_usd, priced_as = usage_of(message), price(message), ""
         if cost_usd is None and (cost_usd := price({**message, "model": self.name})) is not None:
             priced_as = self.name  # a server may call the model that was asked for by a name of its own
         return Reply([], "malformed", usage, cost_usd, str(message.get("model")), request_id, priced_as=priced_as)
@@ -255,6 +267,18 @@ class ClaudeModel:
         said = self._discreet(api_faults.describe(error) or "")
         stop = "model_context_window_exceeded"
         return Reply([], stop, model=self.name, request_id=error.request_id, faults=(said,))
+
+    def _refused(self, error: Exception, request: Request) -> str:
+        """Return what to do about a setting that the server does not take; empty if it is not about one."""
+        from anthropic import APIStatusError
+
+        if request.extends or not isinstance(error, APIStatusError) or api_faults.is_too_long(error):
+            return ""
+        return refused_setting(error.status_code, error.body, self.settings)
+
+    def _remedy(self, error: Exception, lost: Unreachable | None, refused: str) -> str:
+        remedy = lost.remedy if lost else refused or api_faults.remedy(error, self._server.remedies)
+        return f"; {remedy}" if remedy else ""
 
     def _discreet(self, said: str) -> str:
         """Keep a fault short, and strike out the key, should a proxy quote it in its error."""
@@ -283,24 +307,6 @@ def _paid(reply: Reply, spoilt: list[Reply]) -> Reply:
 def _wasted(spoilt: list[Reply], faults: list[str]) -> Reply | None:
     """Return what a request cost that was given up; None if nothing."""
     return replace(_paid(spoilt[-1], spoilt[:-1]), faults=_kept(faults)) if spoilt else None
-
-
-def _usage(usage: dict[str, Any]) -> Usage:
-    return Usage(*(usage.get(name) or 0 for name in TOKEN_COUNTS))
-
-
-def _pricing() -> Callable[[Message], float | None]:
-    """Return a function that prices one reply in US dollars, or says None for a model without a known price."""
-    from genai_prices import extract_usage
-
-    def price(message: Message) -> float | None:
-        try:
-            usage = extract_usage(message, provider_id="anthropic")
-            return float(usage.calc_price(genai_request_timestamp=utc()).total_price)  # prices change with the date
-        except (LookupError, ValueError):
-            return None
-
-    return price
 
 
 def _sendable(value: Any, depth: int = 0) -> Any:
@@ -343,7 +349,3 @@ def _ended(error: Exception, attempts: int, wait_s: float, late: int, *, is_fata
 def _unbilled(fault: ModelFault) -> ModelFault:
     """Return a fault as those meet it who paid nothing for it."""
     return ModelFault(str(fault), kind=fault.kind, request_id=fault.request_id, fatal=fault.fatal)
-
-
-def _remedy(error: Exception, lost: Unreachable | None) -> str:
-    return f"; {lost.remedy}" if lost else api_faults.remedy(error)

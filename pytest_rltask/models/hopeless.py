@@ -12,7 +12,7 @@ from pytest_rltask.models.too_long import said
 
 __all__ = ["why_hopeless"]
 
-STATUSES = {401: "key", 402: "money", 403: "rights", 404: "model"}
+STATUSES = {401: "key", 402: "money", 403: "rights", 404: "model", 405: "model"}
 """Statuses that mean it whatever is said."""
 TYPES = {"authentication_error": "key", "billing_error": "money", "permission_error": "rights"}
 """Types of an error that mean it under whatever status below 500."""

@@ -46,14 +46,19 @@ class Malformed(Exception):
         """The message, if its usage is in order: it was paid for all the same."""
 
 
-def parsed(content: bytes, request_id: str | None) -> Message:
+def parsed(content: bytes, request_id: str | None, read: Callable[[Any], Any] = lambda answer: answer) -> Message:
     """Return the message that the body of an answer holds.
+
+    Args:
+        content: of the body.
+        request_id: of the request, for what is said of an answer that holds none.
+        read: returns an answer as the API would have sent it, where its server may spell it otherwise.
 
     Raises:
         Malformed: it holds none, or one that breaks the protocol.
     """
     try:
-        message = json.loads(content, parse_int=_int)
+        message = read(json.loads(content, parse_int=_int))
     except (ValueError, RecursionError):
         raise Malformed("a reply that is not JSON", request_id) from None
     if problem := _problem(message):

@@ -2,79 +2,188 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from pytest_rltask.models.model import Model
-from pytest_rltask.models.settings import KEY_VARIABLES, unusable
-from pytest_rltask.run.record import Usage
+from pytest_rltask.models.model_settings import (
+    Settings,
+    differences,
+    misfit,
+    ordered,
+    parse_settings,
+    request_fields,
+    split_name,
+    written,
+)
+from pytest_rltask.models.settings import BASE_URL, KEY_VARIABLES, unusable
 
 if TYPE_CHECKING:
     from pytest_rltask.models.contact import News
+    from pytest_rltask.models.prices import Prices
 
 __all__ = [
     "ModelName",
+    "changed_settings",
     "is_paid",
+    "label_of",
     "make_model",
     "missing_key",
     "parse_model",
-    "price_text",
-    "token_price",
+    "quoted",
+    "settings_of",
 ]
+
+
+SAMPLING = ("temperature", "top_p", "top_k")
+"""Settings that the API has taken back."""
+LONGEST_LABEL = 120
+"""Characters of a model's name in a node id, which is part of a file's name."""
 
 
 @dataclass(frozen=True)
 class ModelName:
-    """A parsed ``--model``."""
+    """A parsed ``--model``: who plays, and with which settings."""
 
     name: str
-    """As the user wrote it."""
-    kind: Literal["claude", "policy", "replay", "human"]
+    """In full, settings included: what records, plans and bands know it by."""
+    kind: Literal["claude", "api", "policy", "replay", "human"]
     argument: str
-    """The API's name of the model, the policy's name, or the run directory; empty for a person."""
+    """The model as a server calls it, the policy's name, or the run directory; empty for a person."""
+    settings: Settings = ()
+    """What is set of it, by key, in one order and one spelling."""
+
+    @property
+    def base(self) -> str:
+        """The name without settings."""
+        return self.name.removesuffix(written(self.settings))
 
     @property
     def label(self) -> str:
         """A form that can stand in a node id."""
-        return f"replay:{Path(self.argument).name}" if self.kind == "replay" else self.name
+        if self.kind == "replay":
+            return f"replay:{Path(self.argument).name}"
+        return quoted(self.name) if self.is_remote else self.name
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is a model of an API."""
+        return self.kind in ("claude", "api")
+
+    @property
+    def reply_tokens(self) -> int | None:
+        """Tokens that one reply of it may have; None: as many as the task says."""
+        text = dict(self.settings).get("reply_tokens")
+        return None if text is None else int(text)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What its settings add to each request."""
+        return request_fields(self.settings)
 
 
-def parse_model(name: str) -> ModelName:
+def parse_model(name: str, settings: Settings = ()) -> ModelName:
     """Parse a model's name.
+
+    Args:
+        name: ``claude-...`` or ``api:NAME``, either with settings behind an ``@``, or one of those that have none.
+        settings: what is set of every model of an API that does not set it itself.
 
     Raises:
         ValueError: it names none; the message says what can be named.
+
+    Example:
+        >>> parse_model("claude-opus-5@thinking=2048,effort=high").name
+        'claude-opus-5@effort=high,thinking=2048'
+        >>> parse_model("api:qwen/qwen3-8b:free").argument
+        'qwen/qwen3-8b:free'
     """
+    base, own = split_name(name)
+    kind, _, argument = base.partition(":")
+    if name.startswith("claude-") or (kind == "api" and argument):
+        if (odd := next((one for one in name if not one.isprintable()), "")) or base != base.strip():
+            what = repr(odd) if odd else "white space at its end"
+            raise ValueError(f"the name {name!r} holds {what}, which no model's does; write it without")
+        try:
+            merged = ordered(dict(settings) | dict(parse_settings(own) if own else ()))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        if wrong := misfit(merged):
+            raise ValueError(f"{name}: {wrong}")
+        is_api = kind == "api"
+        return ModelName(base + written(merged), "api" if is_api else "claude", argument if is_api else base, merged)
     kind, _, argument = name.partition(":")
-    if name.startswith("claude-"):
-        return ModelName(name, "claude", name)
+    if own and (kind == "policy" or base == "human" or (kind == "replay" and not Path(argument).expanduser().exists())):
+        raise ValueError(f"{base} takes no settings, which are for models of an API; write --model {base}")
     if kind == "policy" and argument:
         return ModelName(name, "policy", argument)
     if kind == "replay" and argument:
         return ModelName(name, "replay", argument)
     if name == "human":
         return ModelName(name, "human", "")
-    raise ValueError(f"unknown model {name!r}; write claude-..., policy:NAME, replay:RUN_DIR or human")
+    raise ValueError(f"unknown model {name!r}; write claude-..., api:NAME, policy:NAME, replay:RUN_DIR or human")
+
+
+def quoted(name: str) -> str:
+    """Return a name as it can stand in a node id: what is no plain character as ``%XX``, and a long one cut.
+
+    Example:
+        >>> quoted("api:qwen 3::b[1]"), quoted("api:qwen/qwen3-8b:free@top_p=0.9")
+        ('api:qwen%203:%3Ab%5B1%5D', 'api:qwen/qwen3-8b:free@top_p=0.9')
+    """
+    safe = quote(name, safe="-_.:/@=,+~()").replace("::", ":%3A")
+    if len(safe) <= LONGEST_LABEL:
+        return safe
+    return f"{safe[: LONGEST_LABEL - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def label_of(name: str) -> str:
+    """Return the form of a model's name that can stand in a node id, be it one that none knows today."""
+    return quoted(name) if is_paid(name) else name
+
+
+def settings_of(name: str) -> dict[str, str]:
+    """Return what is set of a model, by its name; nothing of one that has no settings."""
+    try:
+        return dict(parse_settings(split_name(name)[1])) if is_paid(name) and split_name(name)[1] else {}
+    except ValueError:
+        return {}
+
+
+def changed_settings(old: str, new: str) -> list[str]:
+    """Say how the settings of one model differ, by its names then and now; nothing if it is another model.
+
+    Example:
+        >>> changed_settings("claude-opus-5@effort=high", "claude-opus-5@effort=low")
+        ['effort was high, is low']
+    """
+    if not is_paid(old) or split_name(old)[0] != split_name(new)[0]:
+        return []
+    return list(differences(tuple(settings_of(old).items()), tuple(settings_of(new).items())))
 
 
 def is_paid(name: str) -> bool:
-    """Say whether a model, by its name, costs anything: a policy or replay does not."""
-    return name.startswith("claude-")
+    """Say whether a model, by its name, may cost anything: a policy or replay does not."""
+    return name.startswith(("claude-", "api:"))
 
 
 def missing_key(name: ModelName, environment: Mapping[str, str], policies: Collection[str]) -> str | None:
-    """Say which key is missing and both ways out, or cannot be sent, or None if the model has what it needs.
+    """Say what a model lacks (its key, its server) or that cannot be sent, and what to write; None if nothing.
 
     Args:
         name: the model.
         environment: where the SDK looks for a key.
         policies: names of those that the task ships, and that could play instead.
     """
-    if name.kind != "claude":
+    if not name.is_remote:
         return None
-    if any(environment.get(variable) for variable in KEY_VARIABLES):
+    if problem := _unplayable(name, environment):
+        return f"--model {name.name}: {problem}"
+    if name.kind == "api" or any(environment.get(variable) for variable in KEY_VARIABLES):
         wrong = unusable(environment)
         return f"--model {name.name}: {wrong}" if wrong else None
     instead = next((policy for policy in ("baseline", *policies) if policy in policies), "NAME")
@@ -84,41 +193,35 @@ def missing_key(name: ModelName, environment: Mapping[str, str], policies: Colle
     )
 
 
-def price_text(name: str) -> str | None:
-    """Return the price of a model of the API in words; None if it is not known."""
-    from genai_prices import Usage, calc_price
+def _unplayable(name: ModelName, environment: Mapping[str, str]) -> str:
+    """Say why no server could play a model as it is set, and what to write; empty if one could."""
+    if environment.get(BASE_URL):
+        return ""
+    if name.kind == "api":
+        return f"it is played by the server that {BASE_URL} names; write {BASE_URL}=http://127.0.0.1:8080 before pytest"
+    sampling = next((key for key in SAMPLING if key in dict(name.settings)), "")
+    if not sampling:
+        return ""
+    from anthropic.types import message_create_params
 
-    try:
-        price = calc_price(Usage(input_tokens=1), model_ref=name, provider_id="anthropic").model_price
-    except LookupError:
-        return None
-    return ", ".join(str(price).split(", ")[:2])  # of what is read and written; those of caches follow
-
-
-def token_price(name: str, usage: Usage) -> float | None:
-    """Return what tokens of a model of the API cost today in US dollars; None if its price is not known."""
-    from genai_prices import Usage as Tokens
-    from genai_prices import calc_price
-
-    tokens = Tokens(
-        input_tokens=usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
-        cache_read_tokens=usage.cache_read_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        output_tokens=usage.output_tokens,
+    if sampling in message_create_params.MessageCreateParamsBase.__annotations__:
+        return ""
+    return (
+        f"Anthropic's API takes no {sampling} any more: the installed SDK has no such field; leave it out "
+        f"(effort=low is taken), or play api:NAME at a server that takes it"
     )
-    try:
-        return float(calc_price(tokens, model_ref=name, provider_id="anthropic").total_price)
-    except (LookupError, ValueError):
-        return None
 
 
-def make_model(name: ModelName, *, reply_timeout_s: float | None = None, news: News | None = None) -> Model:
+def make_model(
+    name: ModelName, *, reply_timeout_s: float | None = None, news: News | None = None, prices: Prices | None = None
+) -> Model:
     """Build the model behind a name. Claude's library is loaded here and not before.
 
     Args:
         name: of the model.
         reply_timeout_s: seconds that one reply of an API may take; None: as many as it may by default.
         news: where it is told what keeps the trials waiting.
+        prices: what tokens of models cost that the table lacks; None: none is given.
     """
     if name.kind == "policy":
         from pytest_rltask.models.policy import PolicyModel
@@ -133,7 +236,15 @@ def make_model(name: ModelName, *, reply_timeout_s: float | None = None, news: N
 
         return HumanModel()
     from pytest_rltask.models.claude import REPLY_TIMEOUT_S, ClaudeModel
+    from pytest_rltask.models.servers import ANTHROPIC, ANY_SERVER
 
-    model = ClaudeModel(name.argument, reply_timeout_s=reply_timeout_s or REPLY_TIMEOUT_S, news=news)
+    model = ClaudeModel(
+        name.argument,
+        reply_timeout_s=reply_timeout_s or REPLY_TIMEOUT_S,
+        news=news,
+        settings=name.settings,
+        server=ANY_SERVER if name.kind == "api" else ANTHROPIC,
+        prices=prices,
+    )
     model.connect()  # by the environment as it is now: tests may change it later
     return model

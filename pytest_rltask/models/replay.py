@@ -103,6 +103,10 @@ class ReplayModel:
             raise ModelFault(f"no recorded trial of task {start.task} with seed {start.seed}", kind="harness")
         return _ReplayPlayer(record)
 
+    def recorded(self, task: str, variant: str, seed: int) -> Record | None:
+        """Return the recorded trial of a task, its test's parameters and a seed, if there is one."""
+        return self._recorded.find(task, variant, seed)
+
     async def aclose(self) -> None:
         """Do nothing: a replay holds nothing."""
 

@@ -9,7 +9,7 @@ from pytest_rltask.report.html_charts import rate_bar, score_plot, share_bar
 from pytest_rltask.report.html_markup import Html, clip, element
 from pytest_rltask.report.html_trials import GLYPHS, LINE_CHARS, TrialView
 from pytest_rltask.report.summary import Row, Summary
-from pytest_rltask.report.table import COLUMNS, cells, graders
+from pytest_rltask.report.table import COLUMNS, cells, graders, judged
 from pytest_rltask.verdict import MOST_RUNS
 
 __all__ = ["overview", "section"]
@@ -105,6 +105,7 @@ def _proof(row: Row) -> Iterator[str]:
     if row.not_afforded:
         yield f"the money (--max-cost) ended it: {row.not_afforded} of {row.planned} planned trials not started"
     yield from graders(row)
+    yield from judged(row)
     prove = "decide" if verdict.word == "undecided" else "prove it"
     if verdict.word == "incomplete":
         if row.planned == row.not_afforded:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from pytest_rltask.report.html_markup import Html, clip, element
 from pytest_rltask.report.summary import Row
 from pytest_rltask.report.table import cost, duration_text, tokens_text
-from pytest_rltask.report.transcript import grades_before, lost_to_api
+from pytest_rltask.report.transcript import grades_before, judges_text, lost_to_api
 from pytest_rltask.report.visible import visible
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.planned import PlannedTrial, transcript_path
@@ -174,6 +174,7 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "request id", (fault and fault.request_id) or ""
     yield "tool calls", str(record.tool_calls)
     yield "tokens", tokens_text(record.usage.total) if record.usage.total else ""
+    yield "judges", judges_text(record)
     yield "seconds", ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in record.seconds.items())
     yield "lost to the API", "; ".join(lost_to_api(record))
     yield "started", record.started

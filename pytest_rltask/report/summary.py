@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_rltask.models.named import is_paid
+from pytest_rltask.models.judges import is_paid_trial
 from pytest_rltask.proof import RULE
 from pytest_rltask.report.faults import FaultGroup, grouped
 from pytest_rltask.report.sweep import Point, Sweep, differing
 from pytest_rltask.run.amendments import begun
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.planned import PlannedTrial, split_trial_id
-from pytest_rltask.run.record import Usage
+from pytest_rltask.run.record import Record, RequestLog, Usage
 from pytest_rltask.task import Band
 from pytest_rltask.verdict import Gate, Proof, Verdict, first_proof, is_tolerated, judge
 
@@ -63,12 +63,20 @@ class Row:
     """Cost of all trials, with errored ones and those that were played again; None: unknown."""
     known_cost_usd: float
     """What is known of that."""
+    judge_cost_usd: float | None
+    """What judges cost of that, whom the task's code asked; None: unknown."""
+    known_judge_cost_usd: float
+    """What is known of that."""
+    judge_usage: Usage
+    """Tokens of judges, which `usage` does not count."""
+    asked: dict[str, int]
+    """How many requests each judge was paid for, with the model that was asked."""
     guessed_cost_usd: float
     """What of that is an estimate, of replies that did not arrive and may be billed."""
     priced_as: dict[str, str]
     """Of models that answered and whose price is not known, the one that was asked for, whose price counts instead."""
     paid: bool
-    """False if a policy or replay played, which costs nothing."""
+    """False if a policy or replay played, which costs nothing, and no judge was to be paid."""
     seconds: float
     """Seconds of all trials, added up."""
     reasons: dict[str, int] = field(default_factory=dict)
@@ -194,7 +202,10 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
     )
     costs = [record.cost_usd for record in paid]
     known_usd = sum(record.known_cost_usd for record in paid)
-    requests = [request for record in paid for request in record.requests]
+    requests = [request for record in paid for request in record.paid_requests]
+    judged_by = [(record, request) for record in paid for request in record.judge_requests]
+    judge_costs = [request.cost_usd for _, request in judged_by]
+    known_judge_usd = sum(cost for cost in judge_costs if cost is not None)
     return Row(
         task=first.task,
         test=first.test,
@@ -218,9 +229,13 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         usage=sum((record.usage for record in paid), Usage()),
         cost_usd=None if None in costs else known_usd,
         known_cost_usd=known_usd,
+        judge_cost_usd=None if None in judge_costs else known_judge_usd,
+        known_judge_cost_usd=known_judge_usd,
+        judge_usage=sum((request.usage for _, request in judged_by), Usage()),
+        asked=_counted(_judge(record, request) for record, request in judged_by),
         guessed_cost_usd=sum(request.guessed_usd for request in requests),
         priced_as={request.model: request.priced_as for request in requests if request.priced_as},
-        paid=is_paid(first.model),
+        paid=is_paid_trial(first),
         seconds=sum(record.seconds.get("total", 0.0) for record in records),
         reasons=_counted(record.label or "assertion" for record in missed if record.outcome == "failed"),
         cheats=_counted(record.label or "tampering" for record in missed if record.outcome == "cheated"),
@@ -249,6 +264,11 @@ def _sweeps(rows: Iterable[Row]) -> Iterator[Sweep]:
                 for row in own
             ]
             yield Sweep(test, own[0].task, model, points)
+
+
+def _judge(record: Record, request: RequestLog) -> str:
+    model = record.judges.get(request.judge, "")
+    return f"{request.judge} ({model})" if model else request.judge
 
 
 def _proof(planned: list[PlannedTrial], run: Run) -> Proof | None:

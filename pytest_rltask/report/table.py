@@ -21,6 +21,7 @@ __all__ = [
     "gate_line",
     "graders",
     "is_meant_so",
+    "judged",
     "not_started",
     "prices",
     "remarks",
@@ -141,12 +142,25 @@ def remarks(row: Row) -> Iterator[str]:
     """Yield what must be said beside a row's numbers, a phrase each."""
     yield from not_started(row)
     yield from graders(row)
+    yield from judged(row)
     yield from prices(row)
     if is_meant_so(row):
         word, does, band = MEANT[row.model]
         kind = row.model.removeprefix("policy:")
         asks = f"--gate asks it, like any model, to lie in the band (--band {band} is one for it)"
         yield f"a {kind} policy is meant to be {word}: --audit checks that it {does}, while {asks}"
+
+
+def judged(row: Row) -> Iterator[str]:
+    """Yield what of the cost is the player's, and what the judges' whom the task asked, a phrase each."""
+    if not row.asked:
+        return
+    players = None if row.cost_usd is None or row.judge_cost_usd is None else row.cost_usd - row.judge_cost_usd
+    known = row.known_cost_usd - row.known_judge_cost_usd
+    theirs = cost_text(row.judge_cost_usd, row.known_judge_cost_usd)
+    who = ", ".join(f"{count} x {judge}" for judge, count in row.asked.items())
+    tokens = tokens_text(row.judge_usage.total)
+    yield f"cost: {cost_text(players, known)} of the player, {theirs} of judges ({who}; {tokens} tokens)"
 
 
 def is_meant_so(row: Row) -> bool:

@@ -11,10 +11,20 @@ import textwrap
 from collections.abc import Iterator
 
 from pytest_rltask.report.visible import visible
-from pytest_rltask.run.messages import said_in
+from pytest_rltask.run.messages import asked_in, said_in
 from pytest_rltask.run.record import Record, cost_text, outcome_word
 
-__all__ = ["RULE", "beginning", "ending", "grades_before", "lost_to_api", "render", "said_between", "shown"]
+__all__ = [
+    "RULE",
+    "beginning",
+    "ending",
+    "grades_before",
+    "judges_text",
+    "lost_to_api",
+    "render",
+    "said_between",
+    "shown",
+]
 
 RULE = "--- "
 """What a title begins with, and no other line."""
@@ -41,12 +51,14 @@ def said_between(record: Record, first: int, end: int) -> str:
         first: place of the first message.
         end: place behind the last.
     """
-    return "".join(_section(part.title, part.text) for part in said_in(record.messages[:end], first))
+    parts = said_in(record.messages[:end], first, lambda place: asked_in(record, place))
+    return "".join(_section(part.title, part.text) for part in parts)
 
 
 def ending(record: Record) -> str:
-    """Return how a trial ended."""
-    return _section(outcome_word(record.outcome), record.reason) + shown("\n".join([*_foot(record), ""]))
+    """Return how a trial ended: what judges were asked behind the last message, then the outcome."""
+    asked = "".join(_section(part.title, part.text) for part in asked_in(record, len(record.messages)))
+    return asked + _section(outcome_word(record.outcome), record.reason) + shown("\n".join([*_foot(record), ""]))
 
 
 def shown(text: str) -> str:
@@ -122,8 +134,21 @@ def lost_to_api(record: Record) -> Iterator[str]:
     for turn, request in enumerate(record.requests, start=1):
         for fault in request.faults:
             yield f"turn {turn}: {fault}"
+    for request in record.judge_requests:
+        for fault in request.faults:
+            yield f"judge {request.judge}: {fault}"
 
 
 def _paid(record: Record) -> str:
     cost = f"${record.cost_usd:.4f}" if record.cost_usd is not None else cost_text(None, record.known_cost_usd)
-    return f"tokens: {record.usage.total:,} · cost: {cost}"
+    judges = judges_text(record)
+    return f"tokens: {record.usage.total:,} · cost: {cost}" + (f", of it judges: {judges}" if judges else "")
+
+
+def judges_text(record: Record) -> str:
+    """Return what a trial's judges cost, and their tokens; empty if none was paid."""
+    if not record.judge_requests:
+        return ""
+    known = sum(request.cost_usd for request in record.judge_requests if request.cost_usd is not None)
+    cost = f"${record.judge_cost_usd:.4f}" if record.judge_cost_usd is not None else cost_text(None, known)
+    return f"{cost} ({len(record.judge_requests)} requests, {record.judge_usage.total:,} tokens)"

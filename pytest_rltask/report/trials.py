@@ -58,7 +58,8 @@ class Shown:
         if record is None:
             return told | {"state": self.outcome}
         names = ("label", "reason", "score", "threshold", "turns", "tool_calls", "seconds", "started", "cost_usd")
-        return told | {name: getattr(record, name) for name in names}
+        told |= {name: getattr(record, name) for name in names}
+        return told | ({"judge_cost_usd": record.judge_cost_usd} if record.judge_requests else {})
 
 
 def shown(planned: PlannedTrial, record: Record, name: str) -> Shown:

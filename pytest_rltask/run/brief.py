@@ -17,7 +17,7 @@ from pytest_rltask.run.record import Record
 __all__ = ["with_conversation", "without_conversation"]
 
 _BEFORE, _BEHIND = b', "tools": [', b', "requests": ['
-_INSTEAD = b', "tools": [], "messages": []'
+_INSTEAD = b', "tools": [], "messages": [], "asked": []'
 _KEPT = ("trial_id", "outcome", "tools", "messages", "requests", "turns", "tool_calls", "seconds", "started")
 
 
@@ -37,7 +37,11 @@ def without_conversation(line: bytes) -> Any:
         if all(name in entry for name in _KEPT):
             return entry
     entry = json.loads(line)
-    return entry | {"tools": [], "messages": []} if isinstance(entry, dict) and entry.get("type") == "trial" else entry
+    return (
+        entry | {"tools": [], "messages": [], "asked": []}
+        if isinstance(entry, dict) and entry.get("type") == "trial"
+        else entry
+    )
 
 
 def with_conversation(run_dir: Path, record: Record) -> Record:
@@ -54,7 +58,10 @@ def with_conversation(run_dir: Path, record: Record) -> Record:
                 if line.startswith(b'{"type": "trial"') and named in line[: len(named) + 100]:
                     entry = _parsed(line)
                     if entry.get("trial_id") == record.trial_id and entry.get("started") == record.started:
-                        return dataclasses.replace(record, messages=entry["messages"], tools=entry["tools"])
+                        whole = Record.from_json(entry)
+                        return dataclasses.replace(
+                            record, messages=whole.messages, tools=whole.tools, asked=whole.asked
+                        )
     return record
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pytest_rltask.run.amendments import Amendments, begun
 from pytest_rltask.run.live import parsed, unread
 from pytest_rltask.run.load import writer_of
-from pytest_rltask.run.record import Record, Usage
+from pytest_rltask.run.record import Record, RequestLog, Usage
 
 __all__ = ["Attempt", "Ledger"]
 
@@ -69,7 +69,7 @@ class Ledger:
                     self._starts.setdefault(trial_id, []).append(at)
                     self._attempts.setdefault((trial_id, file), []).append(Attempt(trial_id, at))
                 case "trial":
-                    self._finish(Record.from_json({**entry, "messages": [], "tools": []}), file)
+                    self._finish(Record.from_json({**entry, "messages": [], "tools": [], "asked": []}), file)
                 case _:
                     self._counting.pop(trial_id, None)
                     self._amendments.note(entry)
@@ -90,9 +90,9 @@ class Ledger:
     def _cost(self, record: Record) -> float | None:
         """Return what a trial cost; where a server answered as a model of unknown price, by that of the one asked."""
         total = record.known_cost_usd
-        for request in record.requests:
+        for request in record.paid_requests:
             if request.cost_usd is None:
-                if (cost := self._price(record.model, request.usage)) is None:
+                if (cost := self._price(_asked(record, request), request.usage)) is None:
                     return None
                 total += cost
         return total
@@ -143,3 +143,8 @@ class Ledger:
                 ended.append((begun(record, starts), outcome == "passed"))
         until = min(pending, default="~")
         return [outcome for at, outcome in sorted(ended, key=lambda end: end[0]) if at < until]
+
+
+def _asked(record: Record, request: RequestLog) -> str:
+    """Return the model that a request was to."""
+    return record.judges.get(request.judge, request.judge) or record.model

@@ -54,8 +54,8 @@ class LiveRun:
         self.shares = 0
         """In how many shares the trials are dealt to workers of pytest-xdist; 0: they are not."""
         self._path = path
-        self._paid_ahead: Counter[tuple[str, str]] = Counter()
-        """How many requests of a trial were added up before it had ended."""
+        self._paid_ahead: Counter[tuple[str, str, str]] = Counter()
+        """How many requests of a trial, of the player's and to judges, were added up before it had ended."""
         self._read: dict[Path, int] = {}
         self._finished: dict[str, tuple[Path, int]] = {}
         self._superseded: dict[str, str] = {}
@@ -111,8 +111,8 @@ class LiveRun:
                 judged = str(entry.get("at", "")), str(entry.get("outcome"))
                 self._judged[trial_id] = max(judged, self._judged.get(trial_id, judged))
             case "paid" if isinstance(entry.get("request"), dict):
-                key = trial_id, str(entry.get("started", ""))
-                self._paid_ahead[key] += 1
+                name = "judge_requests" if entry["request"].get("judge") else "requests"
+                self._paid_ahead[trial_id, str(entry.get("started", "")), name] += 1
                 self._add(entry["request"].get("cost_usd"))
             case "trial" if str(entry.get("started", "")) < self._superseded.get(trial_id, ""):
                 self._note_cost(entry)
@@ -128,10 +128,11 @@ class LiveRun:
             known.pop(trial_id, None)
 
     def _note_cost(self, entry: dict[str, Any]) -> None:
-        ahead = self._paid_ahead.pop((str(entry.get("trial_id")), str(entry.get("started", ""))), 0)
-        costs = [request.get("cost_usd") for request in entry.get("requests", ())]
-        for cost in [cost for cost in costs if cost != 0][ahead:]:
-            self._add(cost)
+        for name in ("requests", "judge_requests"):
+            ahead = self._paid_ahead.pop((str(entry.get("trial_id")), str(entry.get("started", "")), name), 0)
+            costs = [request.get("cost_usd") for request in entry.get(name, ())]
+            for cost in [cost for cost in costs if cost != 0][ahead:]:
+                self._add(cost)
 
     def _add(self, cost: float | None) -> None:
         self.payments += 1

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pytest_rltask.media.attached import content_text, media_line, references
+from pytest_rltask.run.asked import Asked
 from pytest_rltask.run.record import Record
 
-__all__ = ["Part", "arguments_text", "result_text", "said", "said_in"]
+__all__ = ["Part", "arguments_text", "asked_in", "result_text", "said", "said_in"]
 
 
 @dataclass(frozen=True)
 class Part:
     """A block of a message, or the system prompt."""
 
-    kind: Literal["system", "prompt", "model", "thinking", "call", "result", "error", "harness"]
+    kind: Literal["system", "prompt", "model", "thinking", "call", "result", "error", "harness", "judge"]
     """Who speaks."""
     title: str
     """The same, with the turn and the tool."""
@@ -31,15 +32,21 @@ def said(record: Record) -> Iterator[Part]:
     """Yield what was said in a trial, in order."""
     if record.system:
         yield Part("system", "system", record.system)
-    yield from said_in(record.messages)
+    yield from said_in(record.messages, between=lambda place: asked_in(record, place))
+    yield from asked_in(record, len(record.messages))
 
 
-def said_in(messages: Sequence[Mapping[str, Any]], since: int = 0) -> Iterator[Part]:
+def said_in(
+    messages: Sequence[Mapping[str, Any]],
+    since: int = 0,
+    between: Callable[[int], Iterable[Part]] = lambda place: (),
+) -> Iterator[Part]:
     """Yield the parts of messages, from one of them on.
 
     Args:
         messages: of a conversation from its beginning, as the Messages API takes them.
         since: place of the first that is told; those before say which turn it is, and which tools were called.
+        between: returns what was asked of judges before the message at a place.
     """
     turn = 0
     tools: dict[str, str] = {}
@@ -48,9 +55,33 @@ def said_in(messages: Sequence[Mapping[str, Any]], since: int = 0) -> Iterator[P
             turn += 1
             tools = {block["id"]: block["name"] for block in message["content"] if block.get("type") == "tool_use"}
         if place >= since:
+            yield from between(place)
             for block in message["content"]:
                 part = _part(message["role"], turn, block, tools)
                 yield part if place or part.kind != "harness" else Part("prompt", "prompt", part.text, part.shown)
+
+
+def asked_in(record: Record, place: int) -> Iterator[Part]:
+    """Yield what judges were asked, and answered, between the message at a place and the one before."""
+    for one in list(record.asked):  # others may be added meanwhile
+        if one.after == place:
+            who = f"judge {one.judge}" + ("" if one.model == one.judge else f" ({one.model})")
+            yield Part("judge", f"asks {who}", _question(one))
+            told = said_in([{"role": "assistant", "content": one.reply}])
+            yield Part("judge", f"answer of {who}", "\n".join(_answer(part) for part in told))
+
+
+def _question(asked: Asked) -> str:
+    told = [f"[system]\n{asked.system}"] if asked.system else []
+    told += [f"[{asked.repeats} messages as in its question before]"] if asked.repeats else []
+    for message in asked.messages:
+        parts = said_in([message])
+        told.append("\n".join([f"[{message['role']}]", *(_answer(part) for part in parts)]))
+    return "\n\n".join(told)
+
+
+def _answer(part: Part) -> str:
+    return f"{part.title.partition(' · ')[2]}\n{part.text}" if part.kind == "call" else part.text
 
 
 def _part(role: str, turn: int, block: dict[str, Any], tools: Mapping[str, str]) -> Part:

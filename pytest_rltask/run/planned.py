@@ -37,6 +37,8 @@ class PlannedTrial:
     """What isolates the code that it runs, ``auto`` until that is settled; empty if its task runs none."""
     alone: str = ""
     """Why no other trial of its process is in flight beside it; empty if others may be."""
+    judges: dict[str, str] = field(default_factory=dict)
+    """Who answers for each judge of the task, see :mod:`pytest_rltask.models.judges`."""
     line: int = 0
     """Line of its file at which the test stands, from 1; 0: not known, or an earlier version planned it."""
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -65,7 +67,9 @@ class PlannedTrial:
     def cut_off(self, started: str, requests: list[RequestLog]) -> Record:
         """Return what is known of this trial if its process died: when it began, and what of it was paid."""
         record = self.lost()
-        record.started, record.requests = started, requests
+        record.started, record.judges = started, dict(self.judges)
+        record.requests = [request for request in requests if not request.judge]
+        record.judge_requests = [request for request in requests if request.judge]
         return record
 
     def lost(self) -> Record:
@@ -134,7 +138,7 @@ def transcript_path(run_dir: Path, task: str, trial_id: str) -> Path:
     """Return where the readable form of a trial is written: ``transcripts/<task>-<run>.txt``."""
     name = f"{task}-{split_trial_id(trial_id)[1]}"
     # A name that no shell asks to quote; a model's colon aside, what had to change gets a digest to stay unique.
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.@=,+%") else "_" for c in name)
     if safe != name.replace(":", "_") or len(safe) > 100:
         safe = f"{safe[:90]}-{hashlib.sha256(trial_id.encode(errors='replace')).hexdigest()[:8]}"
     return run_dir / "transcripts" / f"{safe}.txt"

@@ -10,6 +10,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from pytest_rltask.run.asked import Asked, asked_from_json
+
 __all__ = [
     "SCHEMA_VERSION",
     "Artifact",
@@ -93,6 +95,8 @@ class RequestLog:
     """The model whose price the cost is by, if that of the one which answered is not known."""
     guessed_usd: float = 0.0
     """What of the cost is an estimate, of replies that did not arrive and may be billed."""
+    judge: str = ""
+    """The judge that the task's code asked; empty if it is a request of whoever plays."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,8 @@ class Record:
     tools: list[dict[str, Any]] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
     """The whole conversation in the form of the Messages API."""
+    asked: list[Asked] = field(default_factory=list)
+    """What the task's code asked judges, and what they answered."""
     requests: list[RequestLog] = field(default_factory=list)
     turns: int = 0
     tool_calls: int = 0
@@ -211,10 +217,16 @@ class Record:
     """The grades that it had before, the oldest first."""
     artifacts: list[Artifact] = field(default_factory=list)
     """What its grader read and is kept, see :meth:`pytest_rltask.Episode.artifacts`."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """What was set of its model, by name, as it stands behind the model's own; empty if an earlier version wrote it."""
     artifacts_left_out: dict[str, str] = field(default_factory=dict)
     """What is not kept of that, by name, and why."""
     media: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
     """Images and documents that its messages refer to, by file, until they are on disk; no part of the JSON form."""
+    judges: dict[str, str] = field(default_factory=dict)
+    """Which model each judge of its task stood for; see :mod:`pytest_rltask.models.judges`."""
+    judge_requests: list[RequestLog] = field(default_factory=list)
+    """The requests to judges."""
 
     @property
     def graded(self) -> bool:
@@ -234,19 +246,38 @@ class Record:
 
     @property
     def usage(self) -> Usage:
-        """Tokens of all requests."""
+        """Tokens of all requests of whoever played; those of judges are not among them."""
         return sum((request.usage for request in self.requests), Usage())
 
     @property
+    def judge_usage(self) -> Usage:
+        """Tokens of all requests to judges."""
+        return sum((request.usage for request in self.judge_requests), Usage())
+
+    @property
+    def paid_requests(self) -> list[RequestLog]:
+        """All requests: of whoever played, then to judges."""
+        return [*self.requests, *self.judge_requests]
+
+    @property
     def cost_usd(self) -> float | None:
-        """Cost of all requests in US dollars; None when the price of any is unknown."""
-        costs = [request.cost_usd for request in self.requests]
-        return None if None in costs else self.known_cost_usd
+        """Cost of all requests, those to judges included, in US dollars; None when the price of any is unknown."""
+        return _cost(self.paid_requests)
+
+    @property
+    def player_cost_usd(self) -> float | None:
+        """What whoever played cost of that."""
+        return _cost(self.requests)
+
+    @property
+    def judge_cost_usd(self) -> float | None:
+        """What judges cost of that."""
+        return _cost(self.judge_requests)
 
     @property
     def known_cost_usd(self) -> float:
-        """Cost of the requests whose price is known, in US dollars."""
-        return sum(request.cost_usd for request in self.requests if request.cost_usd is not None)
+        """Cost of the requests whose price is known, those to judges included, in US dollars."""
+        return sum(request.cost_usd for request in self.paid_requests if request.cost_usd is not None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON data."""
@@ -264,7 +295,9 @@ class Record:
         try:
             known = known_fields(cls, data)
             known.pop("media", None)
-            known["requests"] = [request_from_json(entry) for entry in known.get("requests", [])]
+            for name in ("requests", "judge_requests"):
+                known[name] = [request_from_json(entry) for entry in known.get(name, [])]
+            known["asked"] = [asked_from_json(one) for one in known.get("asked", [])]
             known["fault"] = Fault(**known_fields(Fault, known["fault"])) if known.get("fault") else None
             known["history"] = [Step(**known_fields(Step, step)) for step in known.get("history", [])]
             known["artifacts"] = [Artifact(**known_fields(Artifact, one)) for one in known.get("artifacts", [])]
@@ -282,10 +315,16 @@ class Record:
 
 _KINDS: dict[str, type[Any]] = {
     "trial_id": str, "task": str, "model": str, "label": str, "reason": str, "messages": list, "tools": list,
-    "metrics": dict, "info": dict, "seconds": dict, "started": str, "turns": int,
-    "tool_calls": int, "seed": int, "run": int,
+    "metrics": dict, "settings": dict, "info": dict, "seconds": dict, "started": str, "turns": int,
+    "tool_calls": int, "seed": int, "run": int, "judges": dict,
 }  # fmt: skip
 """What others build on, and a file that somebody else wrote may hold otherwise."""
+
+
+def _cost(requests: list[RequestLog]) -> float | None:
+    """Return what requests cost together; None when the price of any is unknown."""
+    costs = [request.cost_usd for request in requests]
+    return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
 def clean_text(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import pytest
 
+from pytest_rltask.models.named import label_of
 from pytest_rltask.report.summary import Row, Summary
 from pytest_rltask.report.sweep import values_text
 from pytest_rltask.report.table import gate_line
@@ -57,7 +58,7 @@ def _show(config: pytest.Config, row: Row) -> None:
 
 def _nodeid(row: Row) -> str:
     base, others = split_trial_id(row.test)
-    return f"{base}[{'-'.join(part for part in (others, row.model, 'gate') if part)}]"
+    return f"{base}[{'-'.join(part for part in (others, label_of(row.model), 'gate') if part)}]"
 
 
 def _reports(row: Row) -> list[pytest.TestReport]:

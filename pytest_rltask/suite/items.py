@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -15,10 +16,14 @@ import pytest
 
 from pytest_rltask.audit.definitions import check_definition, doubts
 from pytest_rltask.audit.omissions import episode_classes, omissions, toolless
-from pytest_rltask.models.named import ModelName, is_paid, missing_key, parse_model, price_text
+from pytest_rltask.models.judges import judges_of, missing_judge_key, unanswered
+from pytest_rltask.models.model_settings import unfit_for
+from pytest_rltask.models.named import ModelName, is_paid, missing_key, parse_model
+from pytest_rltask.models.prices import Prices
 from pytest_rltask.models.replay import Replays, load_replay, replayed_limits
 from pytest_rltask.run.planned import variant_of
 from pytest_rltask.run.record import Record
+from pytest_rltask.suite.chosen import judges_chosen, models_of, prices_of
 from pytest_rltask.suite.marker import band_of, marked, marked_bands, marked_name, marked_runs
 from pytest_rltask.suite.options import MARKER, Options
 from pytest_rltask.suite.parameters import Given, asserted, check_names, combinations, given, made, misses, offer, shown
@@ -50,6 +55,8 @@ class TrialParam:
     seed: int
     limits: Limits
     band: Band
+    judges: Mapping[str, str] = field(default_factory=dict)
+    """Who answers for each judge of the task."""
     variant: str = ""
     """The part of the node id that names the test's own parameters."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -98,9 +105,11 @@ class TrialItems:
         self.config = config
         self._unnamed = unnamed
         self.options = options
-        self.models = [_checked_model(name) for name in options.model]
+        self.models = models_of(options)
+        self._judges = judges_chosen(options)
+        self._prices = prices = prices_of(options)
         if options.max_cost is not None:
-            _check_prices(self.models)
+            _check_prices(self.models, prices)
         self._tests_by_task: dict[str, str] = {}
         self._replays: dict[str, Replays] = {}
         self._warned: set[tuple[str, str]] = set()
@@ -164,16 +173,18 @@ class TrialItems:
         if run >= wanted:
             return None
         task = self._task(said, own, item, where)
+        name = self._named(said, task, where)
         options = self.options
         bands = {} if "band" in options.given else marked_bands(said, where)
         return TrialParam(
             task,
-            self._named(said, task, where),
+            name,
             model,
             run,
             options.seed + run,
-            self._limits(task, where),
-            band_of(model.name, bands) or options.band or task.band,
+            _limits_of(model, self._limits(task, where), where),
+            band_of(model, bands) or options.band or task.band,
+            self._judges_of(task, name, model),
             variant_of(item.nodeid, model.label, run),
             {name: shown(value) for name, value in own.direct.items()},
             asserted(said["task"], own, item),
@@ -217,6 +228,17 @@ class TrialItems:
             wall_s=self.options.trial_timeout or own.wall_s,
         )
 
+    def _judges_of(self, task: Task, name: str, model: ModelName) -> Mapping[str, str]:
+        try:
+            judges = judges_of(task, model, self._judges, is_typed="judge" in self.options.given)
+        except ValueError as error:
+            raise DefinitionError(f"task {name}, in its judges: {error}") from None
+        if said := unanswered(task, judges, name):
+            raise DefinitionError(said)
+        if self.options.max_cost is not None:
+            _check_prices((parse_model(one) for one in judges.values() if is_paid(one)), self._prices)
+        return judges
+
     def check_playable(self, params: Iterable[TrialParam]) -> None:
         """Make sure that what is selected can be played by the models.
 
@@ -231,6 +253,7 @@ class TrialItems:
 
     def _check_playable(self, row: list[TrialParam]) -> None:
         model, task, name, variant = row[0].model, row[0].task, row[0].task_name, row[0].variant
+        judges = row[0].judges
         if model.kind == "policy" and model.argument not in task.policies:
             ships = ", ".join(f"policy:{policy}" for policy in task.policies) or "none"
             raise DefinitionError(f"--model {model.name}: task {name} ships no such policy; it ships {ships}")
@@ -251,6 +274,9 @@ class TrialItems:
             raise DefinitionError(problem)
         if needed := missing_key(model, os.environ, task.policies):
             raise DefinitionError(needed)
+        for judge, one in judges.items():
+            if needed := missing_judge_key(name, judge, one, os.environ):
+                raise DefinitionError(needed)
 
     def recorded(self, param: TrialParam) -> Record:
         """Return the trial that a replay replays."""
@@ -294,21 +320,27 @@ def replay_differs(param: TrialParam, recorded: Record, replayed: Record) -> str
     )
 
 
-def _checked_model(name: str) -> ModelName:
-    try:
-        return parse_model(name)
-    except ValueError as error:
-        raise pytest.UsageError(f"--model: {error}") from None
-
-
-def _check_prices(models: Iterable[ModelName]) -> None:
+def _check_prices(models: Iterable[ModelName], prices: Prices) -> None:
     """Refuse to count the cost of models whose price is not known."""
     for model in models:
-        if is_paid(model.name) and price_text(model.argument) is None:
+        if is_paid(model.name) and prices.text(model.name) is None:
             raise pytest.UsageError(
                 f"--max-cost: the price of {model.name} is not known, so what its trials cost cannot be counted; "
-                "leave out --max-cost, or this model"
+                f"write --prices {shlex.quote(model.base)}=IN/OUT, in US dollars a million tokens, or leave out "
+                "--max-cost, or this model"
             )
+
+
+def _limits_of(model: ModelName, limits: Limits, where: str) -> Limits:
+    """Return the limits of a model's trials: how long its replies may be is a setting of it, where it is set.
+
+    Raises:
+        DefinitionError: they are too short for what else is set.
+    """
+    own = replace(limits, reply_tokens=model.reply_tokens or limits.reply_tokens)
+    if wrong := unfit_for(model.settings, own.reply_tokens):
+        raise DefinitionError(f"{where}, --model {model.name}: {wrong}")
+    return own
 
 
 def plugin_files(config: pytest.Config) -> list[str]:

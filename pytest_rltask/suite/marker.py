@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from pytest_rltask.models.model_settings import parse_settings, split_name
+from pytest_rltask.models.named import ModelName
 from pytest_rltask.suite.options import DEFAULT_MODEL, MARKER
 from pytest_rltask.task import Band
 from pytest_rltask.tools import DefinitionError
@@ -79,6 +81,11 @@ def marked_bands(said: Mapping[str, Any], where: str) -> dict[str, Band]:
         raise DefinitionError(
             f"{where}: band={band!r} in the marker does not give bands by models' names; write {example}"
         )
+    for model in band:
+        try:
+            parse_settings(behind) if (behind := split_name(model)[1]) else ()
+        except ValueError as error:
+            raise DefinitionError(f"{where}: band={band!r} in the marker: {error}") from None
     return {
         model: _marked_band(one, f"{where}: band={one!r} of {model!r} in the marker", example)
         for model, one in band.items()
@@ -95,13 +102,25 @@ def _marked_band(band: Any, what: str, example: str) -> Band:
         raise DefinitionError(f"{what} is not a pair of shares with low below high; write {example}") from None
 
 
-def band_of(model: str, bands: Mapping[str, Band]) -> Band | None:
-    """Return the band of a model: by its name, else by the first pattern that fits; None if none does.
+def band_of(model: ModelName, bands: Mapping[str, Band]) -> Band | None:
+    """Return the band of a model: by its full name, else by its own or a pattern of it; None if none fits.
+
+    What says more of settings goes first, then a name before a pattern, then what stands first.
 
     Example:
-        >>> str(band_of("claude-opus-5", {"claude-*": Band(0.1, 0.4), "claude-opus-5": Band(0.3, 0.7)}))
+        >>> from pytest_rltask.models.named import parse_model
+        >>> bands = {"claude-opus-*": Band(0.1, 0.4), "claude-opus-*@effort=xhigh": Band(0.3, 0.7)}
+        >>> str(band_of(parse_model("claude-opus-5@effort=xhigh,top_k=5"), bands))
         '30-70 %'
+        >>> str(band_of(parse_model("claude-opus-5@effort=low"), bands))
+        '10-40 %'
     """
-    if model in bands:
-        return bands[model]
-    return next((band for pattern, band in bands.items() if fnmatch.fnmatchcase(model, pattern)), None)
+    if model.name in bands:
+        return bands[model.name]
+    found = []
+    for place, pattern in enumerate(bands):
+        base, behind = split_name(pattern)
+        settings = parse_settings(behind) if behind else ()
+        if fnmatch.fnmatchcase(model.base, base) and set(settings) <= set(model.settings):
+            found.append((-len(settings), base != model.base, place, pattern))
+    return bands[min(found)[-1]] if found else None

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_rltask.suite.model_options import MODEL_OPTIONS
+from pytest_rltask.suite.option import Option
 from pytest_rltask.suite.option_words import parse_gate, parse_sandbox, parse_way
 
 if TYPE_CHECKING:  # loaded with the first task, not with pytest
@@ -26,47 +27,6 @@ __all__ = ["JUNIT_MISSED", "MARKER", "OPTIONS", "Option", "Options", "add_option
 DEFAULT_MODEL = "claude-haiku-4-5-20251001"
 MARKER = "rltask"
 JUNIT_MISSED = "rltask_junit_missed"
-
-
-@dataclass(frozen=True)
-class Option:
-    """One setting, on the command line and in the ini file."""
-
-    flag: str
-    """Its short name, which is another's where somebody else claims it; see :mod:`pytest_rltask.suite.option_names`."""
-    metavar: str
-    default: Any
-    example: str
-    """A value to write, shown where a given one does not fit."""
-    help: str
-    parse: Callable[[str], Any]
-    repeatable: bool = False
-    is_switch: bool = False
-    """Whether it takes no value: on where it is given, and ``true`` or ``false`` in the ini file."""
-    has_ini: bool = True
-    """Whether it is a setting of the ini file as well."""
-
-    @property
-    def long_flag(self) -> str:
-        """Its true name, which nobody else can claim."""
-        return f"--rltask-{self.flag.removeprefix('--')}"
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """What pytest's parser needs to know of its value."""
-        if self.is_switch:
-            return {"action": "store_true", "default": None}
-        return {"action": "append" if self.repeatable else "store", "metavar": self.metavar, "default": None}
-
-    @property
-    def name(self) -> str:
-        """Name within :class:`Options`."""
-        return self.flag.lstrip("-").replace("-", "_")
-
-    @property
-    def dest(self) -> str:
-        """Name of the parsed command line's attribute and of the ini setting."""
-        return f"rltask_{self.name}"
 
 
 def parse_runs(text: str) -> int:
@@ -143,11 +103,12 @@ OPTIONS = (
         "NAME",
         DEFAULT_MODEL,
         "policy:baseline",
-        "who plays: claude-..., policy:NAME (a scripted policy the task ships), replay:RUN_DIR or human (you); "
-        "may be repeated",
+        "who plays: claude-..., api:NAME (at ANTHROPIC_BASE_URL), policy:NAME (a scripted policy the task ships), "
+        "replay:RUN_DIR or human (you); the first two take settings, claude-...@effort=high; may be repeated",
         str,
         repeatable=True,
     ),
+    *MODEL_OPTIONS,
     Option("--seed", "N", 42, "42", "seed of run 0; run i uses seed + i", lambda text: _whole(text, at_least=0)),
     Option("--conv-steps", "N", None, "10", "turns a trial may take (10 unless the task says otherwise)", parse_runs),
     Option("--trial-timeout", "S", None, "900", "seconds a trial may take (900 unless the task says so)", _seconds),
@@ -279,6 +240,16 @@ class Options:
 
     runs: int
     model: tuple[str, ...]
+    judge: tuple[str, ...]
+    effort: str | None
+    thinking: str | None
+    thinking_display: str | None
+    temperature: str | None
+    top_p: str | None
+    top_k: str | None
+    reply_tokens: str | None
+    request: tuple[str, ...]
+    prices: tuple[str, ...]
     seed: int
     conv_steps: int | None
     trial_timeout: float | None
@@ -318,7 +289,7 @@ class Options:
             elif option.has_ini and (written := _written(option, config)):
                 values[option.name] = _parsed(option, written, f"ini setting {option.dest}:")
             else:
-                values[option.name] = (option.default,) if option.repeatable else option.default
+                values[option.name] = option.defaults
         if values["changed"] and values["resume"] is None:
             raise pytest.UsageError(
                 f"--changed {values['changed']} goes with --resume, whose recorded trials it is about; "
@@ -360,8 +331,7 @@ def add_options(parser: pytest.Parser) -> pytest.OptionGroup:
         group.addoption(option.long_flag, dest=option.dest, help=f"{option.help}{default}", **option.attributes)
         if not option.has_ini:
             continue
-        kind: Any = "bool" if option.is_switch else "args" if option.repeatable else "string"
-        parser.addini(option.dest, f"{option.flag}: {option.help}", type=kind, default=None)
+        parser.addini(option.dest, f"{option.flag}: {option.help}", type=option.ini_kind, default=None)
     parser.addini("rltask_sandbox_allow_none", "allow --sandbox none although CI is set", type="bool", default=False)
     parser.addini(
         JUNIT_MISSED, "what a missed trial is in JUnit XML: passed or skipped; default passed", default="passed"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_rltask.analysis.changed import WAYS, plan_table
 from pytest_rltask.graders.fingerprint import Grader
-from pytest_rltask.models.named import is_paid, price_text
+from pytest_rltask.models.judges import RECORDED, SCRIPTED, is_paid_trial
+from pytest_rltask.models.model_settings import split_name
+from pytest_rltask.models.named import is_paid
 from pytest_rltask.report.table import aligned, tokens_text
 from pytest_rltask.run.earlier import EarlierRuns, Experience
 from pytest_rltask.run.planned import PlannedTrial
 from pytest_rltask.run.record import dollars
+from pytest_rltask.suite.chosen import prices_of
 from pytest_rltask.suite.options import Options
 from pytest_rltask.suite.resume import Resumption
 
@@ -31,11 +35,10 @@ class Group:
     trials: int
     known: Experience | None
     """What such trials took in earlier runs; None: there were none."""
-
-    @property
-    def is_paid(self) -> bool:
-        """Whether they cost anything."""
-        return is_paid(self.model)
+    is_paid: bool
+    """Whether they cost anything, by who plays or by a judge."""
+    judges: Mapping[str, str]
+    """Who answers for each judge that the task declares."""
 
     @property
     def cost(self) -> float | None:
@@ -51,7 +54,14 @@ def groups(trials: Iterable[PlannedTrial], earlier: EarlierRuns) -> list[Group]:
     for trial in trials:
         found.setdefault((trial.test, trial.model), []).append(trial)
     return [
-        Group(own[0].row_name, model, len(own), earlier.of(own[0]) if is_paid(model) else None)
+        Group(
+            own[0].row_name,
+            model,
+            len(own),
+            earlier.of(own[0]) if is_paid_trial(own[0]) else None,
+            is_paid_trial(own[0]),
+            own[0].judges,
+        )
         for (_, model), own in found.items()
     ]
 
@@ -86,9 +96,14 @@ def plan_lines(
     paid_for = [group for group in plan if group.is_paid]
     for group in paid_for:
         yield f"{group.name} by {group.model}: {_basis(group, options.log_dir)}"
-    for model in dict.fromkeys(group.model for group in paid_for):
-        price = price_text(model)
-        yield f"{model} costs {price}" if price else f"the price of {model} is not known"
+    for group in plan:
+        yield from _judged(group)
+    asked = [model for group in plan for model in (group.model, *group.judges.values())]
+    for model in dict.fromkeys(filter(is_paid, asked)):
+        price = prices_of(options).text(model)
+        base = split_name(model)[0]
+        how = "" if price else f"; --prices {shlex.quote(base)}=IN/OUT gives it, in US dollars a million tokens"
+        yield f"{model} costs {price}" if price else f"the price of {model} is not known{how}"
     kept = f", {len(reused)} more are reused" if reused else ""
     if undecided and options.changed is None:
         left = len(reused) - len(undecided)
@@ -122,6 +137,16 @@ def _basis(group: Group, log_dir: str) -> str:
         return f"no earlier trial in {log_dir}"
     which = "" if group.known.is_same_task else ", of the task as it was then or with other parameters"
     return f"mean and range of {_trials(len(group.known.costs))} in {log_dir}{which}"
+
+
+def _judged(group: Group) -> Iterator[str]:
+    """Yield who answers for the judges of a group, what key that takes, and what they cost before."""
+    for judge, model in group.judges.items():
+        needs = "needs ANTHROPIC_API_KEY" if is_paid(model) else "no key"
+        who = {SCRIPTED: "its script", RECORDED: "as recorded"}.get(model, model)
+        yield f"{group.name} by {group.model}: judge {judge} is {who} ({needs})"
+    if group.known and any(group.known.judge_costs):
+        yield f"{group.name} by {group.model}: {dollars(_mean(group.known.judge_costs))} a trial of it for judges"
 
 
 def _expected(plan: list[Group]) -> str:

@@ -60,6 +60,7 @@ class Entry:
             sandbox=sandbox,
             grader=self.trial.grader,
             variant=param.variant,
+            judges=param.judges,
         )
 
 
@@ -184,6 +185,7 @@ def _planned(item: pytest.Item, param: TrialParam, graders: Graders | None) -> P
         sandbox="auto" if param.task.needs_sandbox else "",
         alone=setup_of(item).alone,
         grader=_grader(item, param, graders) if graders else "",
+        judges=dict(param.judges),
         line=0 if item.location[1] is None else item.location[1] + 1,
         parameters=dict(param.parameters),
     )
@@ -191,8 +193,9 @@ def _planned(item: pytest.Item, param: TrialParam, graders: Graders | None) -> P
 
 def _grader(item: pytest.Item, param: TrialParam, graders: Graders) -> str:
     assert isinstance(item, pytest.Function), "fixtures are given to functions"
-    name, given = item.originalname, param.asserted
-    return graders.of(param.task, item.function, path=item.path, name=name, cls=item.cls, given=given).digest
+    name, cls, given = item.originalname, item.cls, param.asserted
+    of = graders.of(param.task, item.function, path=item.path, name=name, cls=cls, given=given, judges=param.judges)
+    return of.digest
 
 
 def _test_id(item: pytest.Item, param: TrialParam) -> str:

@@ -20,6 +20,7 @@ from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.planned import NotStarted, PlannedTrial, split_trial_id
 from pytest_rltask.run.record import Record
 from pytest_rltask.suite.ahead import Ahead
+from pytest_rltask.suite.chosen import prices_of
 from pytest_rltask.suite.interrupt import StopFile
 from pytest_rltask.suite.option_names import names_of
 from pytest_rltask.suite.options import Options
@@ -207,7 +208,10 @@ class Playing:
 
             self._engine = LocalEngine(
                 lambda name: make_model(
-                    parse_model(name), reply_timeout_s=self.options.reply_timeout, news=self._bulletin
+                    parse_model(name),
+                    reply_timeout_s=self.options.reply_timeout,
+                    news=self._bulletin,
+                    prices=prices_of(self.options),
                 ),
                 concurrency=self._concurrency,
                 cores=self._cores,
@@ -241,6 +245,7 @@ class Playing:
             since=self._since,
             stop_early=self.options.stop_early,
             max_cost=self.options.max_cost,
+            prices=prices_of(self.options),
             log_dir=self._log_dir,
             is_alive=self._is_alive,
         )
@@ -252,7 +257,7 @@ class Playing:
             return 1
         if self.options.concurrency is not None:
             return self.options.concurrency
-        return API_CONCURRENCY if parse_model(model).kind == "claude" else self._cores
+        return API_CONCURRENCY if parse_model(model).is_remote else self._cores
 
     @property
     def _cores(self) -> int:

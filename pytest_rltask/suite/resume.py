@@ -16,6 +16,8 @@ import pytest
 
 from pytest_rltask.analysis.changed import WAYS, Changed, all_changed, is_accepted, play_again, reuse
 from pytest_rltask.graders.fingerprint import Grader
+from pytest_rltask.models.model_settings import split_name
+from pytest_rltask.models.named import changed_settings
 from pytest_rltask.run.files import RunLogError
 from pytest_rltask.run.load import Run, load_header, load_plan, load_records
 from pytest_rltask.run.log import RunWriter
@@ -261,8 +263,19 @@ def others_alone(previous: Run, planned: Iterable[PlannedTrial]) -> Iterator[str
         before, now = dict.fromkeys(played.get(test, ())), dict.fromkeys(models)
         if before and not before.keys() & now.keys():
             name, was = test.partition("::")[2] or test, ", ".join(before)
-            add = " ".join(f"--model {model}" for model in (*before, *now))
-            yield f"{name} was played by {was}, now {', '.join(now)} (to add a model, write {add})"
+            add = " ".join(f"--model {shlex.quote(model)}" for model in (*before, *now))
+            how = _set_otherwise(before, now)
+            yield how or f"{name} was played by {was}, now {', '.join(now)} (to add a model, write {add})"
+
+
+def _set_otherwise(before: Iterable[str], now: Iterable[str]) -> str:
+    """Say which settings changed where the one model that plays is the one which played; empty if it is another."""
+    (was, *more), (this, *others) = before, now
+    if more or others:
+        return ""
+    changed = changed_settings(was, this)
+    add = f"--model {shlex.quote(was)} --model {shlex.quote(this)}"
+    return f"{'; '.join(changed)} (to play {split_name(was)[0]} with both, write {add})" if changed else ""
 
 
 def changes(previous: Run, planned: Iterable[PlannedTrial], probe: Probe) -> Iterator[str]:

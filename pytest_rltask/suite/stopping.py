@@ -16,7 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from pytest_rltask.models.named import is_paid, token_price
+from pytest_rltask.models.judges import is_paid_trial
+from pytest_rltask.models.prices import Prices
 from pytest_rltask.proof import RULE
 from pytest_rltask.run.earlier import EarlierRuns
 from pytest_rltask.run.ledger import Ledger
@@ -43,6 +44,7 @@ class Admission:
         since: UTC time, ISO 8601, at which this invocation began: what an earlier one began is not in flight.
         stop_early: whether a task's trials end once its verdict is proven.
         max_cost: US dollars that the run may cost, with what it cost before it was resumed; None: any.
+        prices: what tokens of models cost that the table lacks; None: none is given.
         log_dir: where earlier runs tell what trials cost.
         is_alive: says of a process of the run, by its name, whether it is alive.
     """
@@ -55,6 +57,7 @@ class Admission:
         since: str,
         stop_early: bool,
         max_cost: float | None,
+        prices: Prices | None = None,
         log_dir: Path,
         is_alive: Callable[[str], bool],
     ) -> None:
@@ -68,7 +71,7 @@ class Admission:
         self._stop_early = stop_early
         self._max_cost = max_cost
         self._earlier = EarlierRuns(log_dir, besides=writer.path)
-        self._ledger = Ledger(writer.path, since=since, is_alive=is_alive, price=token_price)
+        self._ledger = Ledger(writer.path, since=since, is_alive=is_alive, price=(prices or Prices()).of_tokens)
 
     def ask(self, trial_id: str) -> NotStarted | Literal["later"] | None:
         """Let a trial start, and note that it does (None); or say why it does not."""
@@ -98,7 +101,7 @@ class Admission:
         return NotStarted("proven", f"stopped early: {proof}", RULE) if proof else None
 
     def _unaffordable(self, trial: PlannedTrial) -> NotStarted | Literal["later"] | None:
-        if self._max_cost is None or not is_paid(trial.model):
+        if self._max_cost is None or not is_paid_trial(trial):
             return None
         payments = self._ledger.payments
         here: dict[tuple[str, str], float] = {}  # what the dearest trial of each test and model cost
@@ -112,7 +115,7 @@ class Admission:
         funds = Funds(self._max_cost, spent=spent)
         for attempt, in_flight in self._ledger.attempts():
             other = self._plan.get(attempt.trial_id)
-            if other and is_paid(other.model):
+            if other and is_paid_trial(other):
                 funds = funds.reserving(self._dearest(other, here), in_flight=in_flight)
         return funds.answer(self._dearest(trial, here))
 

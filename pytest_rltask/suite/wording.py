@@ -63,6 +63,7 @@ def properties(record: Record, transcript: Path | None) -> list[tuple[str, objec
     told = [
         ("task", record.task),
         ("model", record.model),
+        ("settings", ",".join(f"{key}={value}" for key, value in record.settings.items())),
         ("run", record.run),
         ("seed", record.seed),
         ("outcome", outcome_word(record.outcome)),
@@ -71,6 +72,7 @@ def properties(record: Record, transcript: Path | None) -> list[tuple[str, objec
         ("threshold", record.threshold),
         ("turns", record.turns),
         ("cost_usd", cost_text(None, record.known_cost_usd) if cost is None else round(cost, 6)),
+        ("judge_cost_usd", record.judge_cost_usd if record.judge_requests else None),
         ("transcript", short_path(transcript) if transcript else None),
     ]
     return [(name, value) for name, value in told if value is not None and value != ""]

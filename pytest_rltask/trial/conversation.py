@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pytest_rltask.models import Model, ModelFault, Player, Reply, Request, Start
 from pytest_rltask.run.record import Record, RequestLog
 from pytest_rltask.task import Policy
+from pytest_rltask.trial.asking import log_of
 from pytest_rltask.trial.guard import charged, timed
 from pytest_rltask.trial.turns import Turns
 
@@ -89,10 +90,10 @@ class Conversation:
             with timed(record, "model"), charged():
                 reply = await self._paid_for(player, request)
         except asyncio.CancelledError:
-            record.requests += [_log(estimate()) for estimate in request.under_way]
+            record.requests += [log_of(estimate()) for estimate in request.under_way]
             raise
         self._turns.lost_s += reply.lost_s
-        await self._note(_log(reply))
+        await self._note(log_of(reply))
         return reply
 
     async def _paid_for(self, player: Player, request: Request) -> Reply:
@@ -101,26 +102,10 @@ class Conversation:
             return await player.reply(request)
         except ModelFault as fault:
             if fault.billed:
-                await self._note(_log(fault.billed))
+                await self._note(log_of(fault.billed))
             raise
 
     async def _note(self, request: RequestLog) -> None:
         self.record.requests.append(request)
         if self._paid is not None and request.cost_usd != 0:
             await self._paid(self.record, request)  # before a tool runs, which may kill the process
-
-
-def _log(reply: Reply) -> RequestLog:
-    return RequestLog(
-        request_id=reply.request_id,
-        model=reply.model,
-        stop_reason=reply.stop_reason,
-        usage=reply.usage,
-        cost_usd=reply.cost_usd,
-        latency_s=round(reply.latency_s, 4),
-        lost_s=round(reply.lost_s, 4),
-        faults=reply.faults,
-        empty=not reply.content,
-        priced_as=reply.priced_as,
-        guessed_usd=reply.guessed_usd,
-    )

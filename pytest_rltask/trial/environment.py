@@ -18,11 +18,14 @@ from typing import Any, Self, TypeVar
 
 from pytest_rltask.clock import monotonic_s
 from pytest_rltask.media.attached import result_of
-from pytest_rltask.models import Reply
+from pytest_rltask.models import Model, Reply
+from pytest_rltask.models.judges import judges_of, parse_judges
+from pytest_rltask.models.named import make_model, parse_model
 from pytest_rltask.run.record import Record
 from pytest_rltask.sandbox import using_backend
 from pytest_rltask.task import Episode, Grade, Limits, Task
 from pytest_rltask.tools import ToolCall, ToolResult
+from pytest_rltask.trial.asking import Models, answering
 from pytest_rltask.trial.event_loop import LoopThread
 from pytest_rltask.trial.grading import judge, note_tried
 from pytest_rltask.trial.guard import TrialFault, Worker
@@ -85,6 +88,8 @@ class Environment:
         limits: where an episode ends although whoever acts would go on; by default the task's own.
         sandbox: what isolates the code that episodes run, as ``--sandbox`` names it.
         history: what earlier runs tried, for tasks that are played one run after the other.
+        judge: who answers for the task's judges, as ``--judge`` names it; by default the models that the task names,
+            which are paid: ``policy:scripted`` is not.
 
     Example:
         >>> from pytest_rltask import Environment, call
@@ -98,7 +103,13 @@ class Environment:
     """
 
     def __init__(
-        self, task: Task, *, limits: Limits | None = None, sandbox: str = "auto", history: Sequence[str] = ()
+        self,
+        task: Task,
+        *,
+        limits: Limits | None = None,
+        sandbox: str = "auto",
+        history: Sequence[str] = (),
+        judge: str = "",
     ) -> None:
         if not isinstance(task, Task):
             raise TypeError(f"an Environment plays a Task, not {task!r}; write Environment(MyTask())")
@@ -107,6 +118,8 @@ class Environment:
         self.limits = task.limits if limits is None else limits
         """Of each episode."""
         self._sandbox, self._history = sandbox, tuple(history)
+        self._judges = judges_of(task, None, parse_judges([judge] if judge else []), is_typed=True)
+        self._models: dict[str, Model] = {}
         self._thread: LoopThread | None = None
         self._live: _Live | None = None
         self._record: Record | None = None
@@ -164,7 +177,7 @@ class Environment:
 
     def close(self) -> None:
         """Close the episode, if there is one."""
-        self._run(self.aclose())
+        self._run(self._aclose_all())
         if self._thread is not None:
             self._thread.close()
             self._thread = None
@@ -183,8 +196,9 @@ class Environment:
             limits=self.limits,
             history=self._history,
             sandbox=self._sandbox,
+            judges=self._judges,
         )
-        self._live = live = _Live(spec)
+        self._live = live = _Live(spec, self._model)
         self._record = live.record
         turns = await self._guarded(live, live.open())
         said = [block["text"] for block in live.record.messages[0]["content"]]
@@ -215,6 +229,19 @@ class Environment:
                 await live.close()
             finally:
                 self._record = live.told()
+
+    async def _aclose_all(self) -> None:
+        """Close the episode, and the connections of judges, which belong to the event loop."""
+        try:
+            await self.aclose()
+        finally:
+            while self._models:
+                await self._models.popitem()[1].aclose()
+
+    def _model(self, name: str) -> Model:
+        if name not in self._models:
+            self._models[name] = make_model(parse_model(name))
+        return self._models[name]
 
     def _opened(self) -> _Live:
         if self._live is None:
@@ -250,14 +277,14 @@ class Environment:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.aclose()
+        await self._aclose_all()
 
 
 class _Live:
     """An open episode, and all that closes with it."""
 
-    def __init__(self, spec: TrialSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: TrialSpec, models: Models) -> None:
+        self.spec, self._models = spec, models
         self.record = new_record(spec)
         self._begin = monotonic_s()
         self._ids = itertools.count()
@@ -274,6 +301,8 @@ class _Live:
 
     async def open(self) -> Turns:
         self._episode = await self._stack.enter_async_context(opened(self.spec, self.record, self._worker))
+        answers = answering(self.spec, self.record, self._worker, self._episode, models=self._models)
+        self._stack.enter_context(answers)
         self._turns = turns_of(self.spec, self.record, self._episode, self._worker)
         return self._turns
 

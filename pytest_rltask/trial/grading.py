@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from pytest_rltask.run.record import Record, clean_text
@@ -45,14 +46,18 @@ async def judge(
         keep: called before the grader is, to keep what it reads.
     """
 
-    def graded() -> Grade:
-        episode.finish()
+    def graded() -> Grade | Awaitable[Grade]:
+        if not is_async:
+            episode.finish()
         if keep is not None:
             keep(record, episode)
         return episode.grade()
 
+    is_async = inspect.iscoroutinefunction(episode.finish)
     with timed(record, "grade"), blamed("the grader"):
-        grade = checked(await worker.call(graded, "the grader", within_s=limits.tool_s), "grade")
+        if is_async:
+            await worker.awaited(episode.finish, "finish()", within_s=limits.tool_s)
+        grade = checked(await worker.awaited(graded, "the grader", within_s=limits.tool_s), "grade")
         take_grade(record, grade)
     return grade
 

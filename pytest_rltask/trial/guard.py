@@ -76,14 +76,24 @@ def charged() -> Iterator[None]:
         raise TrialFault(Fault(error.kind, clean_text(str(error)), error.request_id, error.fatal, details)) from error
 
 
-async def bounded(work: Awaitable[_T], what: str, *, within_s: float) -> _T:
+async def bounded(
+    work: Awaitable[_T], what: str, *, within_s: float, timer: Callable[[asyncio.Timeout], None] | None = None
+) -> _T:
     """Wait for work of the task's own code.
+
+    Args:
+        work: to be waited for.
+        what: it is.
+        within_s: how long it may take.
+        timer: is given what counts that time, to have it stand still.
 
     Raises:
         TrialFault: it took longer, which is the task's fault: whatever a task runs must bound its own time.
     """
     try:
         async with asyncio.timeout(within_s) as timeout:
+            if timer is not None:
+                timer(timeout)
             return await work
     except TimeoutError:
         if not timeout.expired():
@@ -105,8 +115,13 @@ class Worker:
 
     def __init__(self, slots: asyncio.Semaphore | None = None) -> None:
         self.waited_s = 0.0
-        """Seconds that the trial waited for others to stop computing."""
+        """Seconds that the trial waited for others to stop computing, and for judges to answer."""
+        self.fault: TrialFault | None = None
+        """Ends the trial once its code returns, be it caught there or not: a judge could not be asked."""
         self._slots = slots
+        self._is_placed = self._holds_place = False
+        self._timer: asyncio.Timeout | None = None
+        self._pauses = 0
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._pending = 0
         context = contextvars.copy_context()
@@ -123,10 +138,80 @@ class Worker:
         if self._slots is None:
             yield
             return
-        begin = monotonic_s()
-        async with self._slots:
-            self.waited_s += monotonic_s() - begin
+        await self._take_place(self._slots)
+        self._is_placed = True
+        try:
             yield
+        finally:
+            self._is_placed = False
+            self._leave_place(self._slots)
+
+    async def _take_place(self, slots: asyncio.Semaphore) -> None:
+        begin = monotonic_s()
+        await slots.acquire()
+        self._holds_place = True
+        self.waited_s += monotonic_s() - begin
+
+    def _leave_place(self, slots: asyncio.Semaphore) -> None:
+        if self._holds_place:
+            self._holds_place = False
+            slots.release()
+
+    @contextlib.asynccontextmanager
+    async def paused(self, record: Record) -> AsyncIterator[None]:
+        """Have the trial's clocks stand still in this block, in which it waits for a judge, and others compute."""
+        self._pauses += 1
+        if self._pauses == 1:
+            self._paused_s, self._left_s = monotonic_s(), self._stopped_timer()
+            if self._slots is not None:
+                self._leave_place(self._slots)
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+            if not self._pauses:
+                taken_s = monotonic_s() - self._paused_s
+                record.seconds["judge"] = record.seconds.get("judge", 0.0) + taken_s
+                self.waited_s += taken_s
+                self._start_timer()
+        # Whoever was cancelled, or met a fault, computes no more.
+        if self._slots is not None and self._is_placed and not self._pauses and not self._holds_place:
+            await self._take_place(self._slots)
+
+    def _stopped_timer(self) -> float | None:
+        """Stop what counts the time of the call under way, and return the seconds that it had left."""
+        timer = self._timer
+        if timer is None or (until := timer.when()) is None or timer.expired():
+            return None
+        with contextlib.suppress(RuntimeError):  # it has ended
+            timer.reschedule(None)
+        return until - asyncio.get_running_loop().time()
+
+    def _start_timer(self) -> None:
+        if self._timer is not None and self._left_s is not None:
+            with contextlib.suppress(RuntimeError):
+                self._timer.reschedule(asyncio.get_running_loop().time() + self._left_s)
+
+    def _note_timer(self, timer: asyncio.Timeout) -> None:
+        self._timer = timer
+
+    async def awaited(self, function: Callable[[], _T | Awaitable[_T]], what: str, *, within_s: float) -> _T:
+        """Run a function of the task's own code, in the thread; if it is ``async``, on the loop.
+
+        Raises:
+            TrialFault: it took longer than it may, or a judge that it asked could not answer.
+        """
+        try:
+            output = await self.call(function, what, within_s=within_s)
+            if asyncio.iscoroutine(output):
+                output = await bounded(output, what, within_s=within_s, timer=self._note_timer)
+        except Exception as error:
+            if self.fault is not None and error is not self.fault:
+                raise self.fault from error
+            raise
+        if self.fault is not None:
+            raise self.fault
+        return output  # type: ignore[return-value]  # it was no coroutine
 
     async def call(self, function: Callable[[], _T], what: str, *, within_s: float) -> _T:
         """Run a function of the task's own code in the thread, once there is a place to compute.
@@ -135,7 +220,7 @@ class Worker:
             TrialFault: it took longer than it may; waiting for a place does not count.
         """
         async with self.slot():
-            return await bounded(self.run(function), what, within_s=within_s)
+            return await bounded(self.run(function), what, within_s=within_s, timer=self._note_timer)
 
     async def run(self, function: Callable[[], _T]) -> _T:
         """Run a function in the thread and wait for it."""

@@ -13,6 +13,7 @@ from pytest_rltask.run.record import Record, clean_text, error_text
 from pytest_rltask.sandbox import SandboxError, SandboxFile, using_backend
 from pytest_rltask.task import Episode
 from pytest_rltask.tools import ToolError
+from pytest_rltask.trial.asking import answering
 from pytest_rltask.trial.grading import checked, plain, take_grade
 from pytest_rltask.trial.guard import TrialFault, Worker, blamed
 from pytest_rltask.trial.opening import TrialSpec, mark_errored, new_record, opened, sources_of, turns_of
@@ -89,9 +90,10 @@ async def regraded(
             if type(episode).regrade is Episode.regrade or _is_other(record, today):
                 return None
             with blamed("the grader of artifacts"):
-                grade = await worker.call(
-                    lambda: episode.regrade(artifacts), "the grader of artifacts", within_s=spec.limits.tool_s
-                )
+                with answering(spec, today, worker, episode, replayed=record):
+                    grade = await worker.awaited(
+                        lambda: episode.regrade(artifacts), "the grader of artifacts", within_s=spec.limits.tool_s
+                    )
                 take_grade(new, checked(grade, "regrade"))
     except TrialFault as error:
         mark_errored(new, error.fault)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from pytest_rltask.clock import monotonic_s, utc_now
+from pytest_rltask.models.named import settings_of
 from pytest_rltask.run.record import Fault, Record
 from pytest_rltask.sandbox import Choice, differences
 from pytest_rltask.task import Episode, Limits, Task
@@ -41,6 +42,8 @@ class TrialSpec:
     """Digest of what grades it."""
     variant: str = ""
     """The parameters of its test, as its id names them."""
+    judges: Mapping[str, str] = field(default_factory=dict)
+    """Who answers for each judge of the task, see :mod:`pytest_rltask.models.judges`; empty: as the task says."""
 
 
 def new_record(spec: TrialSpec) -> Record:
@@ -50,6 +53,7 @@ def new_record(spec: TrialSpec) -> Record:
         task=spec.task_name,
         task_digest=spec.task.digest(),
         model=spec.model,
+        settings=settings_of(spec.model),
         run=spec.run,
         seed=spec.seed,
         grader=spec.grader,

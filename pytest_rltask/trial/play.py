@@ -20,6 +20,7 @@ from pytest_rltask.run.record import CUT_OFF, Fault, Record, clean_text, error_t
 from pytest_rltask.sandbox import using_backend
 from pytest_rltask.task import Episode, Grade, Limits
 from pytest_rltask.tools import DefinitionError
+from pytest_rltask.trial.asking import Models, answering
 from pytest_rltask.trial.conversation import Conversation, Paid, Turned
 from pytest_rltask.trial.grading import judge, note_tried, take_grade
 from pytest_rltask.trial.guard import TrialFault, Worker, blamed
@@ -27,6 +28,8 @@ from pytest_rltask.trial.opening import TrialSpec, completed, mark_errored, new_
 
 __all__ = ["Trial", "TrialSpec", "play", "probe", "take_grade", "unplayed"]
 
+Inspect = Callable[[Episode, Grade, "Grade | str"], None]
+"""Looks at a graded episode, with its grade, and with what its grader said when asked once more, or raised."""
 RUN_ENDED = "the run ended before the trial did"
 
 
@@ -75,11 +78,12 @@ async def play(
     model: Model,
     slots: asyncio.Semaphore | None = None,
     *,
-    inspect: Callable[[Episode, Grade], None] | None = None,
+    inspect: Inspect | None = None,
     cut_off: Callable[[Record], None] | None = None,
     paid: Paid | None = None,
     turned: Turned | None = None,
     keep: Callable[[Record, Episode], None] | None = None,
+    models: Models | None = None,
 ) -> Record:
     """Play a trial to its grade.
 
@@ -87,12 +91,13 @@ async def play(
         spec: what to play.
         model: who plays it; must belong to the running event loop.
         slots: shared by the trials of the loop: how many of them may compute at once.
-        inspect: called with the graded episode before it is closed, in its thread.
+        inspect: called with the graded episode before it is closed, in its thread; it is graded once more for that.
         cut_off: called with the record as far as it got if the trial is cancelled, before its episode is closed: it may
             be paid, and there may be no time for more.
         paid: called with the record and each of its requests that cost something, once it is answered.
         turned: called with the record after its prompt and after each turn, to show how far it has got.
         keep: called with the record and the episode before that is graded, in its thread: keeps what its grader reads.
+        models: returns the models that the task's code asks, by name; None: it may ask none.
 
     Returns:
         The trial's record, with outcome ``errored`` if anything but the model was at fault.
@@ -104,24 +109,26 @@ async def play(
             if cut_off is not None:
                 cut_off(completed(record, choice, begin))
 
-        return completed(await _played(spec, model, slots, inspect, tell, paid, turned, keep), choice, begin)
+        return completed(await _played(spec, model, slots, inspect, tell, paid, turned, keep, models), choice, begin)
 
 
 async def _played(
     spec: TrialSpec,
     model: Model,
     slots: asyncio.Semaphore | None,
-    inspect: Callable[[Episode, Grade], None] | None,
+    inspect: Inspect | None,
     cut_off: Callable[[Record], None],
     paid: Paid | None,
     turned: Turned | None,
     keep: Callable[[Record, Episode], None] | None,
+    models: Models | None,
 ) -> Record:
     record = new_record(spec)
     worker = Worker(slots)
     try:
         async with opened(spec, record, worker) as episode:
-            with _telling(cut_off, record):
+            answers = answering(spec, record, worker, episode, player=model, models=models, paid=paid)
+            with _telling(cut_off, record), answers:
                 await _converse(spec, record, episode, worker, model, paid, turned)
                 grade = await judge(record, episode, worker, spec.limits, keep)
                 if inspect is not None:
@@ -199,9 +206,11 @@ async def _converse(
     await note_tried(record, episode, worker, spec.limits)
 
 
-async def _inspect(
-    inspect: Callable[[Episode, Grade], None], episode: Episode, grade: Grade, worker: Worker, limits: Limits
-) -> None:
+async def _inspect(inspect: Inspect, episode: Episode, grade: Grade, worker: Worker, limits: Limits) -> None:
     what = "inspecting the graded episode"
+    try:
+        again: Grade | str = await worker.awaited(episode.grade, what, within_s=limits.tool_s)
+    except Exception as error:  # told by the check that compares the two, and by no other
+        again = f"{type(error).__name__}: {error_text(error)}"
     with blamed(what):
-        await worker.call(lambda: inspect(episode, grade), what, within_s=limits.tool_s)
+        await worker.call(lambda: inspect(episode, grade, again), what, within_s=limits.tool_s)

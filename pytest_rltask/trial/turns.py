@@ -26,7 +26,7 @@ from pytest_rltask.models import Reply
 from pytest_rltask.run.record import Record, clean_text
 from pytest_rltask.task import Episode, Limits
 from pytest_rltask.tools import InvalidCall, Tool, ToolError, ToolResult, tools_of
-from pytest_rltask.trial.guard import Worker, blamed, bounded, timed
+from pytest_rltask.trial.guard import Worker, blamed, timed
 
 __all__ = ["LIMIT_NAMES", "Turns", "shown_history"]
 
@@ -148,7 +148,7 @@ class Turns:
                 self._say_cut(reply)
                 return None
             case "end_turn" | "stop_sequence":
-                return self._say_nudge(reply)
+                return await self._say_nudge(reply)
         return reply.stop_reason
 
     async def _run_tools(self, reply: Reply) -> str | None:
@@ -189,8 +189,7 @@ class Turns:
     async def _returned(self, name: str, invoke: Callable[[], Any]) -> Any:
         """Run a tool off the loop, or on it if it is a coroutine, and return its output."""
         what, within_s = f"tool {name}", self.limits.tool_s
-        output = await self.worker.call(invoke, what, within_s=within_s)
-        return await bounded(output, what, within_s=within_s) if asyncio.iscoroutine(output) else output
+        return await self.worker.awaited(invoke, what, within_s=within_s)
 
     def _shown(self, output: Any) -> ToolResult:
         """Return what the model is shown of a tool's output."""
@@ -239,18 +238,24 @@ class Turns:
         said = f"Your reply was cut at {self.limits.reply_tokens:,} tokens. Go on, more briefly."
         self._say([*blocks, *_text_blocks([said, *self._turns_left()])])
 
-    def _say_nudge(self, reply: Reply) -> str | None:
+    async def _say_nudge(self, reply: Reply) -> str | None:
         """Let the episode answer a reply without tool calls; without an answer the conversation is over."""
         if self._ended():
             return "done"
-        with blamed("the episode's nudge"):
-            nudge = clean_text(_text_of(self.episode.nudge() or "", "nudge()"))
+        nudge = await self._nudge()
         if not nudge.strip():
             return reply.stop_reason
         refused = ToolResult("This call was not run: the turn had ended.", is_error=True)
         blocks = [_result_block(use["id"], refused) for use in reply.tool_uses]
         self._say([*blocks, *_text_blocks([nudge, *self._turns_left()])])
         return None
+
+    async def _nudge(self) -> str:
+        if type(self.episode).nudge is Episode.nudge:
+            return ""  # without a way to the thread and back
+        with timed(self.record, "tools"), blamed("the episode's nudge"):
+            said = await self.worker.awaited(self.episode.nudge, "nudge()", within_s=self.limits.tool_s)
+            return clean_text(_text_of(said or "", "nudge()"))
 
     def _say(self, blocks: list[dict[str, Any]]) -> None:
         self.record.messages.append({"role": "user", "content": blocks})

@@ -26,7 +26,7 @@ FULL = """
         except OSError:
             full += 1
         if i == 0:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (12000, 12000))
     try:
         writer.append(record_of("a"))
     except OSError:

@@ -31,12 +31,16 @@ class Held:
     asked: list[Request] = field(default_factory=list)
 
 
+async def at_once(function: Callable[[], Any], what: str, *, within_s: float) -> Any:
+    return function()
+
+
 def hold(*replies: Reply | Exception, on_request: Callable[[Request], None] | None = None, **limits: Any) -> Held:
     """Hold a conversation in virtual time."""
 
     async def held() -> Held:
         record = Record("bench[run-00]", "bench", "d", "fake", 0, 42)
-        worker: Any = SimpleNamespace(waited_s=0.0, run=None)
+        worker: Any = SimpleNamespace(waited_s=0.0, run=None, awaited=at_once)
         held = Held(record, Turns(record, BenchEpisode(NUDGED), worker, limits=Limits(**limits)))
         model = FakeModel(
             replies, on_request=lambda request: (held.asked.append(request), on_request and on_request(request))
@@ -98,7 +102,7 @@ def test_of_a_request_that_is_cancelled_an_estimate_is_kept_beside_what_was_answ
             raise AssertionError("it is cancelled before")
 
     async def cancelled() -> None:
-        worker: Any = SimpleNamespace(waited_s=0.0, run=None)
+        worker: Any = SimpleNamespace(waited_s=0.0, run=None, awaited=at_once)
         turns = Turns(record, BenchEpisode(NUDGED), worker, limits=Limits())
         holding = asyncio.create_task(Conversation(turns, {}).hold(Silent([])))
         await asyncio.sleep(1)
@@ -117,7 +121,7 @@ def test_what_was_billed_for_no_reply_is_kept(billed: Reply | None):
     record = Record("bench[run-00]", "bench", "d", "fake", 0, 42)
 
     async def failed() -> None:
-        worker: Any = SimpleNamespace(waited_s=0.0, run=None)
+        worker: Any = SimpleNamespace(waited_s=0.0, run=None, awaited=at_once)
         turns = Turns(record, BenchEpisode(NUDGED), worker, limits=Limits())
         with pytest.raises(TrialFault, match="down"):
             await Conversation(turns, {}).hold(FakeModel([says(), ModelFault("down", billed=billed)]))
@@ -138,7 +142,7 @@ def test_a_player_is_told_what_it_may_know():
 
     async def held() -> None:
         record = Record("bench[run-00]", "bench", "d", "fake", 0, 42)
-        worker: Any = SimpleNamespace(waited_s=0.0, run=None)
+        worker: Any = SimpleNamespace(waited_s=0.0, run=None, awaited=at_once)
         turns = Turns(record, BenchEpisode({}), worker, limits=Limits(), history=["depth 3"])
         await Conversation(turns, {"moves": print}).hold(Curious([]))
 

@@ -191,7 +191,7 @@ def test_what_is_not_played_says_why():
 def test_what_an_author_looks_at_is_the_graded_episode_before_it_is_closed():
     seen: list[tuple[list[str], float]] = []
 
-    def inspect(episode: Any, grade: Any) -> None:
+    def inspect(episode: Any, grade: Any, again: Any) -> None:
         seen.append((list(episode.events), grade.score))
 
     task = Bench()

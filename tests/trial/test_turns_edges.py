@@ -24,9 +24,13 @@ def new_record() -> Record:
     return Record("bench[run-00]", "bench", "digest", "fake", 0, 42)
 
 
+async def at_once(function: Callable[[], Any], what: str, *, within_s: float) -> Any:
+    return function()
+
+
 def new_turns(hooks: Mapping[str, Hook] | None = None, *, worker: Any = None, **limits: Any) -> Turns:
     """Open the conversation of an episode; its tools need a worker."""
-    waiting = SimpleNamespace(waited_s=0.0)
+    waiting = SimpleNamespace(waited_s=0.0, awaited=at_once)
     return Turns(new_record(), BenchEpisode(hooks or {}), worker or waiting, limits=Limits(**limits))
 
 
@@ -55,7 +59,7 @@ NUDGED: dict[str, Hook] = {"nudge": lambda: "Go on."}
 
 def test_what_a_trial_waited_for_others_before_it_began_is_not_given_twice():
     async def deadlines() -> list[float]:
-        worker = SimpleNamespace(waited_s=7.0)  # while its episode was opened
+        worker = SimpleNamespace(waited_s=7.0, awaited=at_once)  # while its episode was opened
         turns = new_turns(worker=worker, wall_s=100.0)
         told = [turns.deadline]
         worker.waited_s = 10.0
@@ -320,7 +324,7 @@ def test_prompt_and_tools_are_told_by_sixteen_digits_each():
 
 def test_what_the_sandbox_lacks_is_told_between_the_prompt_and_what_was_tried():
     async def opening() -> list[str]:
-        worker: Any = SimpleNamespace(waited_s=0.0)
+        worker: Any = SimpleNamespace(waited_s=0.0, awaited=at_once)
         limits, history = Limits(turns=3), ["depth 3"]
         record = new_record()
         Turns(record, BenchEpisode({}), worker, limits=limits, history=history, surroundings="No network.")
