@@ -12,7 +12,7 @@ import inspect
 import pickle
 import textwrap
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
 from pytest_rltask.audit.grades import wrong_grades
@@ -26,6 +26,8 @@ __all__ = ["check_definition", "doubts"]
 OF_EPISODES = {"grade": (), "finish": (), "close": (), "remind": (), "nudge": (), "artifacts": (),
                "observe": ("reply",), "regrade": ("artifacts",)}  # fmt: skip
 """What the harness calls, with what."""
+AWAITED = ("grade", "regrade", "finish", "nudge")
+"""Those of them that may be coroutines: they may ask a model."""
 MUTABLE = (list, dict, set, bytearray)
 
 
@@ -151,7 +153,8 @@ def _wrong_call(kind: type, name: str, arguments: Collection[str], returns: str)
     if not callable(method):
         return
     line = f"`def {', '.join([f'{name}(self', *arguments])}) -> {returns}:`"
-    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+    is_odd = inspect.iscoroutinefunction(method) and name not in AWAITED
+    if is_odd or inspect.isasyncgenfunction(method):
         yield f"{written_at(method)}: {kind.__name__}.{name} is a coroutine, which nobody awaits; write {line}"
     elif inspect.isgeneratorfunction(method):
         yield f"{written_at(method)}: {kind.__name__}.{name} yields, and so returns nothing; write {line}"
@@ -219,7 +222,9 @@ def _twice(kind: type) -> Iterator[str]:
 def _is_no(hint: object, wanted: type) -> bool:
     """Say whether a hint is certainly of another type."""
     kind = typing.get_origin(hint) or hint
-    return isinstance(kind, type) and kind is not object and not issubclass(kind, wanted)
+    if not isinstance(kind, type) or kind is object or issubclass(kind, Awaitable):
+        return False
+    return not issubclass(kind, wanted)
 
 
 def _name(hint: object) -> str:

@@ -31,7 +31,7 @@ def wrong_grades(kind: type, method: Any) -> Iterator[str]:
         (tree,) = ast.parse(textwrap.dedent("".join(lines))).body
     except (OSError, TypeError, SyntaxError, ValueError):
         return
-    if not isinstance(tree, ast.FunctionDef):
+    if not isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef):
         return
     own = list(_own(tree))
     name = f"{kind.__name__}.{method.__name__}"
@@ -50,7 +50,7 @@ def wrong_grades(kind: type, method: Any) -> Iterator[str]:
             yield from (f"{at(node)}: {name}: {wrong}" for wrong in _wrong_call(node))
 
 
-def _own(tree: ast.FunctionDef) -> Iterator[ast.AST]:
+def _own(tree: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
     """Yield the nodes of a function without those of functions and classes within it."""
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
@@ -60,7 +60,7 @@ def _own(tree: ast.FunctionDef) -> Iterator[ast.AST]:
             waiting += ast.iter_child_nodes(node)
 
 
-def _is_stub(tree: ast.FunctionDef) -> bool:
+def _is_stub(tree: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return all(isinstance(node, ast.Expr | ast.Pass) and not _calls(node) for node in tree.body)
 
 

@@ -21,6 +21,7 @@ from tests.plugin.test_usage_errors import assert_usage_error
 HEAD = """
 from __future__ import annotations
 import math
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 from pytest_rltask import Band, Episode, Grade, Task, call, tool
@@ -90,7 +91,8 @@ def check(tmp_path: Path, **parts: str) -> None:
         ({"grade": "def grade(self): return Grade(1, treshold=1)"}, "Grade has no 'treshold': it has score, threshold"),
         ({"grade": "def grade(self): return Grade(1, passed='yes')"}, "passed='yes' is neither True nor False"),
         ({"grade": "def grade(self): yield Grade(1)"}, "E.grade yields, and so returns nothing; write `def"),
-        ({"grade": "async def grade(self): return Grade(1)"}, "E.grade is a coroutine, which nobody awaits"),
+        ({"grade": "async def grade(self): return 0.5"}, "E.grade returns 0.5, not a Grade"),
+        ({"tools": "async def close(self): pass"}, "E.close is a coroutine, which nobody awaits"),
         ({"grade": "def grade(self, seed): return Grade(1)"}, "E.grade is called without arguments, and cannot be"),
         # The episode's own
         ({"prompt": "prompt = 3"}, "E.prompt is int, not a string; write `def prompt(self) -> str:` below @property"),
@@ -105,7 +107,7 @@ def check(tmp_path: Path, **parts: str) -> None:
         ({"tools": HIDDEN.format("property", "self")}, "the tool E.look is a property"),
         ({"tools": HIDDEN.format("staticmethod", "")}, "the tool E.look is a staticmethod"),
         ({"tools": TAKES.format("number: int", "number: It.")}, "look does not take the episode; write `def look(self"),
-        ({"tools": TOOL.format("str") + "\n    " + TOOL.format("str")}, "E has a tool look already, in line 14, which"),
+        ({"tools": TOOL.format("str") + "\n    " + TOOL.format("str")}, "E has a tool look already, in line 15, which"),
         (
             {"tools": TAKES.format("self, frame: Frame", "frame: It.")},
             "look: the type of 'frame' says nothing: name 'Frame' is not defined; type hints must name",
@@ -146,6 +148,9 @@ def test_a_mistake_is_told_with_its_place_and_what_to_write(tmp_path: Path, part
         {"grade": "def grade(self):\n        if self.a: raise ValueError\n        return self._graded()"},
         {"grade": "def grade(self):\n        def inner(): return 3\n        return Grade(float('nan'), **{})"},
         {"grade": "def grade(self): return Grade(self.a == 3, threshold=1)"},
+        {"grade": "async def grade(self) -> Grade: return Grade(await self.ask('judge'))"},
+        {"grade": "def grade(self) -> Awaitable[Grade]: return self._graded()"},
+        {"tools": "async def nudge(self): return await self.ask('judge')"},
         {"tools": TOOL.format("Frame")},
         {"tools": TOOL.format("None")},
         {"tools": TOOL.format("str").replace("def", "async def")},
