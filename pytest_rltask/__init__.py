@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pytest_rltask.engines.local import play_policy
     from pytest_rltask.judges.judge import Answer, Judge, JudgeError, Question
     from pytest_rltask.judges.rubric import Criterion, Marks, RubricJudge
+    from pytest_rltask.media.attached import Image, Pdf
+    from pytest_rltask.resources import Resources
     from pytest_rltask.run.record import Record
     from pytest_rltask.sandbox import (
         IsolatedGrade,
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
         Shell,
         isolated_grade,
     )
-    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Resources, Task, TaskWarning
+    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Task, TaskWarning
     from pytest_rltask.tools import DefinitionError, ToolCall, ToolError, ToolResult, call, tool
     from pytest_rltask.trial.environment import Environment, Opening, ResetNeeded, Step
     from pytest_rltask.trial.guard import TrialFault
@@ -42,12 +44,14 @@ __all__ = [
     "Environment",
     "Episode",
     "Grade",
+    "Image",
     "IsolatedGrade",
     "Judge",
     "JudgeError",
     "Limits",
     "Marks",
     "Opening",
+    "Pdf",
     "Policy",
     "PolicyView",
     "Question",
@@ -80,8 +84,10 @@ __all__ = [
 _HOMES = {
     "coding": ("BashTool", "TextEditorTool"),
     "engines.local": ("play_policy",),
+    "media.attached": ("Image", "Pdf"),
     "judges.judge": ("Answer", "Judge", "JudgeError", "Question"),
     "judges.rubric": ("Criterion", "Marks", "RubricJudge"),
+    "resources": ("Resources",),
     "run.record": ("Record",),
     "sandbox": (
         "IsolatedGrade",
@@ -93,7 +99,7 @@ _HOMES = {
         "Shell",
         "isolated_grade",
     ),
-    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Resources", "Task", "TaskWarning"),
+    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning"),
     "tools": ("DefinitionError", "ToolCall", "ToolError", "ToolResult", "call", "tool"),
     "trial.environment": ("Environment", "Opening", "ResetNeeded", "Step"),
     "trial.guard": ("TrialFault",),

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pytest_rltask.trial.play import Trial
 
 MARKER_HELP = (
-    "rltask(*, task, runs=None, band=None, name=None): every run of `task` (a Task, or a function config -> Task) "
-    "is an item of this test, which asserts on its fixture `trial`; `band` is (low, high) as shares of 1, or such "
-    "pairs by model"
+    "rltask(*, task, runs=None, band=None, name=None): every run of `task` (a Task, or a Task class or function "
+    "config -> Task that is given the test's parameters) is an item of this test, which asserts on its fixture "
+    "`trial`; `band` is (low, high) as shares of 1, or such pairs by model"
 )
 CONTROLLER = "rltask-controller"
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
@@ -65,9 +65,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Generator[No
 
 @pytest.hookimpl(tryfirst=True)  # the run comes first in the node id
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    marker = metafunc.definition.get_closest_marker(MARKER)
-    if marker is not None:
-        _session(metafunc.config).items.parametrize(metafunc, marker)
+    if metafunc.definition.get_closest_marker(MARKER) is not None:
+        _session(metafunc.config).items.parametrize(metafunc)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pycollect_makeitem(collector: Any) -> Generator[None, Any, Any]:
+    made = yield
+    state = collector.config.stash.get(SESSION, None)
+    return state.items.settled(made) if state and isinstance(made, list) else made
 
 
 def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any], report: Any) -> None:

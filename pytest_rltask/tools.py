@@ -7,14 +7,17 @@ strictly against the same model: a bad call becomes a sentence the model can act
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import json
 import re
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+
+from pytest_rltask.source.written import hint, written_at
 
 if typing.TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
@@ -29,6 +32,7 @@ __all__ = [
     "call",
     "check_tools",
     "has_tools",
+    "is_tool",
     "tool",
     "tool_names",
     "tools_of",
@@ -80,6 +84,8 @@ class ToolResult:
     """The text the model reads, cut at the limit."""
     is_error: bool = False
     """True for an unknown tool, invalid arguments, a refusal (:class:`ToolError`) or a spent limit."""
+    content: tuple[dict[str, Any], ...] = ()
+    """Its blocks where it is more than text: text, images and documents, each of which has a line in `text`."""
 
     def json(self) -> Any:
         """Parse the text as JSON, as returned by tools whose result is not a string."""
@@ -115,7 +121,7 @@ def tool(*method: Any, **options: Any) -> Any:
 
 
 def _marked(method: _F) -> _F:
-    where = f"tool {method.__qualname__}"
+    where = _where(method)
     if not _TOOL_NAME.fullmatch(method.__name__):
         raise DefinitionError(f"{where}: the Messages API takes no such name; {_NAME_RULE.format(128)}")
     for parameter in _parameters(method):
@@ -297,13 +303,13 @@ def _schema(function: Callable[..., Any]) -> tuple[str, dict[str, Any], TypeAdap
         schema = _plain_schema(arguments)
         if wrong := next((key for key in _keys(schema) if not _KEY.fullmatch(key)), None):
             raise DefinitionError(
-                f"tool {function.__qualname__}: the Messages API takes no key {wrong!r} in what a tool takes; "
+                f"{_where(function)}: the Messages API takes no key {wrong!r} in what a tool takes; "
                 f"{_NAME_RULE.format(64)}"
             )
         return description, schema, arguments
     except PydanticUserError as error:
         said = str(error).splitlines()[0]
-        raise DefinitionError(f"tool {function.__qualname__}: {said}; parameters must be what JSON can hold") from None
+        raise DefinitionError(f"{_where(function)}: {said}; parameters must be what JSON can hold") from None
 
 
 def _keys(schema: Any) -> Iterator[str]:
@@ -321,16 +327,26 @@ def _keys(schema: Any) -> Iterator[str]:
 
 def _derive(function: Callable[..., Any]) -> tuple[str, TypeAdapter[dict[str, Any]]]:
     """Build the validator of a tool's arguments from its signature, and its description from the docstring."""
-    from docstring_parser import DocstringStyle, parse
+    from docstring_parser import DocstringStyle, ParseError, parse
     from pydantic import ConfigDict, Field, TypeAdapter, with_config
     from typing_extensions import NotRequired, TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
-    document = parse(inspect.getdoc(function) or "", style=DocstringStyle.GOOGLE)
-    said = {entry.arg_name: entry.description for entry in document.params}
     try:
-        hints = typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
-        raise DefinitionError(f"tool {function.__qualname__}: {error}; type hints must name importable types") from None
+        document = parse(inspect.getdoc(function) or "", style=DocstringStyle.GOOGLE)
+    except ParseError as error:
+        raise DefinitionError(
+            f"{_where(function)}: its docstring cannot be read: {str(error).splitlines()[0]} "
+            "Write `name: what it is`, and indent what goes on"
+        ) from None
+    said = {entry.arg_name: entry.description for entry in document.params if entry.args[0] != "attribute"}
+    _check_described(function, said)
+    try:
+        hints = {(name := parameter.name): hint(function, name) for parameter in _parameters(function)}
+    except ValueError as error:
+        raise DefinitionError(
+            f"{_where(function)}: the type of {name!r} says nothing: {error}; type hints must name importable types: "
+            "import it outside of `if TYPE_CHECKING:`, or define it at the top of the module"
+        ) from None
     annotated: Any = typing.Annotated  # types made at run time, which no type checker follows
     typed_dict: Any = TypedDict
     fields: dict[str, Any] = {}
@@ -338,13 +354,40 @@ def _derive(function: Callable[..., Any]) -> tuple[str, TypeAdapter[dict[str, An
         optional = parameter.default is not parameter.empty
         extra = {"default": parameter.default} if optional and parameter.default is not None else None
         described = Field(description=said.get(parameter.name), json_schema_extra=extra)
-        hint = annotated[hints[parameter.name], described]
-        fields[parameter.name] = NotRequired[hint] if optional else hint
+        typed = annotated[hints[parameter.name], described]
+        fields[parameter.name] = NotRequired[typed] if optional else typed
     # A TypedDict, not a BaseModel: a parameter may then be called `schema` or `copy`.
     shape = with_config(ConfigDict(extra="forbid", allow_inf_nan=False))(typed_dict(function.__name__, fields))
     adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(shape)
     lines = [document.short_description or "", document.long_description or ""]
     return "\n\n".join(line for line in lines if line), adapter
+
+
+def _check_described(function: Callable[..., Any], said: Collection[str]) -> None:
+    """Make sure that what a docstring describes are the tool's parameters: a model would be told of what is not there.
+
+    Raises:
+        DefinitionError: it describes another.
+    """
+    names = [parameter.name for parameter in _parameters(function)]
+    for name in said:
+        if name not in names:
+            has = f"it has {', '.join(names)}" if names else "it has none"
+            left = [one for one in names if one not in said]
+            near = left if len(left) == 1 else difflib.get_close_matches(name, left or names, n=1)
+            instead = f"`{near[0]}: ...`" if near else "nothing of it there, or indent what goes on from the line above"
+            raise DefinitionError(
+                f"{_where(function)}: its docstring describes {name!r}, which is no parameter: {has}; write {instead}"
+            )
+
+
+def _where(function: Callable[..., Any]) -> str:
+    return f"{written_at(function)}: tool {function.__qualname__}"
+
+
+def is_tool(method: object) -> bool:
+    """Say whether something is marked as a tool."""
+    return bool(getattr(method, _MARK, False))
 
 
 def _plain_schema(arguments: TypeAdapter[dict[str, Any]]) -> dict[str, Any]:

@@ -40,8 +40,11 @@ FLOORS = (
     ("graders",),
     ("run",),
     ("task",),
+    ("resources",),
+    ("media",),
     ("judges",),
     ("tools",),
+    ("source",),
     ("clock",),
 )
 CLOSED = ("sandbox",)

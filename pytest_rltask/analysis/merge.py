@@ -156,7 +156,7 @@ def _copy(run: Run, into: Path) -> None:
         if odd_files(str(run.path), [file.name]):
             raise MergeError(f"{file} is no file, as a run writes it")
         shutil.copyfile(file, into / file.name.replace("trials.", f"trials.shard{index}-", 1))
-    for folder in ("graders", "transcripts", "artifacts"):
+    for folder in ("graders", "transcripts", "artifacts", "media"):
         if (run.path / folder).is_dir() and not (run.path / folder).is_symlink():
             shutil.copytree(run.path / folder, into / folder, dirs_exist_ok=True, ignore=odd_files)
 

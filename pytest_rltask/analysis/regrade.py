@@ -18,7 +18,7 @@ from typing import Any
 
 from pytest_rltask.analysis.changed import Changed, regraded_by_score
 from pytest_rltask.models.judges import recorded
-from pytest_rltask.models.replay import ReplayModel
+from pytest_rltask.models.replay import ReplayModel, Replays
 from pytest_rltask.run.amendments import GRADE_FIELDS
 from pytest_rltask.run.artifacts import LostArtifact, load_artifacts
 from pytest_rltask.run.log import RunWriter
@@ -118,7 +118,7 @@ def _spec_of(record: Record, changed: Changed, today: TrialSpec) -> TrialSpec:
 
 async def _replay(record: Record, changed: Changed, today: TrialSpec, slots: asyncio.Semaphore) -> Record:
     spec = _spec_of(record, changed, today)
-    new = await play(spec, ReplayModel({(spec.task_name, record.seed): record}), slots)
+    new = await play(spec, ReplayModel(Replays([(spec.variant, record)])), slots)
     if new.outcome == "failed" and record.limit == "wall":
         new.label = record.label
     return new

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pytest_rltask.report.visible import visible
 from pytest_rltask.run.load import Run
-from pytest_rltask.run.planned import PlannedTrial, split_trial_id
+from pytest_rltask.run.planned import PlannedTrial
 from pytest_rltask.run.record import Record
 from pytest_rltask.task import Band
 
@@ -39,8 +39,7 @@ class Row:
     @property
     def name(self) -> str:
         """The task's name, with the test's other parameters where it has any."""
-        inside = split_trial_id(self.test)[1]
-        return f"{self.task}[{inside}]" if inside else self.task
+        return self.planned[0].row_name
 
     @property
     def model(self) -> str:

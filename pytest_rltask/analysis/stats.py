@@ -13,7 +13,6 @@ from typing import Any
 
 from pytest_rltask.analysis.passes import Mean, clustered_mean, pass_at_k, pass_hat_k
 from pytest_rltask.run.load import Run
-from pytest_rltask.run.planned import PlannedTrial, split_trial_id
 from pytest_rltask.run.record import Record, Usage
 
 __all__ = ["NEAR", "Group", "Stats", "Suite", "is_hollow", "is_near", "stats"]
@@ -167,12 +166,7 @@ def _records(run: Run) -> Iterator[tuple[tuple[str, str, str, str], Record, bool
     for records, counts in ((run.records.values(), True), ([*run.superseded, *run.unrecorded], False)):
         for record in records:
             if trial := planned.get(record.trial_id):
-                yield (_name(trial), record.model, record.task_digest, record.graded_by), record, counts
-
-
-def _name(trial: PlannedTrial) -> str:
-    inside = split_trial_id(trial.test)[1]
-    return f"{trial.task}[{inside}]" if inside else trial.task
+                yield (trial.row_name, record.model, record.task_digest, record.graded_by), record, counts
 
 
 def _group(

@@ -107,8 +107,7 @@ def _has_in_it(wanted: str, named: _Named) -> bool:
 
 
 def _name(trial: PlannedTrial) -> str:
-    inside = split_trial_id(trial.test)[1]
-    return f"{trial.task}[{inside}]/{trial.run}" if inside else f"{trial.task}/{trial.run}"
+    return f"{trial.row_name}/{trial.run}"
 
 
 def _some(names: list[str], *, more: bool = False) -> str:

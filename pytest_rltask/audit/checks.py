@@ -21,6 +21,7 @@ from pytest_rltask.audit.case import TRIALS, Case, Check, Unsound
 from pytest_rltask.audit.plays import Play
 from pytest_rltask.audit.variation import seeds_differ, tools_are_offered
 from pytest_rltask.audit.visible import is_stated, is_visible
+from pytest_rltask.media.attached import content_text
 from pytest_rltask.run.record import Record
 from pytest_rltask.task import Grade, Task, is_cheat
 
@@ -306,7 +307,7 @@ def _said(record: Record) -> Iterator[tuple[str, str]]:
 
 def _texts(message: dict[str, Any]) -> str:
     """Return what a message of the harness says."""
-    return "\n".join(block.get("text") or str(block.get("content", "")) for block in message["content"])
+    return "\n".join(block.get("text") or content_text(block.get("content", "")) for block in message["content"])
 
 
 def _source_files(task: Task, play: Play) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pytest_rltask.models import Model, Player, Start
 from pytest_rltask.models.judges import judges_of
 from pytest_rltask.models.named import ModelName
 from pytest_rltask.models.policy import PolicyModel
-from pytest_rltask.models.replay import ReplayModel
+from pytest_rltask.models.replay import ReplayModel, Replays
 from pytest_rltask.run.record import Record
 from pytest_rltask.task import Episode, Grade, Limits, PolicyView, Task
 from pytest_rltask.trial.event_loop import run
@@ -80,7 +80,7 @@ class Plays:
         """Return a play of the same calls on a seed, be it another."""
         record = play.record
         spec = self._spec(task, record.task, record.model.removeprefix("policy:"), seed, limits)
-        return self._played(spec, ReplayModel({(record.task, seed): record}))
+        return self._played(spec, ReplayModel(Replays([("", replace(record, seed=seed))])))
 
     def open(self, task: Task, name: str, seed: int, limits: Limits) -> Record:
         """Open an episode, close it, and return its record: with prompt, tools and info, or with the fault."""

@@ -26,9 +26,10 @@ from pytest_rltask.engines.ray_leave import start_leave
 from pytest_rltask.engines.ray_node import Event, Host, Post, Ticket, play_alone
 from pytest_rltask.engines.ray_place import Settings
 from pytest_rltask.models.contact import News
-from pytest_rltask.models.named import is_paid, load_replay, parse_model
+from pytest_rltask.models.named import is_paid, parse_model
+from pytest_rltask.models.replay import Replays, load_replay
+from pytest_rltask.resources import Resources
 from pytest_rltask.run.record import CUT_OFF, Fault, Record, clean_text, error_text
-from pytest_rltask.task import Resources
 from pytest_rltask.trial.opening import mark_errored, new_record
 from pytest_rltask.trial.play import RUN_ENDED, TrialSpec
 
@@ -110,7 +111,7 @@ class RayPlayer:
         self._running: dict[str, Any] = {}
         self._tasks: dict[int, bytes] = {}
         self._commons: dict[bool, bytes] = {}
-        self._replays: dict[str, Mapping[tuple[str, int], Record]] = {}
+        self._replays: dict[str, Replays] = {}
         self._was_answered = False
 
     def prepare(self, model: str) -> None:
@@ -202,7 +203,7 @@ class RayPlayer:
             host.in_flight -= 1
 
     def _common(self) -> bytes:
-        """Return what all trials share, packed once: to pack an actor's handle for each would cost as much as they do."""
+        """Return what all trials share, packed once: to pack an actor's handle costs as much as a trial does."""
         has_leave = self._leave is not None
         if has_leave not in self._commons:
             self._commons[has_leave] = packed((self._settings, self._post, self._leave))
@@ -217,7 +218,7 @@ class RayPlayer:
             environment |= keys_of(os.environ)
         recorded = None
         if spec.model in self._replays:
-            recorded = self._replays[spec.model].get((spec.task_name, spec.seed))
+            recorded = self._replays[spec.model].find(spec.task_name, spec.variant, spec.seed)
             recorded = recorded or replace(new_record(spec), seed=-1)  # which is none of this trial: it says so
         return Ticket(
             key,

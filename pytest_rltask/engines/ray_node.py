@@ -267,9 +267,9 @@ def play_alone(packed: bytes, common: bytes) -> bytes:
 
     def model(name: str) -> Model:
         if ticket.recorded is not None and name == ticket.fields["model"]:
-            from pytest_rltask.models.replay import ReplayModel
+            from pytest_rltask.models.replay import ReplayModel, Replays
 
-            return ReplayModel({(ticket.recorded.task, ticket.recorded.seed): ticket.recorded})
+            return ReplayModel(Replays([(ticket.fields["variant"], ticket.recorded)]))
         if name not in made:
             timeout_s, news = settings.reply_timeout_s, _News(post, ticket.key)
             made[name] = model_on_node(name, timeout_s, settings.prices, news, leave=leave, process=ticket.key)

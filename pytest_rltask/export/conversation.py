@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_rltask.media.attached import content_text, is_reference, media_line
 from pytest_rltask.run.record import Record, RequestLog, clean_text
 
 __all__ = [
@@ -65,8 +66,11 @@ def blocks_of(message: dict[str, Any], kind: str = "") -> list[dict[str, Any]]:
 
 
 def text_of(blocks: list[dict[str, Any]]) -> str:
-    """Return the text among blocks."""
-    return clean_text("\n\n".join(str(block["text"]) for block in blocks if block.get("type") == "text"))
+    """Return the text among blocks, and a line for each image and document."""
+    lines = (
+        media_line(one) if is_reference(one) else one["text"] if one.get("type") == "text" else "" for one in blocks
+    )
+    return clean_text("\n\n".join(str(line) for line in lines if line))
 
 
 def thinking_of(blocks: list[dict[str, Any]]) -> str:
@@ -123,7 +127,7 @@ def _answers(blocks: list[dict[str, Any]], names: dict[str, str]) -> Iterator[di
 def result_of(block: dict[str, Any]) -> str:
     """Return the text that answered a call."""
     content = block.get("content")
-    return text_of(content) if isinstance(content, list) else clean_text(str(content))
+    return clean_text(content_text(content))
 
 
 def _tool_names(record: Record) -> dict[str, str]:

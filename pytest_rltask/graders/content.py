@@ -6,13 +6,13 @@ import contextlib
 import functools
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pytest_rltask.graders.sources import digest_of
 from pytest_rltask.task import identity
 
-__all__ = ["content_text"]
+__all__ = ["content_text", "values_in"]
 
 
 def content_text(value: object) -> str:
@@ -50,3 +50,17 @@ def _cells(function: types.FunctionType) -> list[object]:
         with contextlib.suppress(ValueError):  # not filled yet
             found.append(cell.cell_contents)
     return found
+
+
+def values_in(values: Iterable[Any]) -> Iterator[Any]:
+    """Yield values and what collections, and wrapped functions, hold."""
+    for value in values:
+        yield value
+        if isinstance(value, Mapping):
+            yield from values_in(value.values())
+        elif isinstance(value, list | tuple | set | frozenset):
+            yield from values_in(value)
+        elif isinstance(value, functools.partial):
+            yield from values_in([value.func, *value.args, *value.keywords.values()])
+        elif isinstance(value, types.MethodType):
+            yield from values_in([value.__func__, value.__self__])

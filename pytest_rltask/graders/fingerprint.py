@@ -9,7 +9,6 @@ may be told that changes no grade, and none that does is passed over.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 import json
 import sys
@@ -19,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_rltask.graders.content import content_text
+from pytest_rltask.graders.content import content_text, values_in
 from pytest_rltask.graders.project import Project, is_library, state_of
-from pytest_rltask.graders.sources import Part, Source, digest_of
+from pytest_rltask.graders.sources import Part, Source, digest_of, with_values
 from pytest_rltask.judges.rubric import WORDING
 from pytest_rltask.run.record import known_fields
 from pytest_rltask.task import Task
@@ -148,6 +147,7 @@ class Graders:
         path: Path,
         name: str,
         cls: type | None = None,
+        given: Mapping[str, Any] | None = None,
         judges: Mapping[str, str] | None = None,
     ) -> Grader:
         """Return what grades the trials of a task.
@@ -158,20 +158,23 @@ class Graders:
             path: of the file that it was collected from.
             name: its name there.
             cls: the class that it is a method of.
+            given: the parameters that it takes itself, if others of them made the task: the values of other rows then
+                grade nothing of this one.
             judges: who answers for each judge of the task.
         """
-        key = (type(task), task.digest(), path, cls, name, *(judges or {}).items())
+        told = None if given is None else {f"parameter {one}": _told(value) for one, value in given.items()}
+        key = (type(task), task.digest(), path, cls, name, repr(told), *(judges or {}).items())
         if key not in self._known:
             named = list(_named(task, inspect.unwrap(test), *(cls.__mro__ if cls else ())))
-            grader = self._worked_out(task, named, path=path, name=f"{cls.__name__}.{name}" if cls else name)
+            full_name = f"{cls.__name__}.{name}" if cls else name
+            grader = self._worked_out(task, named, path=path, name=full_name, given=told)
             asked = {f"judge {judge}": model for judge, model in (judges or {}).items()}
-            told = asked | {"words of RubricJudge": WORDING} if asked else {}
-            grader = dataclasses.replace(grader, fields=grader.fields | told)
+            asked |= {"words of RubricJudge": WORDING} if asked else {}
+            grader = dataclasses.replace(grader, fields=grader.fields | asked)
             self._known[key] = grader
             self._late |= {path: state for path, state in self._project.states.items() if str(path) not in _loaded()}
-            self._asked[grader.digest] = lambda others: others.of(
-                task, test, path=path, name=name, cls=cls, judges=judges
-            )
+            where: dict[str, Any] = {"path": path, "name": name, "cls": cls, "given": given, "judges": judges}
+            self._asked[grader.digest] = lambda others: others.of(task, test, **where)
         return self._known[key]
 
     def now(self, digest: str) -> Grader | None:
@@ -198,11 +201,17 @@ class Graders:
         """All graders that were asked for."""
         return {grader.digest: grader for grader in self._known.values()}
 
-    def _worked_out(self, task: Task, named: list[Any], *, path: Path, name: str) -> Grader:
+    def _worked_out(
+        self, task: Task, named: list[Any], *, path: Path, name: str, given: dict[str, str] | None
+    ) -> Grader:
         homes = [(Path(file), one) for one in named if (file := _file(one))]
         files = list(dict.fromkeys([path, *(file for file, _ in homes)]))
         known = self._project.closure([*files, *self._plugins_of(path)])
         parts = _reached(known, {name.partition(".")[0], *(_owner(one) for one in named)})
+        parts = {
+            file: with_values(own, "" if given is None or file != path.resolve() else name)
+            for file, own in parts.items()
+        }
         told = _fields_told_elsewhere(task)
         kept = {
             self._project.named(file): {n: part for n, part in own.items() if n not in told}
@@ -223,7 +232,7 @@ class Graders:
         }
         return Grader(
             task=f"{type(task).__module__}.{type(task).__qualname__}",
-            fields={f.name: _told(getattr(task, f.name)) for f in dataclasses.fields(task)},
+            fields={f.name: _told(getattr(task, f.name)) for f in dataclasses.fields(task)} | (given or {}),
             files={
                 **{file: {name: own[name].digest for name in sorted(own)} for file, own in kept.items()},
                 **dict(sorted(sourceless.items())),
@@ -288,7 +297,7 @@ def _checked_sources(task: Task) -> tuple[str, ...]:
 def _named(task: Task, *others: Any) -> Iterator[Any]:
     """Yield the classes and functions from which all that grades is reached."""
     kinds: list[Any] = [*others, *type(task).__mro__]
-    for value in _values(getattr(task, f.name) for f in dataclasses.fields(task)):
+    for value in values_in(getattr(task, f.name) for f in dataclasses.fields(task)):
         if isinstance(value, type):
             kinds += value.__mro__
         else:
@@ -299,20 +308,6 @@ def _named(task: Task, *others: Any) -> Iterator[Any]:
         # A project may have a module that is called like one of the interpreter's, such as `test`.
         if top != "pytest_rltask" and not (top in sys.stdlib_module_names and is_library(_file(kind))):
             yield kind
-
-
-def _values(values: Iterable[Any]) -> Iterator[Any]:
-    """Yield values and what collections, and wrapped functions, hold."""
-    for value in values:
-        yield value
-        if isinstance(value, Mapping):
-            yield from _values(value.values())
-        elif isinstance(value, list | tuple | set | frozenset):
-            yield from _values(value)
-        elif isinstance(value, functools.partial):
-            yield from _values([value.func, *value.args, *value.keywords.values()])
-        elif isinstance(value, types.MethodType):
-            yield from _values([value.__func__, value.__self__])
 
 
 def _file(named: Any) -> str:

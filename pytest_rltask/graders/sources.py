@@ -14,12 +14,14 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-__all__ = ["TOP_LEVEL", "Import", "Part", "Source", "digest_of", "read_source"]
+__all__ = ["TOP_LEVEL", "Import", "Part", "Source", "digest_of", "read_source", "with_values"]
 
+GIVEN = ".given"
+"""Ends the name of a part that is a test without the values of its parameters, where each row tells its own."""
 TOP_LEVEL = "top level"
 """Name of the part that holds a module's statements other than definitions and plain assignments."""
 
@@ -128,6 +130,14 @@ def _read_here(path: Path) -> Source:
     return Source({"": Part("", digest_of(data), frozenset(), always=True)})
 
 
+def with_values(parts: Mapping[str, Part], without: str) -> dict[str, Part]:
+    """Return a file's parts, tests with the values of their parameters, save one by name."""
+    kept = {name: part for name, part in parts.items() if not name.endswith(GIVEN)}
+    if bare := parts.get(f"{without}{GIVEN}"):
+        kept[without] = replace(bare, name=without)
+    return kept
+
+
 def digest_of(data: bytes | str) -> str:
     """Return 16 hex digits that identify data."""
     return hashlib.sha256(data.encode(errors="replace") if isinstance(data, str) else data).hexdigest()[:16]
@@ -162,6 +172,8 @@ def _split(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.AST, bool]]:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 yield node.name, _unmarked(node), node.name.startswith("pytest_") or _is_handed_out(node)
                 yield from ((f"{node.name}.marker", mark, False) for mark in node.decorator_list if _is_ours(mark))
+                if any(map(_gives_values, node.decorator_list)):
+                    yield f"{node.name}{GIVEN}", _unmarked(node, values=False), False
             case ast.ClassDef():
                 always = bool(node.keywords) or _is_handed_out(node)
                 yield from ((name, part, always) for name, part in _split_class(node))
@@ -176,6 +188,8 @@ def _split_class(node: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
         if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
             yield f"{node.name}.{name}", _unmarked(inner)
             yield from ((f"{node.name}.{name}.marker", mark) for mark in inner.decorator_list if _is_ours(mark))
+            if any(map(_gives_values, inner.decorator_list)):
+                yield f"{node.name}.{name}{GIVEN}", _unmarked(inner, values=False)
         elif name:
             yield f"{node.name}.{name}", inner
         else:
@@ -191,9 +205,9 @@ def _assigned(node: ast.AST) -> str:
     return ""
 
 
-def _unmarked(node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
-    """Leave the marker of a test's task out, which is a part of its own."""
-    kept = [mark for mark in node.decorator_list if not _is_ours(mark)]
+def _unmarked(node: ast.FunctionDef | ast.AsyncFunctionDef, *, values: bool = True) -> ast.AST:
+    """Leave the marker of a test's task out, which is a part of its own, and maybe the values of its parameters."""
+    kept = [mark for mark in node.decorator_list if not _is_ours(mark) and (values or not _gives_values(mark))]
     copied = type(node)(**{name: getattr(node, name) for name in node._fields if hasattr(node, name)})
     copied.decorator_list = kept
     return copied
@@ -201,6 +215,10 @@ def _unmarked(node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
 
 def _is_ours(decorator: ast.AST) -> bool:
     return _dotted(decorator).endswith("mark.rltask")
+
+
+def _gives_values(decorator: ast.AST) -> bool:
+    return _dotted(decorator).rpartition(".")[2] == "parametrize"
 
 
 def _is_handed_out(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:

@@ -30,6 +30,7 @@ __all__ = [
     "is_retryable",
     "is_too_long",
     "may_be_billed",
+    "of_media",
     "remedy",
     "unsent",
     "wait_s",
@@ -124,6 +125,17 @@ def _is_blocked(error: Exception) -> bool:
     from anthropic import APIConnectionError
 
     return isinstance(error, APIConnectionError) and type(_origin(error)).__module__.startswith("pytest_")
+
+
+def of_media(error: Exception, request: Request) -> str:
+    """Say that a server may take no images, where it refuses a request that holds some; empty otherwise."""
+    status = getattr(error, "status_code", 0)
+    if not request.media or status in TRANSIENT or status in (401, 403, 404) or status < 400:
+        return ""
+    return (
+        "; the request holds images or documents, which not every server and model takes: play another model, or have "
+        "the task's tools return text"
+    )
 
 
 def wait_s(error: Exception, attempts: int) -> float:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_rltask.media.attached import as_sent, estimated_tokens
 from pytest_rltask.models import api_faults
 from pytest_rltask.models.api_faults import Late, Unsendable
 from pytest_rltask.models.contact import LATE_REPLIES, Contact, News
@@ -139,6 +140,7 @@ class ClaudeModel:
                 if ended is not None:
                     kind, what = api_faults.blame(error, request)
                     said = what + faults[-1] + ended + self._remedy(error, lost if is_fatal else None, refused)
+                    said += api_faults.of_media(error, request)
                     billed = _wasted(spoilt, faults)
                     self._contact.rest()
                     given_up = ModelFault(said, kind=kind, request_id=request_id, fatal=is_fatal, billed=billed)
@@ -194,14 +196,16 @@ class ClaudeModel:
             waited_s: for how long the model may have written at it, within the limit on a reply.
         """
         sent = json.dumps([request.system, request.tools, request.messages], default=str, ensure_ascii=False)
+        read = math.ceil(len(sent) / 4) + estimated_tokens(request.messages)
         written = min(request.max_tokens, int(waited_s * OUTPUT_PER_S))
-        message = {"model": self.name, "usage": {"input_tokens": math.ceil(len(sent) / 4), "output_tokens": written}}
+        message = {"model": self.name, "usage": {"input_tokens": read, "output_tokens": written}}
         lost = self._spoilt(message, None)
         return replace(lost, stop_reason="unanswered", faults=(UNANSWERED,), guessed_usd=lost.cost_usd or 0.0)
 
     async def _send(self, request: Request) -> Any:
         client = self._client or self._connect()
-        arguments: dict[str, Any] = {"messages": self._server.sent(request.messages)}
+        messages = as_sent(request.messages, request.media)
+        arguments: dict[str, Any] = {"messages": self._server.sent(messages)}
         if request.system:
             arguments["system"] = request.system
         if request.tools:

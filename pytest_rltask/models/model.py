@@ -30,6 +30,8 @@ class Start:
     """What earlier runs tried, as the first message shows it."""
     run: Callable[[Callable[[], Any]], Awaitable[Any]]
     """Runs a function that may block in the trial's own thread."""
+    variant: str = ""
+    """The parameters of its test, as its id names them."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Request:
     """Time on the event loop's clock at which the answer is of no use any more, in seconds."""
     extends: bool = False
     """Whether it extends one of the same trial that was answered: what is wrong with it then came of the model."""
+    media: Mapping[str, bytes] = field(default_factory=dict)
+    """Images and documents that the messages refer to, by file."""
     under_way: list[Callable[[], Reply]] = field(default_factory=list)
     """Holds, while the request is under way and may be billed, what estimates its tokens and cost."""
 

@@ -22,9 +22,6 @@ from pytest_rltask.models.model_settings import (
     written,
 )
 from pytest_rltask.models.settings import BASE_URL, KEY_VARIABLES, unusable
-from pytest_rltask.run.files import RunLogError
-from pytest_rltask.run.load import load_plan, load_run
-from pytest_rltask.run.record import Record
 
 if TYPE_CHECKING:
     from pytest_rltask.models.contact import News
@@ -36,12 +33,10 @@ __all__ = [
     "changed_settings",
     "is_paid",
     "label_of",
-    "load_replay",
     "make_model",
     "missing_key",
     "parse_model",
     "quoted",
-    "replayed_limits",
     "settings_of",
 ]
 
@@ -231,39 +226,6 @@ def _unplayable(name: ModelName, environment: Mapping[str, str]) -> str:
     )
 
 
-def load_replay(directory: str) -> dict[tuple[str, int], Record]:
-    """Load the judged trials of a run directory, by task and seed.
-
-    Raises:
-        ValueError: it is no run directory, has no judged trial, or has several of one task and seed.
-    """
-    path = Path(directory).expanduser()
-    try:
-        run = load_run(path)
-    except RunLogError as error:
-        raise ValueError(f"--model replay:{directory}: {error}") from None
-    found: dict[tuple[str, int], Record] = {}
-    for record in run.records.values():
-        if record.outcome == "errored":
-            continue
-        key = (record.task, record.seed)
-        if key in found:
-            models = sorted({found[key].model, record.model})
-            raise ValueError(
-                f"--model replay:{directory}: task {record.task} with seed {record.seed} was played more than once "
-                f"(by {', '.join(models)}); replay a run of one model"
-            )
-        found[key] = record
-    if not found:
-        raise ValueError(f"--model replay:{directory}: the run has no judged trial to replay")
-    return found
-
-
-def replayed_limits(directory: str) -> dict[tuple[str, int], dict[str, Any]]:
-    """Return the limits that the trials of a run directory were played with, by task and seed."""
-    return {(trial.task, trial.seed): trial.limits for trial in load_plan(Path(directory).expanduser())}
-
-
 def make_model(
     name: ModelName,
     *,
@@ -286,7 +248,7 @@ def make_model(
 
         return PolicyModel(name.argument)
     if name.kind == "replay":
-        from pytest_rltask.models.replay import ReplayModel
+        from pytest_rltask.models.replay import ReplayModel, load_replay
 
         return ReplayModel(load_replay(name.argument))
     if name.kind == "human":

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
+from pytest_rltask.media.attached import content_text, result_of
 from pytest_rltask.models.model import ModelFault, Reply, Request, Start, seeded_rng
 from pytest_rltask.run.record import error_text
 from pytest_rltask.task import PolicyView, is_cheat
@@ -74,9 +75,9 @@ class _PolicyPlayer:
         if len(messages) == 1:
             return None
         blocks = messages[-1]["content"]
-        results = [_result(block) for block in blocks if block["type"] == "tool_result"]
+        results = [result_of(block) for block in blocks if block["type"] == "tool_result"]
         if not results:
-            return "\n".join(block["text"] for block in blocks)
+            return content_text(blocks)
         return results[0] if self._alone else results
 
     def _reply(self, move: ToolCall | Sequence[ToolCall] | str) -> Reply:
@@ -110,7 +111,3 @@ def _fault(policy: str, error: BaseException) -> ModelFault:
     if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
         raise error
     return ModelFault(f"policy {policy!r} raised {type(error).__name__}: {error_text(error)}", kind="task")
-
-
-def _result(block: dict[str, Any]) -> ToolResult:
-    return ToolResult(block["content"], bool(block.get("is_error", False)))

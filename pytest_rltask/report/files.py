@@ -63,6 +63,7 @@ def write_reports(run: Run, summary: Summary) -> None:
         "gate_holds": summary.holds,
         "sandboxes": summary.sandboxes,
         "rows": [row.to_json() for row in summary.rows],
+        "sweeps": [sweep.to_json() for sweep in summary.sweeps],
     }
     write_text(run.path / "report.json", json.dumps(data, indent=1, default=str) + "\n")
     write_text(run.path / "summary.md", markdown(run, summary))
@@ -102,6 +103,9 @@ def _lines(run: Run, summary: Summary) -> Iterator[str]:
     yield f"|{'---|' * len(names)}"
     for line in lines:
         yield f"| {' | '.join(map(_escaped, line))} |"
+    for sweep in summary.sweeps:
+        yield ""
+        yield _escaped(str(sweep))
     for row in summary.rows:
         yield ""
         yield f"- {_escaped(gate_line(row))}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pytest_rltask.report.transcript import beginning, ending, said_between
 from pytest_rltask.run.growing import GrowingText
+from pytest_rltask.run.media_files import store_media
 from pytest_rltask.run.planned import transcript_path
 from pytest_rltask.run.record import Record
 
@@ -52,6 +53,7 @@ class GrowingTranscripts:
         path = transcript_path(self._run_dir, record.task, record.trial_id)
         self._told[key] = None
         try:
+            store_media(self._run_dir, record)
             if told < 0:
                 self._texts.begin(path, beginning(record) + text)
             else:

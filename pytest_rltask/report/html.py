@@ -33,6 +33,7 @@ GATE_RULES = {
     "proven": "fails only where the pass rate is proven outside the band",
     "strict": "holds only where the pass rate is proven inside the band",
 }
+SWEEP_CHARS = 2000
 SCRIPTS = ("html_data.js", "html_list.js", "html_reader.js", "html_beside.js", "html_live.js", "html_start.js")
 """The parts of the page's script, which share one scope."""
 NUMBERS = ("score", "turns", "usd", "seconds")
@@ -85,7 +86,8 @@ def _resource(name: str) -> str:
 
 def _head(headline: str, style: str, script: str) -> Html:
     policy = (
-        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
     )
     return element(
         "head",
@@ -163,7 +165,8 @@ def _when(created: str) -> str:
 
 def _list(summary: Summary, trials: list[list[TrialView]], *, is_live: bool) -> Html:
     sections = [section(row, own) for row, own in zip(summary.rows, trials, strict=True)]
-    return element("div", overview(summary, trials, is_live=is_live), *sections, _table(trials), id="list")
+    sweeps = [element("p", clip(str(sweep), SWEEP_CHARS), class_="sweep") for sweep in summary.sweeps if not is_live]
+    return element("div", overview(summary, trials, is_live=is_live), *sweeps, *sections, _table(trials), id="list")
 
 
 def _table(trials: list[list[TrialView]]) -> Html:

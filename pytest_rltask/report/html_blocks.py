@@ -10,17 +10,23 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
+from pytest_rltask.media.sniffed import sniff
 from pytest_rltask.report.html_markup import Html, clip, element
 from pytest_rltask.report.html_trials import LINE_CHARS, TrialView
 from pytest_rltask.report.visible import visible
-from pytest_rltask.run.messages import said
+from pytest_rltask.run.media_files import load_media
+from pytest_rltask.run.messages import Part, said
 
 __all__ = ["MOST_CHARS", "blocks"]
 
 BLOCK_CHARS = 400_000
 """Length from which on a block takes no further trial."""
+PICTURE_BYTES, PICTURE_CHARS = 300_000, 4_000_000
+"""Largest picture that the page shows, and how much of pictures a block holds; others are named with their files."""
 MOST_CHARS = 200_000_000
 """Longest that all blocks of a page may be together, packed: a browser's strings end at about 500 million."""
 LEVEL = 5
@@ -47,6 +53,18 @@ def blocks(trials: Iterable[TrialView], *, most_chars: int = MOST_CHARS) -> Iter
         yield _told(left_out)
 
 
+def picture(run_dir: Path, block: Mapping[str, Any]) -> str:
+    """Return an image of a conversation as what an ``<img>`` shows; empty if it is large, gone, or no image.
+
+    Its type is that of its bytes: what a record says of it is a model's, or somebody else's.
+    """
+    content = load_media(run_dir, block) if 0 < int(block.get("bytes") or 0) <= PICTURE_BYTES else None
+    found = sniff(content) if content else None
+    if content is None or found is None or not found.width:
+        return ""
+    return f"data:{found.media_type};base64,{base64.b64encode(content).decode('ascii')}"
+
+
 def _filled(trials: Iterable[TrialView]) -> Iterator[_Block]:
     block = _Block(0)
     for trial in trials:
@@ -67,6 +85,7 @@ class _Block:
         self.length = 0
         self._entries: list[dict[str, object]] = []
         self._texts: dict[str, int] = {}
+        self._pictures: dict[str, int] = {}
 
     def add(self, trial: TrialView) -> None:
         record = trial.whole
@@ -78,11 +97,27 @@ class _Block:
                 "facts": [[visible(name), visible(value)] for name, value in trial.facts()],
                 "details": self._index(details) if details else None,
                 "said": [
-                    [part.kind, self._index(clip(part.title, LINE_CHARS)), self._index(part.text.rstrip())]
+                    [
+                        part.kind,
+                        self._index(clip(part.title, LINE_CHARS)),
+                        self._index(part.text.rstrip()),
+                        self._shown(trial, part),
+                    ]
                     for part in parts
                 ],
             }
         )
+
+    def _shown(self, trial: TrialView, part: Part) -> list[int]:
+        """Return where the block holds the pictures of a part, as far as they are small."""
+        found = []
+        for one in part.shown if self.length < BLOCK_CHARS + PICTURE_CHARS else ():
+            if url := picture(trial.run.path, one):
+                if url not in self._pictures:
+                    self._pictures[url] = len(self._pictures)
+                    self.length += len(url)
+                found.append(self._pictures[url])
+        return found
 
     def _index(self, text: str) -> int:
         """Return where the block holds a text, which is put there the first time."""
@@ -92,7 +127,11 @@ class _Block:
         return self._texts[text]
 
     def packed(self) -> Html:
-        data = {"texts": [visible(text) for text in self._texts], "trials": self._entries}
+        data = {
+            "texts": [visible(text) for text in self._texts],
+            "trials": self._entries,
+            "pictures": [*self._pictures],
+        }
         deflated = zlib.compress(json.dumps(data, ensure_ascii=False).encode(), LEVEL)
         text = base64.b64encode(deflated).decode()
         return element(

@@ -71,12 +71,17 @@ class Report {
   async read(trial) {
     const block = (await this.blocks()).find(({ first, count }) => trial.number >= first && trial.number < first + count);
     if (!block) return null;
-    const { texts, trials } = await this.inflate(block);
+    const { texts, trials, pictures = [] } = await this.inflate(block);
     const { facts, details, said } = trials[trial.number - block.first];
     return {
       facts,
       details: details === null ? "" : texts[details],
-      said: said.map(([kind, title, text]) => ({ kind, title: texts[title], text: texts[text] })),
+      said: said.map(([kind, title, text, shown = []]) => ({
+        kind,
+        title: texts[title],
+        text: texts[text],
+        pictures: shown.map((place) => pictures[place]),
+      })),
     };
   }
 

@@ -95,11 +95,15 @@ class Reader {
   }
 }
 
-function said({ kind, title, text }, pattern) {
+function said({ kind, title, text, pictures }, pattern) {
   let body = make("pre", {});
   fill(body, text, pattern);
   if (kind === "thinking") {
     body = make("details", { open: Boolean(pattern && text.match(pattern)) }, make("summary", {}, plural(text.length, "character")), body);
+  }
+  if (pictures.length) {
+    const shown = pictures.map((src, place) => make("img", { src, alt: `image ${place + 1} of this result`, loading: "lazy" }));
+    body = make("div", {}, body, ...shown);
   }
   return make("div", { className: `said ${kind}` }, make("div", { className: "who" }, ...marked(title, pattern)), body);
 }

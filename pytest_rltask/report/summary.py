@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_rltask.models.judges import is_paid_trial
 from pytest_rltask.proof import RULE
 from pytest_rltask.report.faults import FaultGroup, grouped
+from pytest_rltask.report.sweep import Point, Sweep, differing
 from pytest_rltask.run.amendments import begun
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.planned import PlannedTrial, split_trial_id
@@ -98,6 +99,8 @@ class Row:
     """At which line of its file the test stands, from 1; 0: not known."""
     part: str = ""
     """Which shard of a run its trials are of; empty: they are all."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """Values of the test's parameters by name."""
     example: str | None = None
     """Id of a trial worth reading: one whose fault is not tolerated, else a missed one."""
 
@@ -134,6 +137,8 @@ class Summary:
     """Which shard of a run it is of, whose rates are judged once all shards are one run; empty: it is of all."""
     outcomes: dict[str, str] = field(default_factory=dict)
     """How each trial ended that the rows count, by its id."""
+    sweeps: list[Sweep] = field(default_factory=list)
+    """Of tests over several values of their parameters, at which of them the pass rate lands in the band."""
 
     @property
     def holds(self) -> bool:
@@ -158,11 +163,12 @@ def summarise(run: Run, gate: Gate, *, stop_early: bool = False) -> Summary:
     rows = [
         dataclasses.replace(_row(trials, run, gate, stop_early=stop_early), part=part) for trials in groups.values()
     ]
+    sweeps = [] if part else list(_sweeps(rows))
     rows.sort(key=lambda row: (row.verdict.holds, WORST_FIRST.index(row.verdict.word), row.name, row.model))
     found = [(trial, run.records[trial.trial_id]) for trial in run.plan if trial.trial_id in run.records]
     sandboxes = [record.sandbox for _, record in found if record.sandbox]
     outcomes = {trial.trial_id: str(record.outcome) for trial, record in found if trial.is_graded_as_planned(record)}
-    return Summary(rows, gate, _counted(sandboxes), part, outcomes)
+    return Summary(rows, gate, _counted(sandboxes), part, outcomes, sweeps)
 
 
 def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool) -> Row:
@@ -240,8 +246,24 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         regraded=sum(bool(record.history) and not record.reused for record in records),
         left_out=len(recorded) - len(records),
         line=max(trial.line for trial in planned),
+        parameters=first.parameters,
         example=next((record.trial_id for record in [*unjudged, *missed, *judged]), None),
     )
+
+
+def _sweeps(rows: Iterable[Row]) -> Iterator[Sweep]:
+    """Yield the sweeps among rows, which stand in the order of the plan."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.parameters:
+            found.setdefault((split_trial_id(row.test)[0], row.model), []).append(row)
+    for (test, model), own in found.items():
+        if names := differing(row.parameters for row in own):
+            points = [
+                Point({name: row.parameters.get(name) for name in names}, row.verdict.word, row.verdict.rate)
+                for row in own
+            ]
+            yield Sweep(test, own[0].task, model, points)
 
 
 def _judge(record: Record, request: RequestLog) -> str:

@@ -69,6 +69,8 @@ def summary_lines(
         yield from _table(summary.rows, table, width)
     else:
         yield from (line for row in summary.rows for line in _block(row, width, unicode=unicode))
+    for sweep in summary.sweeps:
+        yield from _wrapped(str(sweep), width, {"bold": True} if sweep.in_band else {"yellow": True}, after=INDENT)
     yield from ((note, {"yellow": True}) for note in notes)
     yield "", {}
     if unsafe := warning(summary.sandboxes):

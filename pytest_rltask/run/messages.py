@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pytest_rltask.media.attached import content_text, media_line, references
 from pytest_rltask.run.asked import Asked
 from pytest_rltask.run.record import Record
 
@@ -23,6 +24,8 @@ class Part:
     title: str
     """The same, with the turn and the tool."""
     text: str
+    shown: tuple[Mapping[str, Any], ...] = ()
+    """Blocks of its images and documents, each of which has a line in the text."""
 
 
 def said(record: Record) -> Iterator[Part]:
@@ -55,7 +58,7 @@ def said_in(
             yield from between(place)
             for block in message["content"]:
                 part = _part(message["role"], turn, block, tools)
-                yield part if place or part.kind != "harness" else Part("prompt", "prompt", part.text)
+                yield part if place or part.kind != "harness" else Part("prompt", "prompt", part.text, part.shown)
 
 
 def asked_in(record: Record, place: int) -> Iterator[Part]:
@@ -87,6 +90,8 @@ def _part(role: str, turn: int, block: dict[str, Any], tools: Mapping[str, str])
             return Part("model", f"turn {turn} · model", block["text"])
         case "text":
             return Part("harness", "harness", block["text"])
+        case "image" | "document" if role == "user":
+            return Part("harness", "harness", media_line(block), (block,))
         case "thinking":
             return Part("thinking", f"turn {turn} · thinking", block.get("thinking") or "(not shown by the API)")
         case "tool_use":
@@ -94,7 +99,8 @@ def _part(role: str, turn: int, block: dict[str, Any], tools: Mapping[str, str])
         case "tool_result":
             kind: Literal["error", "result"] = "error" if block.get("is_error") else "result"
             tool = tools.get(block.get("tool_use_id", ""))
-            return Part(kind, f"{kind} of {tool}" if tool else kind, result_text(block["content"]))
+            shown = tuple(references([{"content": [block]}]))
+            return Part(kind, f"{kind} of {tool}" if tool else kind, result_text(block["content"]), shown)
         case other:
             return Part("model", f"turn {turn} · {other}", arguments_text(block))
 
@@ -113,6 +119,8 @@ def _argument(name: str, value: Any) -> str:
 
 def result_text(content: Any) -> str:
     """Show a JSON object's fields like arguments, so that program output keeps its lines."""
+    if isinstance(content, list):
+        return "\n".join(result_text(content_text([block])) for block in content)
     try:
         data = json.loads(content)
     except (TypeError, ValueError):

@@ -10,7 +10,10 @@ from typing import Any, Literal
 from pytest_rltask.clock import utc_now
 from pytest_rltask.run.record import Fault, Record, RequestLog
 
-__all__ = ["NotStarted", "PlannedTrial", "split_trial_id", "transcript_path"]
+__all__ = ["SHOWN_CHARS", "NotStarted", "PlannedTrial", "split_trial_id", "transcript_path", "variant_of"]
+
+SHOWN_CHARS = 200
+"""Characters of a parameter's value that are kept."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,18 @@ class PlannedTrial:
     """Who answers for each judge of the task, see :mod:`pytest_rltask.models.judges`."""
     line: int = 0
     """Line of its file at which the test stands, from 1; 0: not known, or an earlier version planned it."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """Values of the test's parameters by name, as JSON can hold them; empty if an earlier version planned it."""
+
+    @property
+    def variant(self) -> str:
+        """The part of the node id that names the test's parameters; empty if it has none."""
+        return split_trial_id(self.test)[1]
+
+    @property
+    def row_name(self) -> str:
+        """The task's name, with the test's parameters where it has any."""
+        return f"{self.task}[{self.variant}]" if self.variant else self.task
 
     def is_graded_as_planned(self, record: Record) -> bool:
         """Say whether what graded a trial is what the plan says, where both are known: two graders make no rate."""
@@ -98,6 +113,25 @@ def split_trial_id(trial_id: str) -> tuple[str, str]:
     path, separator, name = trial_id.partition("::")
     function, _, inside = name.partition("[")
     return f"{path}{separator}{function}", inside.removesuffix("]")
+
+
+def variant_of(trial_id: str, label: str, run: int) -> str:
+    """Return what stands in a trial's id for the test's own parameters, which follow its model and run.
+
+    Args:
+        trial_id: the item's node id.
+        label: of the model; earlier versions left it out where a run had one alone.
+        run: index of the run.
+
+    Example:
+        >>> variant_of("test_sum.py::test_sum[policy:null-run-00-a-1]", "policy:null", 0)
+        'a-1'
+    """
+    inside = split_trial_id(trial_id)[1]
+    for own in (f"{label}-run-{run:02d}", f"run-{run:02d}"):
+        if inside == own or inside.startswith(f"{own}-"):
+            return inside[len(own) + 1 :]
+    return inside
 
 
 def transcript_path(run_dir: Path, task: str, trial_id: str) -> Path:

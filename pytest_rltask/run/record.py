@@ -222,6 +222,8 @@ class Record:
     """What was set of its model, by name, as it stands behind the model's own; empty if an earlier version wrote it."""
     artifacts_left_out: dict[str, str] = field(default_factory=dict)
     """What is not kept of that, by name, and why."""
+    media: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    """Images and documents that its messages refer to, by file, until they are on disk; no part of the JSON form."""
     judges: dict[str, str] = field(default_factory=dict)
     """Which model each judge of its task stood for; see :mod:`pytest_rltask.models.judges`."""
     judge_requests: list[RequestLog] = field(default_factory=list)
@@ -280,7 +282,9 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON data."""
-        return dataclasses.asdict(self)
+        data = dataclasses.asdict(dataclasses.replace(self, media={}))
+        del data["media"]
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Record:
@@ -291,6 +295,7 @@ class Record:
         """
         try:
             known = known_fields(cls, data)
+            known.pop("media", None)
             for name in ("requests", "judge_requests"):
                 known[name] = [request_from_json(entry) for entry in known.get(name, [])]
             known["asked"] = [asked_from_json(one) for one in known.get("asked", [])]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -12,9 +12,12 @@ from pytest_rltask.audit.case import Case, Check, Unsound
 from pytest_rltask.audit.checks import checks_of
 from pytest_rltask.audit.plays import Plays
 from pytest_rltask.report.transcript import render
-from pytest_rltask.suite.items import TrialItems
+from pytest_rltask.run.planned import split_trial_id
+from pytest_rltask.suite.items import Draft, TrialItems, settled
+from pytest_rltask.suite.marker import marked
 from pytest_rltask.suite.model_options import KEYS
 from pytest_rltask.suite.options import Options
+from pytest_rltask.suite.parameters import Given, given, made
 from pytest_rltask.task import Limits, Task
 from pytest_rltask.tools import DefinitionError
 from pytest_rltask.trial.play import Trial
@@ -61,7 +64,7 @@ class AuditItems(TrialItems):
             )
         super().__init__(config, options)
 
-    def parametrize(self, metafunc: pytest.Metafunc, marker: pytest.Mark) -> None:
+    def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Give a marked test one item for each check.
 
         Raises:
@@ -75,15 +78,23 @@ class AuditItems(TrialItems):
                     f"{where}: its fixture {name!r} uses trial, but with --audit one item plays several trials; "
                     f"make {name} a function, and call it in the test: {name}(trial)"
                 )
-        super().parametrize(metafunc, marker)
+        super().parametrize(metafunc)
 
-    def _params(self, task: Task, name: str, marker: pytest.Mark, where: str) -> Iterator[AuditParam]:  # type: ignore[override]
-        limits = self._limits(task, where)
-        for check in checks_of(task):
-            yield AuditParam(task, name, check, self.options.seed, limits)
+    def _drafts(self, test: list[pytest.Mark], given: list[Given], where: str) -> Iterator[Draft]:
+        """Yield a draft for each check of any row's task: which of them an item's own has, its parameters decide."""
+        tasks = [made(marked(test, one.marks, where)["task"], one, self.config, where) for one in given]
+        for check in {check.id: check for task in tasks for check in checks_of(task)}:
+            yield Draft(functools.partial(self._checked, test, check, where), f"audit-{check}")
 
-    def _ids(self, params: Iterable[Any], where: str) -> list[str]:
-        return [param.id for param in params]
+    def _checked(self, test: list[pytest.Mark], check: str, where: str, item: pytest.Item) -> AuditParam | None:
+        own = given(item)
+        said = marked(test, own.marks, where)
+        task = self._task(said, own, item, where)
+        name = self._named(said, task, where)
+        if variant := split_trial_id(item.nodeid)[1].removeprefix(f"audit-{check}").removeprefix("-"):
+            name = f"{name}[{variant}]"  # plays are known by the name
+        found = {one.id: one for one in checks_of(task)}.get(check)
+        return AuditParam(task, name, found, self.options.seed, self._limits(task, where)) if found else None
 
 
 def runs_agents_code(items: Iterable[pytest.Item]) -> bool:
@@ -118,8 +129,7 @@ def run_check(item: pytest.Function, plays: Plays) -> bool | None:
 
 
 def _param(item: pytest.Item) -> AuditParam | None:
-    callspec = getattr(item, "callspec", None)
-    param = callspec.params.get("trial") if callspec else None
+    param = settled(item)
     return param if isinstance(param, AuditParam) else None
 
 

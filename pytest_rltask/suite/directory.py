@@ -16,6 +16,7 @@ from pytest_rltask.graders.fingerprint import Graders
 from pytest_rltask.run.files import RunLogError, find_run_dir
 from pytest_rltask.run.load import load_plan
 from pytest_rltask.run.log import RunWriter
+from pytest_rltask.run.media_files import store_media
 from pytest_rltask.run.planned import PlannedTrial, split_trial_id
 from pytest_rltask.run.provenance import provenance
 from pytest_rltask.run.record import Record
@@ -192,7 +193,12 @@ class Directory:
         if grader is not None:
             record.grader = grader.digest
             self.writer.note_grader(grader.digest, grader.to_json())
+        try:
+            store_media(self.writer.path, record)
+        except OSError as error:  # the record is dearer
+            record.artifacts_left_out["(images and documents)"] = f"could not be written: {error.strerror}"
         self.writer.append(record)
+        record.media = {}
 
     def recorded(self, plan: Plan) -> dict[str, Record]:
         """Return the records that count already; asked once the first item is due, when they are up to date."""

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_rltask.models.named import label_of
 from pytest_rltask.report.summary import Row, Summary
+from pytest_rltask.report.sweep import values_text
 from pytest_rltask.report.table import gate_line
 from pytest_rltask.report.visible import for_log
 from pytest_rltask.run.planned import split_trial_id
@@ -71,6 +72,7 @@ def _reports(row: Row) -> list[pytest.TestReport]:
 def _properties(row: Row) -> list[tuple[str, object]]:
     """Return what results files say of a gate: flat, plain values."""
     return [
+        *([("parameters", values_text(row.parameters))] if row.parameters else []),
         ("trials", row.judged),
         ("passed", row.passed),
         ("pass_rate", "" if row.verdict.rate is None else round(row.verdict.rate, 4)),

@@ -5,8 +5,7 @@ Everything that can be wrong with a marker, a task or a model's name is found he
 
 from __future__ import annotations
 
-import fnmatch
-import inspect
+import functools
 import os
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -15,33 +14,33 @@ from typing import Any
 
 import pytest
 
+from pytest_rltask.audit.definitions import check_definition, doubts
 from pytest_rltask.audit.omissions import episode_classes, omissions, toolless
 from pytest_rltask.models.judges import judges_of, missing_judge_key, unanswered
-from pytest_rltask.models.model_settings import parse_settings, split_name, unfit_for
-from pytest_rltask.models.named import (
-    ModelName,
-    is_paid,
-    load_replay,
-    missing_key,
-    parse_model,
-    replayed_limits,
-)
+from pytest_rltask.models.model_settings import unfit_for
+from pytest_rltask.models.named import ModelName, is_paid, missing_key, parse_model
 from pytest_rltask.models.prices import Prices
+from pytest_rltask.models.replay import Replays, load_replay, replayed_limits
 from pytest_rltask.models.settings import KEY_VARIABLES
+from pytest_rltask.run.planned import variant_of
 from pytest_rltask.run.record import Record
 from pytest_rltask.suite.chosen import judges_chosen, models_of, prices_of
-from pytest_rltask.suite.options import DEFAULT_MODEL, Options
+from pytest_rltask.suite.marker import band_of, marked, marked_bands, marked_name, marked_runs
+from pytest_rltask.suite.options import MARKER, Options
+from pytest_rltask.suite.parameters import Given, asserted, check_names, combinations, given, made, misses, offer, shown
 from pytest_rltask.suite.person import no_terminal
 from pytest_rltask.task import Band, Limits, Task, TaskWarning
 from pytest_rltask.tools import DefinitionError, check_tools
 
 __all__ = [
+    "Draft",
     "TrialItems",
     "TrialParam",
     "is_trial",
     "param_of",
     "plugin_files",
     "replay_differs",
+    "settled",
     "warn_if_toolless",
 ]
 
@@ -59,11 +58,30 @@ class TrialParam:
     band: Band
     judges: Mapping[str, str] = field(default_factory=dict)
     """Who answers for each judge of the task."""
+    variant: str = ""
+    """The part of the node id that names the test's own parameters."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Their values, as the run directory keeps them."""
+    asserted: Mapping[str, Any] | None = None
+    """Those that the test itself takes, if others made the task; None: none did."""
 
     @property
     def id(self) -> str:
         """The part of the node id that names the run."""
         return f"run-{self.run:02d}"
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """The parameter of an item as pytest makes it, when the item's other parameters are not known yet."""
+
+    settle: Callable[[pytest.Item], Any]
+    """Returns what is played with the parameters of an item; None if nothing is."""
+    id: str
+
+
+SETTLED = pytest.StashKey[Any]()
+"""What became of an item's draft."""
 
 
 class TrialItems:
@@ -94,9 +112,11 @@ class TrialItems:
         if options.max_cost is not None:
             _check_prices(self.models, prices)
         self._tests_by_task: dict[str, str] = {}
-        self._replays: dict[str, dict[tuple[str, int], Record]] = {}
+        self._replays: dict[str, Replays] = {}
+        self._warned: set[tuple[str, str]] = set()
+        self._made: dict[tuple[object, ...], tuple[Given, Task]] = {}
 
-    def parametrize(self, metafunc: pytest.Metafunc, marker: pytest.Mark) -> None:
+    def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Give a marked test one item for each model and run.
 
         Raises:
@@ -108,58 +128,93 @@ class TrialItems:
                 f"{where} has the marker rltask but does not use its trial; "
                 f"write `def {metafunc.function.__name__}(trial):`"
             )
-        task = self._task(marker, where)
-        _check_tools(task)
-        name = marker.kwargs.get("name") or task.name
-        if not isinstance(name, str):
-            raise DefinitionError(f'{where}: name={name!r} in the marker is no string; write name="another"')
+        test = list(metafunc.definition.iter_markers(MARKER))
+        given = combinations(metafunc.definition)
+        sources = {id(said["task"]): said["task"] for said in (marked(test, one.marks, where) for one in given)}
+        names = dict.fromkeys(name for one in given for name in one.direct)
+        for source in sources.values():
+            offer(metafunc, source, names)
+        for source in sources.values():
+            check_names(metafunc, source, names, where)
+        drafts = list(self._drafts(test, given, where))
+        metafunc.parametrize("trial", drafts, ids=[draft.id for draft in drafts], indirect=True)
+
+    def _drafts(self, test: list[pytest.Mark], given: list[Given], where: str) -> Iterable[Draft]:
+        short = self._unnamed()
+        runs = max(self._runs(marked(test, one.marks, where), where) for one in given)
+        for model in self.models:
+            for run in range(runs):
+                own = f"run-{run:02d}"
+                label = own if (where, model.name) in short else f"{model.label}-{own}"
+                yield Draft(functools.partial(self._param, test, model, run, runs, where), label)
+
+    def settled(self, items: list[pytest.Item]) -> list[pytest.Item]:
+        """Return the items of a test without those of runs that its parameters have no use for.
+
+        Raises:
+            DefinitionError: a marker or task cannot be used.
+        """
+        return [item for item in items if draft_of(item) is None or settled(item) is not None]
+
+    def _runs(self, said: Mapping[str, Any], where: str) -> int:
+        marked = marked_runs(said, where)
+        return self.options.runs if "runs" in self.options.given or marked is None else marked
+
+    def _param(
+        self, test: list[pytest.Mark], model: ModelName, run: int, runs: int, where: str, item: pytest.Item
+    ) -> TrialParam | None:
+        own = given(item)
+        said = marked(test, own.marks, where)
+        wanted = self._runs(said, where)
+        if wanted > runs:
+            raise DefinitionError(
+                f"{where}: runs={wanted} of a parameter's value is more than the test's {runs}, and its values come of "
+                f"a hook or an iterator; write runs={wanted} in the test's marker, or the values as a list"
+            )
+        if run >= wanted:
+            return None
+        task = self._task(said, own, item, where)
+        name = self._named(said, task, where)
+        options = self.options
+        bands = {} if "band" in options.given else marked_bands(said, where)
+        return TrialParam(
+            task,
+            name,
+            model,
+            run,
+            options.seed + run,
+            _limits_of(model, self._limits(task, where), where),
+            band_of(model, bands) or options.band or task.band,
+            self._judges_of(task, name, model),
+            variant_of(item.nodeid, model.label, run),
+            {name: shown(value) for name, value in own.direct.items()},
+            asserted(said["task"], own, item),
+        )
+
+    def _named(self, said: Mapping[str, Any], task: Task, where: str) -> str:
+        name = marked_name(said, task.name, where)
         if self._tests_by_task.setdefault(name, where) != where:
             raise DefinitionError(
                 f"task name {name!r} is used by {self._tests_by_task[name]} and {where}; "
                 f'name one of them: @pytest.mark.rltask(task=..., name="another")'
             )
-        for omission in omissions(task):
-            metafunc.definition.warn(TaskWarning(omission))
-        params = list(self._params(task, name, marker, where))
-        metafunc.parametrize("trial", params, ids=self._ids(params, where), indirect=True)
+        return name
 
-    def _ids(self, params: Iterable[TrialParam], where: str) -> list[str]:
-        short = self._unnamed()
-        return [
-            param.id if (where, param.model.name) in short else f"{param.model.label}-{param.id}" for param in params
-        ]
-
-    def _task(self, marker: pytest.Mark, where: str) -> Task:
-        example = "@pytest.mark.rltask(task=MyTask())"
-        if marker.args or "task" not in marker.kwargs:
-            raise DefinitionError(f"{where}: the marker rltask takes keywords and needs a task; write {example}")
-        unknown = set(marker.kwargs) - {"task", "runs", "band", "name"}
-        if unknown:
-            raise DefinitionError(
-                f"{where}: the marker rltask knows no {', '.join(sorted(unknown))}; it takes task, runs, band and name"
-            )
-        task = marker.kwargs["task"]
-        if isinstance(task, type) and issubclass(task, Task):
-            raise DefinitionError(f"{where}: task is the class {task.__name__}; write task={task.__name__}()")
-        if not isinstance(task, Task) and callable(task):
-            task = _called(task, self.config, where)
-        if not isinstance(task, Task):
-            raise DefinitionError(f"{where}: task is {task!r}, which is no Task; write {example}")
-        return task
-
-    def _params(self, task: Task, name: str, marker: pytest.Mark, where: str) -> Iterable[TrialParam]:
-        options = self.options
-        runs = options.runs if "runs" in options.given else _marked_runs(marker, where) or options.runs
-        marked = {} if "band" in options.given else _marked_bands(marker, where)
-        limits = self._limits(task, where)
-        seeds = [options.seed + run for run in range(runs)]
-        for model in self.models:
-            judges = self._judges_of(task, name, model)
-            self._check_playable(model, task, name, seeds, judges)
-            band = _band_of(model, marked) or options.band or task.band
-            own = _limits_of(model, limits, where)
-            for run, seed in enumerate(seeds):
-                yield TrialParam(task, name, model, run, seed, own, band, judges)
+    def _task(self, said: Mapping[str, Any], own: Given, item: pytest.Item, where: str) -> Task:
+        """Return the task of an item's row, the same object for all its runs."""
+        key = where, id(said["task"]), *own.key
+        if key not in self._made:
+            task = made(said["task"], own, self.config, where)
+            kinds = episode_classes(task)
+            check_definition(task, kinds)
+            for kind in kinds:  # their schemas are derived once now: an error costs nothing yet
+                check_tools(kind)
+            for omission in (*omissions(task), *doubts(task), *misses(said["task"], task, own)):
+                if (where, omission) not in self._warned:
+                    self._warned.add((where, omission))
+                    item.warn(TaskWarning(omission))
+            self._made[key] = own, task  # the parameters live as long, so that no other can have their ids
+        return self._made[key][1]
 
     def _limits(self, task: Task, where: str) -> Limits:
         try:
@@ -185,19 +240,33 @@ class TrialItems:
             _check_prices((parse_model(one) for one in judges.values() if is_paid(one)), self._prices)
         return judges
 
-    def _check_playable(
-        self, model: ModelName, task: Task, name: str, seeds: list[int], judges: Mapping[str, str]
-    ) -> None:
+    def check_playable(self, params: Iterable[TrialParam]) -> None:
+        """Make sure that what is selected can be played by the models.
+
+        Raises:
+            DefinitionError: a policy, a recorded trial, a key or a terminal is missing.
+        """
+        rows: dict[tuple[str, str, str], list[TrialParam]] = {}
+        for param in params:
+            rows.setdefault((param.model.name, param.task_name, param.variant), []).append(param)
+        for row in rows.values():
+            self._check_playable(row)
+
+    def _check_playable(self, row: list[TrialParam]) -> None:
+        model, task, name, variant = row[0].model, row[0].task, row[0].task_name, row[0].variant
+        judges = row[0].judges
         if model.kind == "policy" and model.argument not in task.policies:
             ships = ", ".join(f"policy:{policy}" for policy in task.policies) or "none"
             raise DefinitionError(f"--model {model.name}: task {name} ships no such policy; it ships {ships}")
         if model.kind == "replay":
-            missing = [seed for seed in seeds if (name, seed) not in self._replay(model)]
+            replays = self._replay(model)
+            missing = [param.seed for param in row if replays.find(name, variant, param.seed) is None]
             if missing:
-                recorded = sorted(seed for task_name, seed in self._replay(model) if task_name == name)
+                recorded = replays.seeds(name, variant)
                 has = f"seeds {recorded[0]} to {recorded[-1]}" if recorded else "no trial of it"
+                called = f"{name}[{variant}]" if variant else name
                 raise DefinitionError(
-                    f"--model {model.name}: no recorded trial of task {name} with seed {missing[0]}; it has {has}: "
+                    f"--model {model.name}: no recorded trial of task {called} with seed {missing[0]}; it has {has}: "
                     "give its --seed and --runs"
                 )
         if self.options.plan or self.options.regrade_only or self.config.option.collectonly:
@@ -213,9 +282,11 @@ class TrialItems:
 
     def recorded(self, param: TrialParam) -> Record:
         """Return the trial that a replay replays."""
-        return self._replay(param.model)[param.task_name, param.seed]
+        found = self._replay(param.model).find(param.task_name, param.variant, param.seed)
+        assert found is not None, "what is replayed was looked for"
+        return found
 
-    def _replay(self, model: ModelName) -> dict[tuple[str, int], Record]:
+    def _replay(self, model: ModelName) -> Replays:
         if model.name not in self._replays:
             try:
                 self._replays[model.name] = load_replay(model.argument)
@@ -232,7 +303,7 @@ def replay_differs(param: TrialParam, recorded: Record, replayed: Record) -> str
         recorded: the trial that is replayed.
         replayed: what came of it.
     """
-    was = replayed_limits(param.model.argument).get((param.task_name, param.seed), {})
+    was = replayed_limits(param.model.argument, recorded.trial_id)
     now = asdict(param.limits)
     changes = [
         *(["the prompt changed"] if recorded.prompt_digest != replayed.prompt_digest else []),
@@ -262,14 +333,6 @@ def _check_prices(models: Iterable[ModelName], prices: Prices) -> None:
             )
 
 
-def _called(make: Callable[[pytest.Config], Task], config: pytest.Config, where: str) -> Task:
-    try:
-        inspect.signature(make).bind(config)
-    except TypeError:
-        raise DefinitionError(f"{where}: task must take the configuration; write `task=lambda config: ...`") from None
-    return make(config)
-
-
 def _limits_of(model: ModelName, limits: Limits, where: str) -> Limits:
     """Return the limits of a model's trials: how long its replies may be is a setting of it, where it is set.
 
@@ -280,76 +343,6 @@ def _limits_of(model: ModelName, limits: Limits, where: str) -> Limits:
     if wrong := unfit_for(model.settings, own.reply_tokens):
         raise DefinitionError(f"{where}, --model {model.name}: {wrong}")
     return own
-
-
-def _check_tools(task: Task) -> None:
-    """Derive the tools' schemas once now, where `open` tells which episodes it returns: an error costs nothing yet."""
-    for kind in episode_classes(task):
-        check_tools(kind)
-
-
-def _marked_runs(marker: pytest.Mark, where: str) -> int | None:
-    runs = marker.kwargs.get("runs")
-    if runs is None or (type(runs) is int and runs >= 1):
-        return runs
-    raise DefinitionError(f"{where}: runs={runs!r} in the marker is not a whole number of at least 1; write runs=10")
-
-
-def _marked_bands(marker: pytest.Mark, where: str) -> dict[str, Band]:
-    """Return the marker's bands by model: by its name, or by a pattern of names as of files."""
-    band = marker.kwargs.get("band")
-    if band is None:
-        return {}
-    if not isinstance(band, Mapping):
-        return {"*": _marked_band(band, f"{where}: band={band!r} in the marker", "band=(0.10, 0.40)")}
-    example = f'band={{"{DEFAULT_MODEL}": (0.10, 0.40), "claude-opus-*": (0.30, 0.70)}}'
-    if not band or not all(isinstance(model, str) and model for model in band):
-        raise DefinitionError(
-            f"{where}: band={band!r} in the marker does not give bands by models' names; write {example}"
-        )
-    for model in band:
-        try:
-            parse_settings(behind) if (behind := split_name(model)[1]) else ()
-        except ValueError as error:
-            raise DefinitionError(f"{where}: band={band!r} in the marker: {error}") from None
-    return {
-        model: _marked_band(one, f"{where}: band={one!r} of {model!r} in the marker", example)
-        for model, one in band.items()
-    }
-
-
-def _marked_band(band: Any, what: str, example: str) -> Band:
-    if isinstance(band, Band):
-        return band
-    try:
-        low, high = band
-        return Band(float(low), float(high))
-    except (TypeError, ValueError):
-        raise DefinitionError(f"{what} is not a pair of shares with low below high; write {example}") from None
-
-
-def _band_of(model: ModelName, bands: Mapping[str, Band]) -> Band | None:
-    """Return the band of a model: by its full name, else by its own or a pattern of it; None if none fits.
-
-    What says more of settings goes first, then a name before a pattern, then what stands first.
-
-    Example:
-        >>> from pytest_rltask.models.named import parse_model
-        >>> bands = {"claude-opus-*": Band(0.1, 0.4), "claude-opus-*@effort=xhigh": Band(0.3, 0.7)}
-        >>> str(_band_of(parse_model("claude-opus-5@effort=xhigh,top_k=5"), bands))
-        '30-70 %'
-        >>> str(_band_of(parse_model("claude-opus-5@effort=low"), bands))
-        '10-40 %'
-    """
-    if model.name in bands:
-        return bands[model.name]
-    found = []
-    for place, pattern in enumerate(bands):
-        base, behind = split_name(pattern)
-        settings = parse_settings(behind) if behind else ()
-        if fnmatch.fnmatchcase(model.base, base) and set(settings) <= set(model.settings):
-            found.append((-len(settings), base != model.base, place, pattern))
-    return bands[min(found)[-1]] if found else None
 
 
 def plugin_files(config: pytest.Config) -> list[str]:
@@ -373,6 +366,22 @@ def is_trial(item: pytest.Item) -> bool:
 
 def param_of(item: pytest.Item) -> TrialParam | None:
     """Return the trial that an item plays; None if it plays none."""
-    callspec = getattr(item, "callspec", None)
-    param = callspec.params.get("trial") if callspec else None
+    param = settled(item)
     return param if isinstance(param, TrialParam) else None
+
+
+def draft_of(item: pytest.Item) -> Draft | None:
+    """Return what pytest made of a marked test's item; None of any other."""
+    callspec = getattr(item, "callspec", None)
+    draft = callspec.params.get("trial") if callspec else None
+    return draft if isinstance(draft, Draft) else None
+
+
+def settled(item: pytest.Item) -> Any:
+    """Return what became of an item's draft, once its parameters are known; None if it has none, or nothing did."""
+    draft = draft_of(item)
+    if draft is None:
+        return None
+    if SETTLED not in item.stash:
+        item.stash[SETTLED] = draft.settle(item)
+    return item.stash[SETTLED]

@@ -14,7 +14,7 @@ from pytest_rltask.models.model_settings import split_name
 from pytest_rltask.models.named import is_paid
 from pytest_rltask.report.table import aligned, tokens_text
 from pytest_rltask.run.earlier import EarlierRuns, Experience
-from pytest_rltask.run.planned import PlannedTrial, split_trial_id
+from pytest_rltask.run.planned import PlannedTrial
 from pytest_rltask.run.record import dollars
 from pytest_rltask.suite.chosen import prices_of
 from pytest_rltask.suite.options import Options
@@ -55,7 +55,7 @@ def groups(trials: Iterable[PlannedTrial], earlier: EarlierRuns) -> list[Group]:
         found.setdefault((trial.test, trial.model), []).append(trial)
     return [
         Group(
-            _name(own[0]),
+            own[0].row_name,
             model,
             len(own),
             earlier.of(own[0]) if is_paid_trial(own[0]) else None,
@@ -115,11 +115,6 @@ def plan_lines(
     if options.max_cost is not None:
         paid = sum(record.known_cost_usd for record in resumed.run.paid) if resumed else 0.0
         yield f"--max-cost {options.max_cost:g}: {_limited(plan, options.max_cost - paid, paid)}"
-
-
-def _name(trial: PlannedTrial) -> str:
-    inside = split_trial_id(trial.test)[1]
-    return f"{trial.task}[{inside}]" if inside else trial.task
 
 
 def _cells(group: Group) -> tuple[str, ...]:

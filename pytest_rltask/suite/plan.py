@@ -11,7 +11,7 @@ import pytest
 
 from pytest_rltask.graders.fingerprint import Graders
 from pytest_rltask.run.planned import PlannedTrial, split_trial_id
-from pytest_rltask.suite.items import TrialParam, param_of
+from pytest_rltask.suite.items import TrialParam, param_of, settled
 from pytest_rltask.suite.options import MARKER, Options
 from pytest_rltask.suite.setups import bring_together, setup_of
 
@@ -32,6 +32,11 @@ class Entry:
     param: TrialParam
     trial: PlannedTrial
     """The same as it is written to disk."""
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether a mark skips its item, so that nobody will play it."""
+        return setup_of(self.item).is_skipped
 
     def spec(self, sandbox: str, history: tuple[str, ...] = ()) -> TrialSpec:
         """Return what is to be played.
@@ -54,6 +59,7 @@ class Entry:
             history=history,
             sandbox=sandbox,
             grader=self.trial.grader,
+            variant=param.variant,
             judges=param.judges,
         )
 
@@ -129,8 +135,7 @@ def _check_marker(item: pytest.Item) -> None:
     Raises:
         pytest.UsageError: it has none.
     """
-    callspec = getattr(item, "callspec", None)
-    if callspec and "trial" in callspec.params:
+    if settled(item) is not None:
         return  # an audit's
     if isinstance(item, pytest.Function) and item.cls and issubclass(item.cls, unittest.TestCase):
         raise pytest.UsageError(
@@ -182,20 +187,18 @@ def _planned(item: pytest.Item, param: TrialParam, graders: Graders | None) -> P
         grader=_grader(item, param, graders) if graders else "",
         judges=dict(param.judges),
         line=0 if item.location[1] is None else item.location[1] + 1,
+        parameters=dict(param.parameters),
     )
 
 
 def _grader(item: pytest.Item, param: TrialParam, graders: Graders) -> str:
     assert isinstance(item, pytest.Function), "fixtures are given to functions"
-    name, cls = item.originalname, item.cls
-    return graders.of(param.task, item.function, path=item.path, name=name, cls=cls, judges=param.judges).digest
+    name, cls, given = item.originalname, item.cls, param.asserted
+    of = graders.of(param.task, item.function, path=item.path, name=name, cls=cls, given=given, judges=param.judges)
+    return of.digest
 
 
 def _test_id(item: pytest.Item, param: TrialParam) -> str:
     """Return the node id without model and run; other parameters of the test, which follow them, stay."""
-    base, inside = split_trial_id(item.nodeid)
-    for own in (f"{param.model.label}-{param.id}", param.id):
-        if inside == own or inside.startswith(f"{own}-"):
-            inside = inside[len(own) + 1 :]
-            break
-    return f"{base}[{inside}]" if inside else base
+    base = split_trial_id(item.nodeid)[0]
+    return f"{base}[{param.variant}]" if param.variant else base

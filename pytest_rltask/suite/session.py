@@ -16,6 +16,7 @@ import pytest
 from pytest_rltask.clock import monotonic_s
 from pytest_rltask.graders.fingerprint import Graders
 from pytest_rltask.report.command_line import joined
+from pytest_rltask.report.sweep import same_trials
 from pytest_rltask.run.bulletin import cleared
 from pytest_rltask.run.load import load_run
 from pytest_rltask.run.planned import NotStarted
@@ -24,7 +25,7 @@ from pytest_rltask.suite.command import typed
 from pytest_rltask.suite.directory import Directory
 from pytest_rltask.suite.interrupt import Interrupts
 from pytest_rltask.suite.isolation import check_allowed, sandbox_line, settled
-from pytest_rltask.suite.items import TrialItems, TrialParam, plugin_files
+from pytest_rltask.suite.items import TrialItems, TrialParam, param_of, plugin_files
 from pytest_rltask.suite.judging import Judge, lose
 from pytest_rltask.suite.option_names import names_of
 from pytest_rltask.suite.options import Options
@@ -118,6 +119,10 @@ class Session:
             raise pytest.UsageError(str(error)) from None
         if self.options.shard:
             self._plan = plan = self._dealt(plan, items, self.options.shard)
+        try:
+            self.items.check_playable(entry.param for entry in plan.entries.values() if not entry.is_skipped)
+        except DefinitionError as error:
+            raise pytest.UsageError(str(error)) from None
         if self._plays_nothing:
             return
         if self.options.audit:
@@ -200,7 +205,7 @@ class Session:
             self._page = LivePage(run_dir, self.options.gate, stop_early=self.options.stop_early)
             self.config.add_cleanup(self._page.stop)
         isolated_by = sandbox_line(self.config, (trial.sandbox for trial in directory.plan))
-        alone = [f"rltask: {line}" for line in self._alone_lines()]
+        alone = [f"rltask: {line}" for line in self._notes()]
         command = str(directory.header["command"])
         claimed = names_of(self.config).line
         cluster = self._remote.headline if self._remote else ""
@@ -227,7 +232,8 @@ class Session:
 
         if self.options.audit and param is not None:
             return None
-        if not isinstance(param, TrialParam):
+        param = param_of(item)
+        if param is None:
             pytest.fail("the fixture trial needs a task: @pytest.mark.rltask(task=MyTask())", pytrace=False)
         assert self._playing is not None, "items were planned"
         began_s = monotonic_s()
@@ -296,13 +302,14 @@ class Session:
             unicode=unicode,
             interrupted=interrupted,
             flag=names_of(self.config).flag,
-            notes=self._alone_lines(),
+            notes=self._notes(),
         )
 
-    def _alone_lines(self) -> Iterator[str]:
+    def _notes(self) -> Iterator[str]:
         if self.options.shard:
             shard = self.options.shard
             yield f"shard {shard}: its pass rates are not judged; `rltask merge RUN...` makes one run of all"
+        yield from same_trials(self.directory.plan)
         if not self.options.sequential:
             yield from alone_lines(self.directory.plan, is_dealt=self._is_dealt)
 
@@ -314,6 +321,7 @@ class Session:
         args = joined(map(str, self.config.invocation_params.args), *names.ours("--resume"), *names.ours("--log-dir"))
         trials = self._plan.trials if self._plan else []
         directory = self.directory
+        yield from same_trials(trials)
         yield from plan_lines(trials, self.options, directory.log_dir, directory.resumption, self._graders.by_digest)
         yield f"next: {shlex.join(['pytest', *(word for word in args if word not in names.ours('--plan'))])}"
 

@@ -24,7 +24,7 @@ import pytest
 from pytest_rltask.run.planned import PlannedTrial, split_trial_id
 from pytest_rltask.suite.options import MARKER
 
-__all__ = ["Setup", "alone_lines", "bring_together", "process_state", "setup_of"]
+__all__ = ["Setup", "alone_lines", "bring_together", "is_made_by_pytest", "process_state", "setup_of"]
 
 CHANGE_THE_PROCESS = ("monkeypatch", "pytester", "testdir")
 """The fixtures of pytest's own through which a test, or another fixture, changes the process; others change nothing."""
@@ -81,6 +81,13 @@ def setup_of(item: pytest.Item) -> Setup:
     lasting = (one for name, one in needs.items() if foreign[name].scope == "session" and name not in params)
     found = [chains[name][-1] for name in chains if name in of_each or name in CHANGE_THE_PROCESS]
     return Setup(frozenset(needs.values()), frozenset(lasting), _fellows(item, found, params) if found else None)
+
+
+def is_made_by_pytest(item: pytest.Item, name: str) -> bool:
+    """Say whether an item's parameter is given to it as it is, and not through a fixture of somebody's."""
+    info = getattr(item, "_fixtureinfo", None)
+    chain = info.name2fixturedefs.get(name) if info else None
+    return not chain or _is_pytests(chain[-1])
 
 
 def process_state() -> dict[str, str]:

@@ -282,7 +282,7 @@ def answering(
         paid: called with each request that cost something.
     """
     if isinstance(player, ReplayModel):
-        replayed = player.recorded(spec.task_name, spec.seed)
+        replayed = player.recorded(spec.task_name, spec.variant, spec.seed)
     otherwise = SCRIPTED if isinstance(player, PolicyModel) else RECORDED if replayed else ""
     asks = Asks(spec, record, worker, models=models, replayed=replayed, otherwise=otherwise, paid=paid)
     record.judges = dict(spec.judges)

@@ -42,8 +42,12 @@ class Conversation:
         self._paid = paid
         self._turned = turned or (lambda record: None)
 
-    async def hold(self, model: Model) -> None:
+    async def hold(self, model: Model, variant: str = "") -> None:
         """Hold the conversation; the record tells why it ended.
+
+        Args:
+            model: whom to hold it with.
+            variant: the parameters of the trial's test, as its id names them.
 
         Raises:
             TrialFault: something other than the model failed.
@@ -58,6 +62,7 @@ class Conversation:
             policies=self._policies,
             history=turns.history,
             run=turns.worker.run,
+            variant=variant,
         )
         with charged():
             player = model.player(start)
@@ -79,6 +84,7 @@ class Conversation:
             limits.reply_tokens,
             deadline,
             extends=bool(record.requests),
+            media=record.media,
         )
         try:
             with timed(record, "model"), charged():

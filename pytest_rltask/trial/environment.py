@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from pytest_rltask.clock import monotonic_s
+from pytest_rltask.media.attached import result_of
 from pytest_rltask.models import Model, Reply
 from pytest_rltask.models.judges import judges_of, parse_judges
 from pytest_rltask.models.named import make_model, parse_model
@@ -317,7 +318,7 @@ class _Live:
         blocks = [block for message in record.messages[said:] for block in message["content"]]
         results = [block for block in blocks if block["type"] == "tool_result"]
         return Step(
-            tuple(ToolResult(block["content"], bool(block.get("is_error"))) for block in results),
+            tuple(map(result_of, results)),
             "\n\n".join(block["text"] for block in blocks if block["type"] == "text"),
             stop is not None,
             stop,

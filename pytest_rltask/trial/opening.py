@@ -40,6 +40,8 @@ class TrialSpec:
     """What isolates the code that the task runs (``--sandbox``)."""
     grader: str = ""
     """Digest of what grades it."""
+    variant: str = ""
+    """The parameters of its test, as its id names them."""
     judges: Mapping[str, str] = field(default_factory=dict)
     """Who answers for each judge of the task, see :mod:`pytest_rltask.models.judges`; empty: as the task says."""
 

@@ -197,7 +197,7 @@ async def _converse(
     """Hold the conversation; what was tried is noted even if it breaks off."""
     conversation = Conversation(turns_of(spec, record, episode, worker), spec.task.policies, paid, turned)
     try:
-        await conversation.hold(model)
+        await conversation.hold(model, spec.variant)
     except TrialFault:
         if not worker.busy:  # an interrupted tool may leave the episode in any state
             with contextlib.suppress(TrialFault):  # what ended the conversation is told, not what came of asking on

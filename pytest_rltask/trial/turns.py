@@ -21,6 +21,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pytest_rltask.media.attached import Media, content_text, result_of, too_much
 from pytest_rltask.models import Reply
 from pytest_rltask.run.record import Record, clean_text
 from pytest_rltask.task import Episode, Limits
@@ -84,7 +85,8 @@ class Turns:
         self._waited_s = worker.waited_s
         with blamed("reading the episode's prompt and tools"):
             self.tools: dict[str, Tool] = tools_of(episode)
-            self.prompt = clean_text(_text_of(episode.prompt, "prompt"))
+            begin = self._prompted(episode.prompt)
+            self.prompt = content_text(begin)
             record.system = clean_text(_text_of(episode.system, "system"))
             if not self.prompt.strip():
                 raise ValueError("the prompt is blank")
@@ -95,7 +97,20 @@ class Turns:
         told = "\n".join(["Earlier runs of this task tried:", *(f"- {line}" for line in self.history)])
         opening = [self.prompt, *([surroundings] if surroundings else []), *([told] if self.history else [])]
         opening += [f"You have {limits.turns} replies in all. {SEVERAL}"] if limits.turns <= FEW_TURNS else []
-        record.messages.append({"role": "user", "content": _text_blocks(opening)})
+        record.messages.append({"role": "user", "content": begin + _text_blocks(opening[1:])})
+
+    def _prompted(self, prompt: object) -> list[dict[str, Any]]:
+        """Return the blocks of the prompt: a text, or a list of texts, images and documents."""
+        parts = prompt if isinstance(prompt, list | tuple) else [prompt]
+        media = [part for part in parts if isinstance(part, Media)]
+        if why := too_much([], media):
+            raise ValueError(f"the prompt is too large: {why}")
+        self.record.media |= {one.file: one.content for one in media}
+        blocks = (
+            [part.block] if isinstance(part, Media) else _text_blocks([clean_text(_text_of(part, "prompt"))])
+            for part in parts
+        )
+        return [block for some in blocks for block in some]
 
     async def answer(self, reply: Reply) -> str | None:
         """Take in a reply, and append what answers it to the record's messages.
@@ -174,16 +189,32 @@ class Turns:
             except ToolError as error:
                 return self._cut(str(error), is_error=True)
             self.record.tool_calls += 1
-            return self._cut(_text(output))
+            return self._shown(output)
 
     async def _returned(self, name: str, invoke: Callable[[], Any]) -> Any:
         """Run a tool off the loop, or on it if it is a coroutine, and return its output."""
         what, within_s = f"tool {name}", self.limits.tool_s
         return await self.worker.awaited(invoke, what, within_s=within_s)
 
-    def _cut(self, text: str, *, is_error: bool = False) -> ToolResult:
-        """Keep the head and the tail of a long output; what went wrong stands at its end."""
-        text, limit = clean_text(text), self.limits.tool_output_chars
+    def _shown(self, output: Any) -> ToolResult:
+        """Return what the model is shown of a tool's output."""
+        parts = output if isinstance(output, list | tuple) else [output]
+        media = [part for part in parts if isinstance(part, Media)]
+        if not media:
+            return self._cut(_text(output))
+        if why := too_much(self.record.messages, media):
+            return self._cut(why, is_error=True)
+        self.record.media |= {one.file: one.content for one in media}
+        texts = max(1, len(parts) - len(media))
+        blocks = [
+            part.block if isinstance(part, Media) else {"type": "text", "text": self._cut(_text(part), of=texts).text}
+            for part in parts
+        ]
+        return result_of({"content": [block for block in blocks if block.get("text", "text").strip()]})
+
+    def _cut(self, text: str, *, is_error: bool = False, of: int = 1) -> ToolResult:
+        """Keep the head and the tail of a long output, or of one of several; what went wrong stands at its end."""
+        text, limit = clean_text(text), max(1, self.limits.tool_output_chars // of)
         cut = len(text) - limit
         if cut <= 0:
             return ToolResult(text, is_error)
@@ -313,7 +344,7 @@ def _json(value: Any) -> Any:
     Raises:
         TypeError: it can hold nothing of it: the model would read where an object lies in memory.
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type | Media):
         return _plain(dataclasses.asdict(value))
     if isinstance(value, set | frozenset):
         return sorted(map(_plain, value), key=repr)
@@ -324,11 +355,16 @@ def _json(value: Any) -> Any:
     if isinstance(value, os.PathLike | datetime.date | datetime.time | decimal.Decimal | uuid.UUID):
         return str(value)
     hint = "; write .decode() behind it" if isinstance(value, bytes | bytearray) else ""
+    hint = "; return it by itself, or in a list with texts" if isinstance(value, Media) else hint
     raise TypeError(f"it returned {type(value).__name__}, which is neither a string nor what JSON can hold{hint}")
 
 
 def _result_block(tool_use_id: str, result: ToolResult) -> dict[str, Any]:
-    block = {"type": "tool_result", "tool_use_id": tool_use_id, "content": result.text or "(no output)"}
+    block = {
+        "type": "tool_result",
+        "tool_use_id": tool_use_id,
+        "content": list(result.content) or result.text or "(no output)",
+    }
     return {**block, "is_error": True} if result.is_error else block
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from pytest_rltask import Environment, Episode, Grade, call, tool
-from pytest_rltask.models.replay import ReplayModel
+from pytest_rltask.models.replay import ReplayModel, Replays
 from pytest_rltask.run.record import RequestLog
 from pytest_rltask.trial.keeping import regraded
 from tests.judges.asking import JUDGE, SCRIPTED, Talk, TalkEpisode, answering, played, says, spec_of
@@ -29,7 +29,7 @@ def test_a_replay_has_the_recorded_answers_found_by_what_is_asked(serve: Serve):
     was = played(task, model=answering(lambda request: says(request.messages[0]["content"][0]["text"].upper())))
     order[:] = [2, 1]
 
-    record = played(task, player=ReplayModel({("talk", 42): was}), judges={"customer": "recorded"})
+    record = played(task, player=ReplayModel(Replays([("", was)])), judges={"customer": "recorded"})
 
     assert (record.outcome, record.cost_usd) == ("passed", 0.0)
     assert record.messages[2]["content"][0]["content"] == "HELLO 2 HELLO 1"
@@ -53,7 +53,7 @@ def test_a_replay_with_another_question_or_judge_says_so(asked: str, judges: dic
     was = played(task, model=answering(lambda request: says()))
     words[0] = asked
 
-    record = played(task, player=ReplayModel({("talk", 42): was}), judges=judges)
+    record = played(task, player=ReplayModel(Replays([("", was)])), judges=judges)
 
     assert record.outcome == "errored"
     assert record.fault
@@ -69,7 +69,7 @@ def test_each_recorded_answer_is_given_once():
     task = Talk(greeting=asks_twice)
     was = played(task, model=answering(lambda request: says(next(given))))
 
-    record = played(task, player=ReplayModel({("talk", 42): was}), judges={"customer": "recorded"})
+    record = played(task, player=ReplayModel(Replays([("", was)])), judges={"customer": "recorded"})
 
     assert record.messages[2]["content"][0]["content"] == "one two"
 

@@ -99,7 +99,7 @@ def test_a_policy_that_the_task_does_not_ship(any_suite: Suite):
         ("task=Sum()", "", "does not use its trial; write `def test_sum(trial):`"),
         ("", "trial", "needs a task; write @pytest.mark.rltask(task=MyTask())"),
         ("Sum(), None", "trial", "takes keywords"),
-        ("task=Sum", "trial", "task is the class Sum; write task=Sum()"),
+        ("task=int", "trial", "task is <class 'int'>, which is no Task"),
         ("task=3", "trial", "task is 3, which is no Task"),
         ("task=lambda: Sum()", "trial", "task must take the configuration; write `task=lambda config: ...`"),
         ("task=Sum(), turns=3", "trial", "knows no turns; it takes task, runs, band and name"),

@@ -92,8 +92,8 @@ def test_the_page_forbids_requests_and_any_script_but_its_own(mixed: Run):
     own = [text for tag in ("script", "style") for text in re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)]
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in own]
     assert policy == (
-        f"default-src 'none'; script-src 'sha256-{hashes[0]}'; style-src 'sha256-{hashes[1]}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src 'sha256-{hashes[0]}'; style-src 'sha256-{hashes[1]}'; img-src data:; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 
