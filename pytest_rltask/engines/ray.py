@@ -202,7 +202,7 @@ class RayPlayer:
             host.in_flight -= 1
 
     def _common(self) -> bytes:
-        """Return what all trials share, packed once: to pack an actor's handle for each would cost as much as they do."""
+        """Return what all trials share, packed once: an actor's handle costs as much to pack as a trial."""
         has_leave = self._leave is not None
         if has_leave not in self._commons:
             self._commons[has_leave] = packed((self._settings, self._post, self._leave))
