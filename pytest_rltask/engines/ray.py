@@ -202,7 +202,7 @@ class RayPlayer:
             return bytes(await awaited(host.actor.play.remote(pickle.dumps(ticket))))
         except Died:
             self._died_s = monotonic_s()
-            self._dismiss(host)
+            self._hosts = [one for one in self._hosts if one is not host]
             raise
         finally:
             host.in_flight -= 1
@@ -251,11 +251,7 @@ class RayPlayer:
             with contextlib.suppress(Died, TimeoutError):
                 await asyncio.wait_for(awaited(host.actor.answer.remote()), ANSWER_S)
                 return host
-            self._dismiss(host)
-
-    def _dismiss(self, host: _Host) -> None:
-        if host in self._hosts:
-            self._hosts.remove(host)
+            self._hosts = [one for one in self._hosts if one is not host]
 
     async def _host(self) -> _Host:
         """Return the host with the fewest trials in flight; those that are missing are started."""
