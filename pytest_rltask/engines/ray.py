@@ -41,6 +41,10 @@ MOST_PER_HOST = 64
 """Trials in flight in one process, beyond which another one is started."""
 READY_S = 20.0
 """Seconds within which hosts that are not there yet are waited for as long as one is."""
+SUSPECT_S = 60.0
+"""Seconds after a host's death for which others are asked whether they live before a trial is begun on them."""
+ANSWER_S = 10.0
+"""Seconds within which one that lives answers."""
 _FIELDS = [each.name for each in fields(TrialSpec) if each.name not in ("task", "limits")]
 
 
@@ -109,6 +113,7 @@ class RayPlayer:
         self._ending: asyncio.Task[dict[str, Record]] | None = None
         self._alone: dict[str, Any] = {}
         self._running: dict[str, Any] = {}
+        self._died_s = -math.inf
         self._tasks: dict[int, bytes] = {}
         self._commons: dict[bool, bytes] = {}
         self._replays: dict[str, Replays] = {}
@@ -191,13 +196,13 @@ class RayPlayer:
             finally:
                 if self._ending is None:
                     self._running.pop(key, None)
-        host = await self._host()
+        host = await self._living_host()
         host.in_flight += 1
         try:
             return bytes(await awaited(host.actor.play.remote(pickle.dumps(ticket))))
         except Died:
-            if host in self._hosts:
-                self._hosts.remove(host)
+            self._died_s = monotonic_s()
+            self._hosts = [one for one in self._hosts if one is not host]
             raise
         finally:
             host.in_flight -= 1
@@ -243,6 +248,17 @@ class RayPlayer:
         return self._alone[name]
 
     # ---- hosts ----
+
+    async def _living_host(self) -> _Host:
+        """Return a host; soon after another's death one that answers, since Ray hears late that a node died."""
+        while True:
+            host = await self._host()
+            if monotonic_s() - self._died_s > SUSPECT_S:
+                return host
+            with contextlib.suppress(Died, TimeoutError):
+                await asyncio.wait_for(awaited(host.actor.answer.remote()), ANSWER_S)
+                return host
+            self._hosts = [one for one in self._hosts if one is not host]
 
     async def _host(self) -> _Host:
         """Return the host with the fewest trials in flight; those that are missing are started."""

@@ -228,6 +228,9 @@ class Host:
         finally:
             del self._playing[ticket.key]
 
+    async def answer(self) -> None:
+        """Answer: it lives."""
+
     async def end(self) -> bytes:
         """Cancel all trials, and return what is known of those that were cut off, by key."""
         playing = dict(self._playing)
