@@ -67,7 +67,6 @@ class Limits:
     """Tokens billed in all requests of the trial, cached ones included; None for no limit."""
     wall_s: float = 900.0
     """Seconds a conversation may take (``--trial-timeout``), checked after each reply and each tool call.
-
     Time lost to faults and limits of the API does not count, nor does that of judges.
     """
     reply_tokens: int = 16_000
@@ -75,10 +74,8 @@ class Limits:
     tool_output_chars: int = 20_000
     """Characters of one tool's output that reach the model; of a longer one the middle is cut."""
     tool_s: float = 300.0
-    """Seconds one call into the task may take: opening, a tool, grading, closing. More is a fault of the task.
-
-    The time of judges that it asks does not count.
-    """
+    """Seconds one call into the task may take: opening, a tool, grading, closing. More is a fault of the task. The time
+    of judges that it asks does not count."""
 
     def __post_init__(self) -> None:
         for limit in dataclasses.fields(self):
@@ -220,10 +217,7 @@ class Task:
 
     @property
     def thresholds(self) -> Mapping[str, float]:
-        """Numbers that the grader enforces beside ``Grade.threshold``, by name, in the units that the prompt uses.
-
-        ``--audit`` looks for each in the prompt.
-        """
+        """Numbers that the grader enforces beside its threshold, by name; ``--audit`` looks for each in the prompt."""
         return {}
 
     def open(self, seed: int) -> Episode:
@@ -271,8 +265,7 @@ class Episode(Asker):
     """
 
     tools: Sequence[object] = ()
-    """Objects with further tools, such as ``BashTool(self.sandbox)``, set before the trial begins: their methods that
-    are marked with ``@tool``."""
+    """Objects whose methods marked ``@tool`` are tools as well, such as ``BashTool(self.sandbox)``; set as it opens."""
 
     @property
     def prompt(self) -> str | list[str | Image | Pdf]:
