@@ -24,7 +24,8 @@ from typing import Any, ClassVar, Protocol, Self
 from pytest_rltask.judges.judge import Asker, Judge
 from pytest_rltask.tools import DefinitionError, ToolCall, tool_names
 
-__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning", "is_cheat"]
+__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Resources", "Task", "TaskWarning"]
+__all__ += ["is_cheat"]
 
 
 class TaskWarning(UserWarning):
@@ -67,7 +68,7 @@ class Limits:
     Time lost to faults and limits of the API does not count, nor does that of judges.
     """
     reply_tokens: int = 16_000
-    """Tokens of one reply: the ``max_tokens`` of each request."""
+    """Tokens of one reply: the ``max_tokens`` of each request (``--reply-tokens``)."""
     tool_output_chars: int = 20_000
     """Characters of one tool's output that reach the model; of a longer one the middle is cut."""
     tool_s: float = 300.0
@@ -81,6 +82,22 @@ class Limits:
             value = getattr(self, limit.name)
             if value is not None and not value > 0:
                 raise ValueError(f"Limits.{limit.name} must be positive, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial needs of a machine (None: not counted); ``--engine ray`` finds it a place that has it."""
+
+    cpus: float = 1.0
+    """Cores; a fraction lets several trials share one."""
+    memory_mb: int | None = None
+    gpus: float = 0.0
+    custom: Mapping[str, float] = field(default_factory=dict)
+    """Ray's custom resources, by name."""
+
+    def __post_init__(self) -> None:
+        if not all(0 <= value < math.inf for value in (self.cpus, self.memory_mb or 0, self.gpus)):
+            raise ValueError(f"Resources are numbers from 0 on, got {self}")
 
 
 @dataclass(frozen=True)
@@ -201,6 +218,14 @@ class Task:
     code of the project that the task and its test reach, is what it was: see ``--changed``.
     """
 
+    resources: ClassVar[Resources] = Resources()
+    """What a trial needs where ``--engine ray`` plays it."""
+
+    @property
+    def carried_environment(self) -> Mapping[str, str]:
+        """Variables that decide what its episodes are, and that travel to machines that play it; in memory alone."""
+        return {}
+
     @property
     def name(self) -> str:
         """The task's name in reports: by default the class name in snake_case."""
@@ -251,7 +276,6 @@ class KeptFile(Protocol):
 
     def read(self, *, max_bytes: int) -> bytes:
         """Return its content, or refuse if it is longer."""
-        ...
 
 
 class Episode(Asker):
@@ -263,6 +287,10 @@ class Episode(Asker):
     and :meth:`close` may block: the harness runs them off its event loop; tools, nudge, finish and grade may be
     ``async`` instead, and run on it. The other properties and hooks must be quick.
     """
+
+    tools: Sequence[object] = ()
+    """Objects with further tools, such as ``BashTool(self.sandbox)``, set before the trial begins: their methods that
+    are marked with ``@tool``."""
 
     @property
     def prompt(self) -> str:

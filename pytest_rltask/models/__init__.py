@@ -4,8 +4,8 @@
 `api_faults` says what an error means (`hopeless`, `too_long`, `reach`: the wordings), `limiter` and `api_limits` how
 fast to ask, `contact` who keeps trials waiting, `message` what an answer may be, `settings` what of the environment can
 be sent, `model_settings` what is set of a model (`refused`: what a server does not take), `prices` what it costs.
-`servers` and `lenient` are about servers of other makes. `policy` and `replay` need no network, `human` (`typed_calls`)
-a terminal. Nothing here knows pytest.
+`servers`, `lenient` and `clouds` are about servers of other makes. `policy` and `replay` need no network, `human`
+(`typed_calls`) a terminal. Nothing here knows pytest.
 """
 
 from __future__ import annotations

@@ -41,8 +41,11 @@ FEW_TURNS = 5
 LAST_TURNS = 3
 """Any model is told when no more turns than these are left."""
 SEVERAL = "One reply may call several tools."
-EMPTY = "Your reply was empty. Go on, or say in words that you are done."
-"""What a model is told whose reply holds nothing although it wrote something: once, as nobody means to end so."""
+EMPTY = "Your reply was empty. Please go on."
+"""What a model is told whose reply holds nothing although it wrote something: once, as nobody means to end so.
+
+It names no way to end: small models repeat it, as in "I am done."
+"""
 
 HISTORY_LINES, HISTORY_CHARS = 10, 300
 """Lines of the history that a prompt shows, and characters of each."""
@@ -85,7 +88,7 @@ class Turns:
             record.system = clean_text(_text_of(episode.system, "system"))
             if not self.prompt.strip():
                 raise ValueError("the prompt is blank")
-        record.tools = [tool.param for tool in self.tools.values()]
+        record.tools = [tool.entry for tool in self.tools.values()]
         record.prompt_digest = _digest([record.system, self.prompt])
         record.tools_digest = _digest(record.tools)
         record.surroundings = surroundings

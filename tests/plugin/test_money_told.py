@@ -63,7 +63,7 @@ def test_the_limit_holds_for_a_model_that_answers_by_an_unknown_name(suite: Suit
 def test_a_run_of_unknown_cost_is_gone_on_with_below_a_limit(suite: Suite, serve: Serve, monkeypatch: Any):
     serve(lambda body, turn: submits(0))
     with monkeypatch.context() as earlier:  # as versions did that knew no price for what a server called itself
-        earlier.setattr("pytest_rltask.models.claude._pricing", lambda: lambda message: None)
+        earlier.setattr("pytest_rltask.models.prices.Prices.pricer", lambda self, name: lambda message: None)
         suite.run("--runs", "2", model=MODEL)
     assert suite.report()["rows"][0]["cost_usd"] is None
 

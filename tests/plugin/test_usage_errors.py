@@ -37,7 +37,10 @@ def assert_usage_error(result: pytest.RunResult, *said: str) -> None:
         (["--conv-steps", "0"], ["--conv-steps 0 is not a whole number of at least 1"]),
         (["--trial-timeout", "nan"], ["--trial-timeout nan is not a positive number of seconds"]),
         (["--gate", "loose"], ["--gate loose is not one of point, proven, strict"]),
-        (["--model", "gpt-7"], ["unknown model 'gpt-7'", "write claude-..., policy:NAME, replay:RUN_DIR or human"]),
+        (
+            ["--model", "gpt-7"],
+            ["unknown model 'gpt-7'", "write claude-..., api:NAME, policy:NAME, replay:RUN_DIR or human"],
+        ),
         (["--model", "policy:"], ["unknown model 'policy:'"]),
     ],
 )
