@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pytest_rltask.judges.judge import Answer, Judge, JudgeError, Question
     from pytest_rltask.judges.rubric import Criterion, Marks, RubricJudge
     from pytest_rltask.media.attached import Image, Pdf
-    from pytest_rltask.resources import Resources
     from pytest_rltask.run.record import Record
     from pytest_rltask.sandbox import (
         IsolatedGrade,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
         Shell,
         isolated_grade,
     )
-    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Task, TaskWarning
+    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Resources, Task, TaskWarning
     from pytest_rltask.tools import DefinitionError, ToolCall, ToolError, ToolResult, call, tool
     from pytest_rltask.trial.environment import Environment, Opening, ResetNeeded, Step
     from pytest_rltask.trial.guard import TrialFault
@@ -87,7 +86,6 @@ _HOMES = {
     "media.attached": ("Image", "Pdf"),
     "judges.judge": ("Answer", "Judge", "JudgeError", "Question"),
     "judges.rubric": ("Criterion", "Marks", "RubricJudge"),
-    "resources": ("Resources",),
     "run.record": ("Record",),
     "sandbox": (
         "IsolatedGrade",
@@ -99,7 +97,7 @@ _HOMES = {
         "Shell",
         "isolated_grade",
     ),
-    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning"),
+    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Resources", "Task", "TaskWarning"),
     "tools": ("DefinitionError", "ToolCall", "ToolError", "ToolResult", "call", "tool"),
     "trial.environment": ("Environment", "Opening", "ResetNeeded", "Step"),
     "trial.guard": ("TrialFault",),

@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pytest_rltask.judges.judge import Asker, Judge
-from pytest_rltask.resources import Resources
 from pytest_rltask.tools import DefinitionError, ToolCall, tool_names
 
 if TYPE_CHECKING:
     from pytest_rltask.media.attached import Image, Pdf
 
-__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning", "is_cheat"]
+__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Resources", "Task", "TaskWarning"]
+__all__ += ["is_cheat"]
 
 
 class TaskWarning(UserWarning):
@@ -82,6 +82,20 @@ class Limits:
             value = getattr(self, limit.name)
             if value is not None and not value > 0:
                 raise ValueError(f"Limits.{limit.name} must be positive, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a trial needs of a machine, maybe a part of a core (None: not counted); ``--engine ray`` heeds it."""
+
+    cpus: float = 1.0
+    memory_mb: int | None = None
+    gpus: float = 0.0
+    custom: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not all(0 <= value < math.inf for value in (self.cpus, self.memory_mb or 0, self.gpus)):
+            raise ValueError(f"Resources are numbers from 0 on, got {self}")
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,6 @@ FLOORS = (
     ("graders",),
     ("run",),
     ("task",),
-    ("resources",),
     ("media",),
     ("judges",),
     ("tools",),

@@ -25,15 +25,16 @@ from pytest_rltask.engines.ray_cluster import Cluster, keys_of, wanted_of
 from pytest_rltask.engines.ray_leave import start_leave
 from pytest_rltask.engines.ray_node import Event, Host, Post, Ticket, play_alone
 from pytest_rltask.engines.ray_place import Settings
+from pytest_rltask.engines.travel import packed
 from pytest_rltask.models.contact import News
 from pytest_rltask.models.named import is_paid, parse_model
 from pytest_rltask.models.replay import Replays, load_replay
-from pytest_rltask.resources import Resources
 from pytest_rltask.run.record import CUT_OFF, Fault, Record, clean_text, error_text
+from pytest_rltask.task import Resources
 from pytest_rltask.trial.opening import mark_errored, new_record
 from pytest_rltask.trial.play import RUN_ENDED, TrialSpec
 
-__all__ = ["RayPlayer", "packed"]
+__all__ = ["RayPlayer"]
 
 HOST_CPUS = 0.01
 """What of a node's CPUs an actor asks for: it waits for an API, and shall keep no policy from playing."""
@@ -46,14 +47,6 @@ SUSPECT_S = 60.0
 ANSWER_S = 10.0
 """Seconds within which one that lives answers."""
 _FIELDS = [each.name for each in fields(TrialSpec) if each.name not in ("task", "limits")]
-
-
-def packed(value: object) -> bytes:
-    """Return a task, or what else travels, by the names of its modules where they have it, else by value."""
-    from ray import cloudpickle
-
-    data: bytes = cloudpickle.dumps(value)
-    return data
 
 
 @dataclass

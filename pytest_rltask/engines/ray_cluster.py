@@ -21,7 +21,7 @@ from pytest_rltask import __version__
 from pytest_rltask.engines.ray_place import About, Settings, look
 from pytest_rltask.engines.travel import code_digest
 from pytest_rltask.models.settings import BASE_URL
-from pytest_rltask.resources import Resources
+from pytest_rltask.task import Resources
 
 __all__ = ["Cluster", "ClusterError", "check_room", "join", "keys_of", "looked_at", "submitted_folder", "wanted_of"]
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["Project", "code_digest", "described", "installed"]
+__all__ = ["Project", "code_digest", "described", "installed", "packed"]
 
 _OURS = __name__.partition(".")[0]
 
@@ -139,3 +139,11 @@ def code_digest() -> str:
         digest.update(str(path.relative_to(root)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def packed(value: object) -> bytes:
+    """Return a task, or what else travels, by the names of its modules where they have it, else by value."""
+    from ray import cloudpickle
+
+    data: bytes = cloudpickle.dumps(value)
+    return data

@@ -98,10 +98,9 @@ class Remote:
 
 
 def _joined(config: pytest.Config, options: Options, plan: Plan) -> tuple[Cluster, Settings]:
-    from pytest_rltask.engines.ray import packed
     from pytest_rltask.engines.ray_cluster import check_room, join, looked_at, submitted_folder
     from pytest_rltask.engines.ray_place import Settings
-    from pytest_rltask.engines.travel import described
+    from pytest_rltask.engines.travel import described, packed
 
     root, folder = config.rootpath, os.getcwd()
     cluster = join(options.engine, root=root, excludes=[*config.getini("rltask_ray_excludes"), *_logs(config, options)])
