@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -54,6 +55,8 @@ def test_a_command_does_what_it_does_outside(name: str, opened: Sandbox, tmp_pat
     if name == "git" and not shutil.which("git"):
         pytest.skip("git is not installed")
     command = COMMANDS[name]
+    if "chmod" in command and opened.backend == "landlock" and os.geteuid() != 0:
+        pytest.skip("there chmod is accepted without effect: docs/security.md")
     for folder in ("work", "tmp"):
         (tmp_path / folder).mkdir()
     env = environment(tmp_path / "tmp", view_of_python(), {})
