@@ -19,10 +19,10 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pytest_rltask.judges.judge import Asker, Judge
-from pytest_rltask.tools import DefinitionError, ToolCall, tool_names
+from pytest_rltask.tools import DefinitionError, KeptFile, ToolCall, tool_names
 
 if TYPE_CHECKING:
     from pytest_rltask.media.attached import Image, Pdf
@@ -259,13 +259,6 @@ def identity(value: object) -> object:
     if isinstance(value, set | frozenset):
         return sorted(map(repr, value))
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # where it lies says nothing of what it is
-
-
-class KeptFile(Protocol):
-    """A file that is kept as an artifact; ``Sandbox.file`` gives one."""
-
-    def read(self, *, max_bytes: int) -> bytes:
-        """Return its content, or refuse if it is longer."""
 
 
 class Episode(Asker):
