@@ -38,7 +38,7 @@ HOW = $(if $(AGAIN),--last-failed --last-failed-no-failures=none,-n 2 --dist wor
 # The tests start hundreds of interpreters, each of which would compile the plugin anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test test-slow lint honest compat mutants clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof three-ways first-contact money large page answers)
+.PHONY: bench test test-slow lint honest compat mutants clean $(addprefix bench-,startup overhead interrupt imbalance sandbox preload storm scale kills defences capabilities fixtures proof three-ways first-contact money large page answers ray ray-kills long)
 
 bench: $(VENV)/.benchmarks  ## play every task with its built-in baseline policy and check the pass rates
 	$(BENCH_DATA) $(BIN)/pytest benchmarks --model policy:baseline --runs $(RUNS) --seed $(SEED) -n 2
@@ -99,8 +99,20 @@ bench-page: $(VENV)/.dev  ## report.html of 100, 1,000 and 3,000 trials: size, f
 bench-money: $(VENV)/.dev  ## what runs say they cost, beside what the server was paid, however they end (5 minutes)
 	$(BIN)/python -m tests.bench.money
 
+bench-judged: $(VENV)/.dev  ## what judged runs say player and judges cost, beside what the server was paid (2 minutes)
+	$(BIN)/python -m tests.bench.judged
+
 bench-large: $(VENV)/.dev  ## seconds of each command of rltask, and of --resume, on runs of 5,000 trials (4 minutes)
 	$(BIN)/python -m tests.bench.large_run
+
+bench-ray: $(VENV)/.dev $(VENV)/.ray  ## four nodes of Ray: CPU of the driver, wall, and an account's quota (15 minutes)
+	$(BIN)/python -m tests.bench.ray_nodes
+
+bench-ray-kills: $(VENV)/.dev $(VENV)/.ray  ## kill workers, nodes and the driver at 20 random moments, then resume (15 minutes)
+	$(BIN)/python -m tests.bench.ray_kills
+
+bench-long: $(VENV)/.dev $(VENV)/.ray  ## 20,000 trials on four nodes, and a run of 100,000: memory, resume, report (an hour)
+	$(BIN)/python -m tests.bench.long_run
 
 bench-kills: $(VENV)/.dev  ## kill -9 at 30 random moments, then resume: what is lost, and what is paid twice
 	$(BIN)/python -m tests.bench.kills
@@ -155,6 +167,10 @@ $(VENV)/.benchmarks: $(VENV)/.venv pyproject.toml benchmarks/requirements.txt $(
 
 $(VENV)/.dev: $(VENV)/.benchmarks tests/requirements.txt
 	$(PIP) -r tests/requirements.txt
+	touch $@
+
+$(VENV)/.ray: $(VENV)/.dev
+	$(PIP) --editable '.[ray]'
 	touch $@
 
 clean:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 PLAYED_ON = {"3.11", "3.12", "3.13"}
 """What `make compat` plays."""
-EXTRAS = {"completion", "fast", "inspect"}
+EXTRAS = {"bedrock", "completion", "fast", "inspect", "ray", "vertex"}
 """What serves the package itself; what tasks and tests of the repository need is in no wheel, and so no extra."""
 INSTALLS = re.compile(r"^\$ (pip .*pytest_rltask.*|pip install \.|pip install git\+.*)$", re.MULTILINE)
 

@@ -10,13 +10,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_rltask.coding import BashTool, TextEditorTool
     from pytest_rltask.engines.local import play_policy
     from pytest_rltask.judges.judge import Answer, Judge, JudgeError, Question
     from pytest_rltask.judges.rubric import Criterion, Marks, RubricJudge
     from pytest_rltask.media.attached import Image, Pdf
     from pytest_rltask.run.record import Record
-    from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxFile, SandboxLimits, SandboxResult
-    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Task, TaskWarning
+    from pytest_rltask.sandbox import (
+        IsolatedGrade,
+        Sandbox,
+        SandboxError,
+        SandboxFile,
+        SandboxLimits,
+        SandboxResult,
+        Shell,
+        isolated_grade,
+    )
+    from pytest_rltask.task import Band, Episode, Grade, Limits, Policy, PolicyView, Resources, Task, TaskWarning
     from pytest_rltask.tools import DefinitionError, ToolCall, ToolError, ToolResult, call, tool
     from pytest_rltask.trial.environment import Environment, Opening, ResetNeeded, Step
     from pytest_rltask.trial.guard import TrialFault
@@ -27,12 +37,14 @@ __version__ = "0.1.0"
 __all__ = [
     "Answer",
     "Band",
+    "BashTool",
     "Criterion",
     "DefinitionError",
     "Environment",
     "Episode",
     "Grade",
     "Image",
+    "IsolatedGrade",
     "Judge",
     "JudgeError",
     "Limits",
@@ -44,15 +56,18 @@ __all__ = [
     "Question",
     "Record",
     "ResetNeeded",
+    "Resources",
     "RubricJudge",
     "Sandbox",
     "SandboxError",
     "SandboxFile",
     "SandboxLimits",
     "SandboxResult",
+    "Shell",
     "Step",
     "Task",
     "TaskWarning",
+    "TextEditorTool",
     "ToolCall",
     "ToolError",
     "ToolResult",
@@ -60,18 +75,29 @@ __all__ = [
     "TrialFault",
     "__version__",
     "call",
+    "isolated_grade",
     "play_policy",
     "tool",
 ]
 
 _HOMES = {
+    "coding": ("BashTool", "TextEditorTool"),
     "engines.local": ("play_policy",),
     "media.attached": ("Image", "Pdf"),
     "judges.judge": ("Answer", "Judge", "JudgeError", "Question"),
     "judges.rubric": ("Criterion", "Marks", "RubricJudge"),
     "run.record": ("Record",),
-    "sandbox": ("Sandbox", "SandboxError", "SandboxFile", "SandboxLimits", "SandboxResult"),
-    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning"),
+    "sandbox": (
+        "IsolatedGrade",
+        "Sandbox",
+        "SandboxError",
+        "SandboxFile",
+        "SandboxLimits",
+        "SandboxResult",
+        "Shell",
+        "isolated_grade",
+    ),
+    "task": ("Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Resources", "Task", "TaskWarning"),
     "tools": ("DefinitionError", "ToolCall", "ToolError", "ToolResult", "call", "tool"),
     "trial.environment": ("Environment", "Opening", "ResetNeeded", "Step"),
     "trial.guard": ("TrialFault",),

@@ -22,12 +22,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pytest_rltask.judges.judge import Asker, Judge
+from pytest_rltask.source.written import identity
 from pytest_rltask.tools import DefinitionError, ToolCall, tool_names
 
 if TYPE_CHECKING:
     from pytest_rltask.media.attached import Image, Pdf
-
-__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Task", "TaskWarning", "is_cheat"]
+__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Resources", "Task", "TaskWarning", "is_cheat"]
 
 
 class TaskWarning(UserWarning):
@@ -67,20 +67,38 @@ class Limits:
     wall_s: float = 900.0
     """Seconds a conversation may take (``--trial-timeout``), checked after each reply and each tool call.
 
-    Time lost to faults and limits of the API does not count.
+    Time lost to faults and limits of the API does not count, nor does that of judges.
     """
     reply_tokens: int = 16_000
-    """Tokens of one reply: the ``max_tokens`` of each request."""
+    """Tokens of one reply: the ``max_tokens`` of each request (``--reply-tokens``)."""
     tool_output_chars: int = 20_000
     """Characters of one tool's output that reach the model; of a longer one the middle is cut."""
     tool_s: float = 300.0
-    """Seconds one call into the task may take: opening, a tool, grading, closing. More is a fault of the task."""
+    """Seconds one call into the task may take: opening, a tool, grading, closing. More is a fault of the task.
+
+    The time of judges that it asks does not count.
+    """
 
     def __post_init__(self) -> None:
         for limit in dataclasses.fields(self):
-            value = getattr(self, limit.name)
-            if value is not None and not value > 0:
+            if (value := getattr(self, limit.name)) is not None and not value > 0:
                 raise ValueError(f"Limits.{limit.name} must be positive, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial needs of a machine (None: not counted); ``--engine ray`` finds it a place that has it."""
+
+    cpus: float = 1.0
+    """Cores; a fraction lets several trials share one."""
+    memory_mb: int | None = None
+    gpus: float = 0.0
+    custom: Mapping[str, float] = field(default_factory=dict)
+    """Ray's custom resources, by name."""
+
+    def __post_init__(self) -> None:
+        if not all(0 <= value < math.inf for value in (self.cpus, self.memory_mb or 0, self.gpus)):
+            raise ValueError(f"Resources are numbers from 0 on, got {self}")
 
 
 @dataclass(frozen=True)
@@ -201,6 +219,14 @@ class Task:
     code of the project that the task and its test reach, is what it was: see ``--changed``.
     """
 
+    resources: ClassVar[Resources] = Resources()
+    """What a trial needs where ``--engine ray`` plays it."""
+
+    @property
+    def carried_environment(self) -> Mapping[str, str]:
+        """Variables that decide what its episodes are, and that travel to machines that play it; in memory alone."""
+        return {}
+
     @property
     def name(self) -> str:
         """The task's name in reports: by default the class name in snake_case."""
@@ -226,8 +252,7 @@ class Task:
     def digest(self) -> str:
         """Return 16 hex digits that identify the class and the values of its fields."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        content = [type(self).__module__, type(self).__qualname__, fields]
-        text = json.dumps(content, sort_keys=True, default=identity)
+        text = json.dumps([type(self).__module__, type(self).__qualname__, fields], sort_keys=True, default=identity)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __init_subclass__(cls, *, abstract: bool = False) -> None:
@@ -239,19 +264,11 @@ class Task:
         _check_properties(cls, "thresholds")
 
 
-def identity(value: object) -> object:
-    """Return what identifies a value that JSON cannot hold: the same in every process, whatever its hash seed."""
-    if isinstance(value, set | frozenset):
-        return sorted(map(repr, value))
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # where it lies says nothing of what it is
-
-
 class KeptFile(Protocol):
     """A file that is kept as an artifact; ``Sandbox.file`` gives one."""
 
     def read(self, *, max_bytes: int) -> bytes:
         """Return its content, or refuse if it is longer."""
-        ...
 
 
 class Episode(Asker):
@@ -263,6 +280,10 @@ class Episode(Asker):
     and :meth:`close` may block: the harness runs them off its event loop; tools, nudge, finish and grade may be
     ``async`` instead, and run on it. The other properties and hooks must be quick.
     """
+
+    tools: Sequence[object] = ()
+    """Objects with further tools, such as ``BashTool(self.sandbox)``, set before the trial begins: their methods that
+    are marked with ``@tool``."""
 
     @property
     def prompt(self) -> str | list[str | Image | Pdf]:

@@ -14,7 +14,7 @@ import json
 import re
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pytest_rltask.source.written import hint, written_at
@@ -150,11 +150,18 @@ class Tool:
     input_schema: dict[str, Any]
     _arguments: TypeAdapter[dict[str, Any]]
     _method: Callable[..., Any]
+    native: Mapping[str, Any] | None = None
+    """What the Messages API takes in place of it where the model is Claude, which knows it by a type."""
 
     @property
     def param(self) -> dict[str, Any]:
         """The tool as the Messages API takes it."""
         return {"name": self.name, "description": self.description, "input_schema": self.input_schema}
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The tool as a record and a request hold it: ``param``, and ``native`` if there is one."""
+        return self.param | ({"native": dict(self.native)} if self.native else {})
 
     def bind(self, arguments: object) -> Callable[[], Any]:
         """Validate a call's arguments and return the call itself, to be run without arguments.
@@ -226,12 +233,25 @@ def _kind(spec: Mapping[str, Any]) -> str:
 
 
 def tools_of(episode: object) -> dict[str, Tool]:
-    """Return the tools of an episode by name, in the order in which its class defines them.
+    """Return the tools of an episode by name: in the order in which its class defines them, then those of its `tools`.
 
     Raises:
-        DefinitionError: a tool's schema cannot be derived.
+        DefinitionError: a tool's schema cannot be derived, two have one name, or what `tools` names has none.
     """
-    return {name: _bind(getattr(episode, name)) for name in tool_names(type(episode))}
+    found = {name: _bind(getattr(episode, name)) for name in tool_names(type(episode))}
+    kits = getattr(episode, "tools", ())
+    for kit in kits if isinstance(kits, list | tuple) else [kits]:
+        names = tool_names(type(kit))
+        where = f"episode {type(episode).__name__}: tools"
+        if not names:
+            raise DefinitionError(
+                f"{where} names {kit!r}, which has no tool; write self.tools = [BashTool(self.sandbox)], or objects "
+                "with methods marked @tool"
+            )
+        if taken := [name for name in names if name in found]:
+            raise DefinitionError(f"{where} names a second tool {taken[0]!r}; each needs a name of its own")
+        found |= {name: replace(_bind(getattr(kit, name)), native=getattr(kit, "native", None)) for name in names}
+    return found
 
 
 def check_tools(episode: type) -> None:
@@ -245,8 +265,15 @@ def check_tools(episode: type) -> None:
 
 
 def has_tools(episode: type) -> bool:
-    """Say whether a class of episodes has a tool."""
-    return bool(tool_names(episode))
+    """Say whether a class of episodes has a tool, or names others in `tools`."""
+    own = [cls for cls in episode.__mro__ if cls.__module__ != "pytest_rltask.task" and cls is not object]
+    names_some = any("tools" in vars(cls) or "tools" in _names_in(vars(cls).get("__init__")) for cls in own)
+    return names_some or bool(tool_names(episode))
+
+
+def _names_in(function: object) -> tuple[str, ...]:
+    """Return the attributes that a function's code names."""
+    return function.__code__.co_names if inspect.isfunction(function) else ()
 
 
 def tool_names(episode: type) -> list[str]:

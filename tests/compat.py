@@ -72,6 +72,7 @@ ENVIRONMENTS = (
         requirements=("tests/requirements.txt", "tests/fast.txt"),
         tests=("tests/claude", "-m", "not slow"),
     ),
+    Environment("ray", "3.12", extras=("ray",), tests=("tests/engines", "-m", "slow or not slow")),
     Environment("beside", "3.11", requirements=("tests/requirements.txt", "tests/beside.txt"), tests=FOREIGN),
     Environment(
         "readers",

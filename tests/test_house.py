@@ -31,6 +31,7 @@ FLOORS = (
     ("models",),
     ("verdict",),
     ("proof",),
+    ("coding",),
     ("sandbox",),
     ("sandbox.backends",),
     ("sandbox.watcher",),

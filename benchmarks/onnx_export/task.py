@@ -99,6 +99,11 @@ class OnnxExport(Task):
             "seconds of a run": self.run_timeout_s,
         }
 
+    @property
+    def carried_environment(self) -> Mapping[str, str]:
+        """This machine's secret: with another one, a seed draws other data elsewhere."""
+        return {secret.SECRET_VARIABLE: secret.load_secret().hex()}
+
     def open(self, seed: int) -> OnnxEpisode:
         """Draw the data of a seed and lay them out in a fresh sandbox."""
         return OnnxEpisode(self, seed)

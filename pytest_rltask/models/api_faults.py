@@ -13,7 +13,7 @@ from pytest_rltask.models.model import Request
 from pytest_rltask.models.reach import chain
 from pytest_rltask.models.refused import shorter_replies
 from pytest_rltask.models.settings import KEY_VARIABLES
-from pytest_rltask.models.too_long import says_too_long
+from pytest_rltask.models.too_long import said, says_too_long
 from pytest_rltask.run.record import FaultKind, error_text
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ def describe(error: Exception) -> str | None:
     match error:
         case anthropic.APIStatusError():
             kind = f", {error.error_code}" if error.error_code else ""
-            said = str(error.api_message or type(error).__name__)
-            return f"HTTP {error.status_code}{kind}: {said}"
+            return f"HTTP {error.status_code}{kind}: {_words(error)}"
         case Late():
             return str(error)
         case TimeoutError() | anthropic.APITimeoutError():
@@ -99,6 +98,16 @@ def describe(error: Exception) -> str | None:
         case anthropic.AnthropicError() | httpx2.HTTPError():
             return f"{type(error).__name__}: {error}"
     return None
+
+
+def _words(error: APIStatusError) -> str:
+    """Return what an answer says: in the API's form, in that of a server of another make, or as plain text."""
+    if error.api_message:
+        return str(error.api_message)
+    body = error.body
+    is_page = isinstance(body, str) and body.lstrip().startswith("<")
+    words = next(said(body), "") if isinstance(body, dict | str) and not is_page else ""
+    return " ".join(words.split()) or type(error).__name__
 
 
 def may_be_billed(error: Exception) -> bool:

@@ -13,10 +13,15 @@ from email.utils import parsedate_to_datetime
 
 from pytest_rltask.clock import wall_s
 
-__all__ = ["Quota", "quotas", "retry_after_s"]
+__all__ = ["SAID", "Quota", "quotas", "retry_after_s"]
 
 QUOTAS = ("requests", "tokens", "input-tokens", "output-tokens")
 """What the API counts."""
+SAID = (
+    *(f"anthropic-ratelimit-{name}-{what}" for name in QUOTAS for what in ("limit", "remaining", "reset")),
+    *("retry-after", "retry-after-ms", "date"),
+)
+"""The headers that are read here."""
 PERIOD_S = 60.0
 """Its limits are so many a minute, unless a header says otherwise."""
 

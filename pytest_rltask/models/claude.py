@@ -22,10 +22,11 @@ from pytest_rltask.media.attached import as_sent, estimated_tokens
 from pytest_rltask.models import api_faults
 from pytest_rltask.models.api_faults import Late, Unsendable
 from pytest_rltask.models.contact import LATE_REPLIES, Contact, News
-from pytest_rltask.models.limiter import Limiter, NoPlace, Place
+from pytest_rltask.models.limiter import Limiter, NoPlace, Place, Places
 from pytest_rltask.models.message import Malformed, Message, parsed
 from pytest_rltask.models.model import ModelFault, Reply, Request, Start
 from pytest_rltask.models.model_settings import Settings, request_fields, written
+from pytest_rltask.models.native_tools import sent_tools
 from pytest_rltask.models.prices import Prices, usage_of
 from pytest_rltask.models.reach import Unreachable, host_of, unreachable
 from pytest_rltask.models.refused import refused_setting
@@ -59,6 +60,7 @@ class ClaudeModel:
         client: a client to use instead of one built from the environment, such as ``AsyncAnthropicBedrock()``.
         reply_timeout_s: seconds that one reply may take; never more than its trial has left.
         news: where it is told who keeps the trials waiting; None: nobody watches.
+        limiter: what lets its requests start; None: one of its own.
         settings: of the model, which each request has.
         server: who answers.
         prices: what tokens of models cost that the table lacks; None: none is given.
@@ -71,6 +73,7 @@ class ClaudeModel:
         *,
         reply_timeout_s: float = REPLY_TIMEOUT_S,
         news: News | None = None,
+        limiter: Places | None = None,
         settings: Settings = (),
         server: Server = ANTHROPIC,
         prices: Prices | None = None,
@@ -83,7 +86,7 @@ class ClaudeModel:
         self._reply_timeout_s = reply_timeout_s
         self._contact = Contact(news)
         self._price: Callable[[Message], float | None] | None = None
-        self._limiter = Limiter()
+        self._limiter: Places = limiter or Limiter()
         self._fatal: ModelFault | None = None  # no request has a chance any more
 
     def player(self, start: Start) -> ClaudeModel:
@@ -92,6 +95,7 @@ class ClaudeModel:
 
     async def aclose(self) -> None:
         """Close the client's connections."""
+        await self._limiter.aclose()
         if self._client is not None:
             await self._client.close()
             self._client = None
@@ -114,6 +118,7 @@ class ClaudeModel:
                 said, billed = "; ".join([*faults[-1:], str(error)]), _wasted(spoilt, faults)
                 raise ModelFault(said, request_id=request_id, billed=billed) from None
             except Exception as error:
+                error = self._told(error)
                 if (fault := api_faults.describe(error)) is None:
                     raise
                 lost = unreachable(error, self._url)
@@ -204,7 +209,7 @@ class ClaudeModel:
         if request.system:
             arguments["system"] = request.system
         if request.tools:
-            arguments["tools"] = request.tools
+            arguments["tools"] = sent_tools(request.tools, native=self._server.has_native_tools)
         loop = asyncio.get_running_loop()
         until = loop.time() + self._reply_timeout_s
         import anthropic
@@ -267,6 +272,13 @@ class ClaudeModel:
         said = self._discreet(api_faults.describe(error) or "")
         stop = "model_context_window_exceeded"
         return Reply([], stop, model=self.name, request_id=error.request_id, faults=(said,))
+
+    def _told(self, error: Exception) -> Exception:
+        """Return what an error means where a cloud's client finds no credentials; any other as it is."""
+        if not self._server.is_without_credentials(error):
+            return error
+        what = f"{type(error).__name__}: {error_text(error)}".splitlines()[0]
+        return Unsendable(f"no request can be sent: {what}; {self._server.remedies['key']}")
 
     def _refused(self, error: Exception, request: Request) -> str:
         """Return what to do about a setting that the server does not take; empty if it is not about one."""

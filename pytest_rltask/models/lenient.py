@@ -36,6 +36,8 @@ def mended(answer: Any) -> Any:
     if not isinstance(answer, dict) or "content" not in answer or answer.get("error"):
         return answer
     blocks = _blocks(answer["content"])
+    if not isinstance(blocks, list):
+        return answer
     calls = [block for block in blocks if isinstance(block, dict) and block.get("type") == "tool_use"]
     return {
         **answer,
@@ -48,6 +50,7 @@ def mended(answer: Any) -> Any:
 
 
 def _blocks(content: Any) -> Any:
+    """Return the blocks of a reply; what holds none as it came."""
     match content:
         case None:
             return []

@@ -24,11 +24,12 @@ import math
 import random
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pytest_rltask.models.api_limits import Quota, quotas, retry_after_s
 from pytest_rltask.run.record import Usage
 
-__all__ = ["Limiter", "NoPlace", "Place", "backoff_s"]
+__all__ = ["Limiter", "NoPlace", "Place", "Places", "Waiter", "backoff_s", "why_none"]
 
 BACKOFF_S = 0.5
 """Seconds to wait after the first failure; doubled with each further one in a row."""
@@ -66,7 +67,9 @@ class Place:
 
 
 @dataclass(frozen=True, order=True)
-class _Waiter:
+class Waiter:
+    """A request that waits for a place."""
+
     since: float
     number: int
     """Tells those of the same moment apart."""
@@ -93,6 +96,30 @@ class _Bucket:
         return self.at + max(0.0, needed - self.left) / self.quota.per_s
 
 
+class Places(Protocol):
+    """What lets requests start: a limiter of this process, or the share in one of many processes."""
+
+    def place(self, deadline: float, *, since: float | None = None) -> contextlib.AbstractAsyncContextManager[Place]:
+        """Hold a place, once there is one."""
+        ...
+
+    def answered(self, place: Place, headers: Mapping[str, str], usage: Usage) -> None:
+        """Take note of a message."""
+        ...
+
+    def told(self, place: Place, headers: Mapping[str, str]) -> None:
+        """Take note of the headers of an answer."""
+        ...
+
+    def refused(self, place: Place, headers: Mapping[str, str]) -> None:
+        """Take note that the API refuses a request for now."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back all places."""
+        ...
+
+
 class Limiter:
     """Hands out the places of all requests to one model from one event loop.
 
@@ -101,7 +128,7 @@ class Limiter:
     """
 
     def __init__(self) -> None:
-        self._waiting: list[_Waiter] = []  # a heap
+        self._waiting: list[Waiter] = []  # a heap
         self._numbers = itertools.count()
         self._in_flight: set[Place] = set()
         self._allowed = 1.0
@@ -125,6 +152,16 @@ class Limiter:
         """Places there are."""
         return self._allowed
 
+    @property
+    def is_tight(self) -> bool:
+        """Whether each place counts: their number has a bound, or half of a quota is used up."""
+        return self._allowed < math.inf or any(2 * each.left < each.quota.limit for each in self._buckets.values())
+
+    @property
+    def paused_s(self) -> float:
+        """Seconds for which nobody gets a place, since the API wants no requests."""
+        return max(0.0, self._paused_until - _now())
+
     @contextlib.asynccontextmanager
     async def place(self, deadline: float, *, since: float | None = None) -> AsyncIterator[Place]:
         """Hold a place, once there is one.
@@ -136,9 +173,17 @@ class Limiter:
         Raises:
             NoPlace: there was none before the deadline, or there cannot be.
         """
+        place = await self.take(deadline, since=since)
+        try:
+            yield place
+        finally:
+            self.free(place)
+
+    async def take(self, deadline: float, *, since: float | None = None) -> Place:
+        """Return a place, once there is one; whoever took it frees it. Arguments and errors are those of `place`."""
         loop = asyncio.get_running_loop()
         since = loop.time() if since is None else since
-        waiter = _Waiter(since, next(self._numbers), deadline, loop.create_future())
+        waiter = Waiter(since, next(self._numbers), deadline, loop.create_future())
         heapq.heappush(self._waiting, waiter)
         self._turn_away(waiter)
         try:
@@ -149,13 +194,54 @@ class Limiter:
                     place = await waiter.place
             if place is None:
                 raise NoPlace(self._why_none(deadline))
-            yield place
-        finally:
+            return place
+        except BaseException:
             self._leave(waiter)
+            raise
 
-    def answered(self, place: Place, headers: Mapping[str, str], usage: Usage) -> None:
-        """Take note of a message: there may be room for more requests."""
+    def take_now(self, deadline: float, *, spare: bool = False) -> Place | None:
+        """Return a place if there is one at this moment, and nobody waits for it.
+
+        Args:
+            deadline: as of `place`.
+            spare: whether it may go unused: then only if places have no bound, and of every quota half is left.
+        """
         now = _now()
+        self._admit()
+        if self._waiting or self.in_flight + 1 > self._allowed or self._next_start() > now:
+            return None
+        if spare and self.is_tight:
+            return None
+        return self._start(Place(now, deadline))
+
+    def free(self, place: Place, *, unused: bool = False) -> None:
+        """Take back a place whose request has ended; or which none was sent with, so that no quota has paid for it."""
+        if unused and place in self._in_flight:
+            for name, bucket in self._buckets.items():
+                bucket.left += self._costs.get(name, 0.0)
+        self._in_flight.discard(place)
+        self._admit()
+
+    def hold(self, place: Place) -> None:
+        """Count a place that somebody holds and this limiter has not given: another one did, before it."""
+        self._in_flight.add(place)
+
+    async def aclose(self) -> None:
+        """Do nothing: whoever holds a place has ended."""
+
+    def answered(
+        self, place: Place, headers: Mapping[str, str], usage: Usage, *, count: int = 1, took_s: float | None = None
+    ) -> None:
+        """Take note of a message: there may be room for more requests.
+
+        Args:
+            place: of its request.
+            headers: of the answer.
+            usage: what it used.
+            count: of messages, if it stands for several that were alike.
+            took_s: seconds to the answer; None: it came now.
+        """
+        took_s = _now() - place.started if took_s is None else took_s
         uncached = usage.input_tokens + usage.cache_write_tokens
         used = {
             "input-tokens": uncached,
@@ -163,9 +249,9 @@ class Limiter:
             "tokens": uncached + usage.output_tokens,
         }
         self._costs |= {name: _smoothed(self._costs.get(name), count) for name, count in used.items()}
-        self._reply_s = _smoothed(self._reply_s or None, now - place.started)
+        self._reply_s = _smoothed(self._reply_s or None, took_s)
         if self._is_answering or self._refused_at > -math.inf:
-            self._allowed += 1 / self._allowed
+            self._allowed += count / self._allowed
         else:
             self._allowed = math.inf
         self._is_answering = True
@@ -224,27 +310,29 @@ class Limiter:
         paced += [bucket.has_at(self._costs.get(name, 0.0)) for name, bucket in self._buckets.items()]
         return max(self._paused_until, min(max(paced), self._last_start + MAX_GAP_S))
 
-    def _leave(self, waiter: _Waiter) -> None:
+    def _leave(self, waiter: Waiter) -> None:
         """Free the place of a request that has ended, or was given up before it began."""
         if not waiter.place.cancel() and not waiter.place.cancelled() and (place := waiter.place.result()):
             self._in_flight.discard(place)
         self._admit()
 
-    def _turn_away(self, waiter: _Waiter) -> None:
+    def _turn_away(self, waiter: Waiter) -> None:
         """Let go who would wait in vain."""
         if max(_now(), self._paused_until) >= waiter.deadline and not waiter.place.done():
             waiter.place.set_result(None)
 
     def _why_none(self, deadline: float) -> str:
-        now = _now()
-        if now < deadline:
-            pause_s, left_s = self._paused_until - now, deadline - now
-            return (
-                f"requests wait for another {pause_s:,.0f} s, and the trial has {left_s:,.0f} s left (--trial-timeout)"
-            )
-        if self._is_answering:
-            return "the API's limits let no further request through in the trial's time (--trial-timeout)"
-        return "no answer yet to the first request of the run (--trial-timeout)"
+        return why_none(_now(), deadline, self._paused_until, is_answering=self._is_answering)
+
+
+def why_none(now: float, deadline: float, paused_until: float, *, is_answering: bool) -> str:
+    """Say why a request got no place before its deadline."""
+    if now < deadline:
+        pause_s, left_s = paused_until - now, deadline - now
+        return f"requests wait for another {pause_s:,.0f} s, and the trial has {left_s:,.0f} s left (--trial-timeout)"
+    if is_answering:
+        return "the API's limits let no further request through in the trial's time (--trial-timeout)"
+    return "no answer yet to the first request of the run (--trial-timeout)"
 
 
 def _now() -> float:

@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from pytest_rltask.models.too_long import said
+
 __all__ = ["STOP_REASONS", "TOKEN_COUNTS", "Malformed", "Message", "parsed"]
 
 Message = dict[str, Any]
@@ -75,6 +77,8 @@ def _problem(message: Any) -> str | None:
     match message:
         case {"content": list(blocks), "usage": dict(usage)}:
             pass
+        case {"error": error} if error and (words := next(said(error), "")):
+            return f"an error in place of a reply: {words}"
         case _:
             return "a reply that is not a message"
     if (message.get("type", "message"), message.get("role", "assistant")) != ("message", "assistant"):

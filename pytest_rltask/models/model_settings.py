@@ -17,6 +17,7 @@ from typing import Any
 
 __all__ = [
     "OURS",
+    "REMOTE",
     "SETTINGS",
     "Setting",
     "Settings",
@@ -32,6 +33,8 @@ __all__ = [
     "written",
 ]
 
+REMOTE = ("claude-", "api:", "bedrock:", "vertex:")
+"""What names of models of an API begin with: these have settings, and may cost something."""
 Settings = tuple[tuple[str, str], ...]
 """Settings by key, each with its value as it is written, in their order."""
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from pytest_rltask.models.model import Model
 from pytest_rltask.models.model_settings import (
+    REMOTE,
     Settings,
     differences,
     misfit,
@@ -24,6 +25,7 @@ from pytest_rltask.models.settings import BASE_URL, KEY_VARIABLES, unusable
 
 if TYPE_CHECKING:
     from pytest_rltask.models.contact import News
+    from pytest_rltask.models.limiter import Places
     from pytest_rltask.models.prices import Prices
 
 __all__ = [
@@ -39,6 +41,8 @@ __all__ = [
 ]
 
 
+SERVED: Mapping[str, Literal["api", "bedrock", "vertex"]] = {"api": "api", "bedrock": "bedrock", "vertex": "vertex"}
+"""What stands before the colon of a name that its server knows as it is."""
 SAMPLING = ("temperature", "top_p", "top_k")
 """Settings that the API has taken back."""
 LONGEST_LABEL = 120
@@ -51,7 +55,7 @@ class ModelName:
 
     name: str
     """In full, settings included: what records, plans and bands know it by."""
-    kind: Literal["claude", "api", "policy", "replay", "human"]
+    kind: Literal["claude", "api", "bedrock", "vertex", "policy", "replay", "human"]
     argument: str
     """The model as a server calls it, the policy's name, or the run directory; empty for a person."""
     settings: Settings = ()
@@ -72,7 +76,7 @@ class ModelName:
     @property
     def is_remote(self) -> bool:
         """Whether it is a model of an API."""
-        return self.kind in ("claude", "api")
+        return self.kind in ("claude", *SERVED)
 
     @property
     def reply_tokens(self) -> int | None:
@@ -104,18 +108,21 @@ def parse_model(name: str, settings: Settings = ()) -> ModelName:
     """
     base, own = split_name(name)
     kind, _, argument = base.partition(":")
-    if name.startswith("claude-") or (kind == "api" and argument):
+    if name.startswith("claude-") or (kind in SERVED and argument):
         if (odd := next((one for one in name if not one.isprintable()), "")) or base != base.strip():
             what = repr(odd) if odd else "white space at its end"
             raise ValueError(f"the name {name!r} holds {what}, which no model's does; write it without")
+        front, at, behind = base.rpartition("@")
+        if at and kind not in SERVED and not behind.isdigit():  # as none of Anthropic's names has it, but for a date
+            raise ValueError(f"{name}: {behind!r} is no setting; write {front}@effort=high")
         try:
             merged = ordered(dict(settings) | dict(parse_settings(own) if own else ()))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         if wrong := misfit(merged):
             raise ValueError(f"{name}: {wrong}")
-        is_api = kind == "api"
-        return ModelName(base + written(merged), "api" if is_api else "claude", argument if is_api else base, merged)
+        served = SERVED.get(kind)
+        return ModelName(base + written(merged), served or "claude", argument if served else base, merged)
     kind, _, argument = name.partition(":")
     if own and (kind == "policy" or base == "human" or (kind == "replay" and not Path(argument).expanduser().exists())):
         raise ValueError(f"{base} takes no settings, which are for models of an API; write --model {base}")
@@ -125,7 +132,10 @@ def parse_model(name: str, settings: Settings = ()) -> ModelName:
         return ModelName(name, "replay", argument)
     if name == "human":
         return ModelName(name, "human", "")
-    raise ValueError(f"unknown model {name!r}; write claude-..., api:NAME, policy:NAME, replay:RUN_DIR or human")
+    raise ValueError(
+        f"unknown model {name!r}; write claude-..., api:NAME, policy:NAME, replay:RUN_DIR or human "
+        "(or bedrock:NAME, vertex:NAME)"
+    )
 
 
 def quoted(name: str) -> str:
@@ -168,7 +178,7 @@ def changed_settings(old: str, new: str) -> list[str]:
 
 def is_paid(name: str) -> bool:
     """Say whether a model, by its name, may cost anything: a policy or replay does not."""
-    return name.startswith(("claude-", "api:"))
+    return name.startswith(REMOTE)
 
 
 def missing_key(name: ModelName, environment: Mapping[str, str], policies: Collection[str]) -> str | None:
@@ -183,7 +193,7 @@ def missing_key(name: ModelName, environment: Mapping[str, str], policies: Colle
         return None
     if problem := _unplayable(name, environment):
         return f"--model {name.name}: {problem}"
-    if name.kind == "api" or any(environment.get(variable) for variable in KEY_VARIABLES):
+    if name.kind != "claude" or any(environment.get(variable) for variable in KEY_VARIABLES):
         wrong = unusable(environment)
         return f"--model {name.name}: {wrong}" if wrong else None
     instead = next((policy for policy in ("baseline", *policies) if policy in policies), "NAME")
@@ -195,6 +205,10 @@ def missing_key(name: ModelName, environment: Mapping[str, str], policies: Colle
 
 def _unplayable(name: ModelName, environment: Mapping[str, str]) -> str:
     """Say why no server could play a model as it is set, and what to write; empty if one could."""
+    if name.kind in ("bedrock", "vertex"):
+        from pytest_rltask.models.clouds import lacking
+
+        return lacking(name.kind, environment)
     if environment.get(BASE_URL):
         return ""
     if name.kind == "api":
@@ -213,7 +227,12 @@ def _unplayable(name: ModelName, environment: Mapping[str, str]) -> str:
 
 
 def make_model(
-    name: ModelName, *, reply_timeout_s: float | None = None, news: News | None = None, prices: Prices | None = None
+    name: ModelName,
+    *,
+    reply_timeout_s: float | None = None,
+    news: News | None = None,
+    prices: Prices | None = None,
+    limiter: Places | None = None,
 ) -> Model:
     """Build the model behind a name. Claude's library is loaded here and not before.
 
@@ -221,6 +240,7 @@ def make_model(
         name: of the model.
         reply_timeout_s: seconds that one reply of an API may take; None: as many as it may by default.
         news: where it is told what keeps the trials waiting.
+        limiter: what lets requests to an API start; None: one of the model's own.
         prices: what tokens of models cost that the table lacks; None: none is given.
     """
     if name.kind == "policy":
@@ -236,6 +256,7 @@ def make_model(
 
         return HumanModel()
     from pytest_rltask.models.claude import REPLY_TIMEOUT_S, ClaudeModel
+    from pytest_rltask.models.clouds import BEDROCK, VERTEX
     from pytest_rltask.models.servers import ANTHROPIC, ANY_SERVER
 
     model = ClaudeModel(
@@ -243,8 +264,9 @@ def make_model(
         reply_timeout_s=reply_timeout_s or REPLY_TIMEOUT_S,
         news=news,
         settings=name.settings,
-        server=ANY_SERVER if name.kind == "api" else ANTHROPIC,
+        server={"api": ANY_SERVER, "bedrock": BEDROCK, "vertex": VERTEX}.get(name.kind, ANTHROPIC),
         prices=prices,
+        limiter=limiter,
     )
     model.connect()  # by the environment as it is now: tests may change it later
     return model

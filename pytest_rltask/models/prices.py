@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_rltask.clock import utc
 from pytest_rltask.models.message import TOKEN_COUNTS, Message
-from pytest_rltask.models.model_settings import split_name
+from pytest_rltask.models.model_settings import REMOTE, split_name
 from pytest_rltask.run.record import Usage
 
 __all__ = ["Prices", "parse_prices", "usage_of"]
@@ -41,14 +41,15 @@ class Prices:
         base, _ = split_name(name)
         if known := self.given.get(base):
             return f"${known[0]:g}/input MTok, ${known[1]:g}/output MTok"
-        if not base.startswith("claude-"):
+        if (listed := _listed(base)) is None:
             return None
         from genai_prices import Usage as Tokens
         from genai_prices import calc_price
 
+        reference, provider = listed
         try:
             price = calc_price(
-                Tokens(input_tokens=1), base, provider_id="anthropic", price_context=_set(name)
+                Tokens(input_tokens=1), reference, provider_id=provider, price_context=_set(name)
             ).model_price
         except LookupError:
             return None
@@ -59,11 +60,12 @@ class Prices:
         base, _ = split_name(name)
         if known := self.given.get(base):
             return _by(known, usage)
-        if not base.startswith("claude-"):
+        if (listed := _listed(base)) is None:
             return None
         from genai_prices import Usage as Tokens
         from genai_prices import calc_price
 
+        reference, provider = listed
         tokens = Tokens(
             input_tokens=usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
             cache_read_tokens=usage.cache_read_tokens,
@@ -71,7 +73,7 @@ class Prices:
             output_tokens=usage.output_tokens,
         )
         try:
-            price = calc_price(tokens, base, provider_id="anthropic", price_context=_set(name))
+            price = calc_price(tokens, reference, provider_id=provider, price_context=_set(name))
         except (LookupError, ValueError):
             return None
         return float(price.total_price)
@@ -84,15 +86,27 @@ class Prices:
         base, _ = split_name(name)
         if known := self.given.get(base):
             return lambda message: _by(known, usage_of(message))
-        if not base.startswith("claude-"):
-            return lambda message: None  # a name of a server's own may be another's in the table
-        from genai_prices import extract_usage
+        if (listed := _listed(base)) is None:
+            return lambda message: None
+        from genai_prices import calc_price, extract_usage
+
+        reference, provider = listed
 
         def price(message: Message) -> float | None:
             said = {key: value for key in CONTEXT if isinstance(value := message["usage"].get(key), str)}
             try:
-                usage = extract_usage(message, provider_id="anthropic")
-                cost = usage.calc_price(genai_request_timestamp=utc(), price_context=_set(name) | said)
+                found = extract_usage(message, provider_id="anthropic")
+                context = _set(name) | said
+                if provider == "anthropic":  # by the model that answered
+                    cost = found.calc_price(genai_request_timestamp=utc(), price_context=context)
+                else:
+                    cost = calc_price(
+                        found.usage,
+                        reference,
+                        provider_id=provider,
+                        genai_request_timestamp=utc(),
+                        price_context=context,
+                    )
             except (LookupError, ValueError):
                 return None
             return float(cost.total_price)  # prices change with the date
@@ -111,21 +125,30 @@ def parse_prices(lines: Iterable[str]) -> Prices:
         name, equals, numbers = (part.strip() for part in line.rpartition("="))
         parts = re.fullmatch(r"\$?([0-9.e+-]+)\s*/\s*\$?([0-9.e+-]+)", numbers)
         values = [_dollars(part) for part in parts.groups()] if parts else []
-        if not equals or not name.startswith(("claude-", "api:")) or None in values or not values:
+        if not equals or not name.startswith(REMOTE) or None in values or not values:
             raise ValueError(
                 f"{line!r} is no model with US dollars a million tokens in and out; write api:qwen3 = 0.1/0.4"
             )
         base, settings = split_name(name)
         if settings:
             raise ValueError(f"{line!r}: a price is of a model whatever its settings; write {base} = {numbers}")
-        low, high = (value for value in values if value is not None)
-        found[base] = low, high
+        read, written = (value for value in values if value is not None)
+        found[base] = read, written
     return Prices(found)
 
 
 def usage_of(message: Message) -> Usage:
     """Return the tokens of a reply."""
     return Usage(*(message["usage"].get(name) or 0 for name in TOKEN_COUNTS))
+
+
+def _listed(base: str) -> tuple[str, str] | None:
+    """Return what the table knows a model by, and whose prices they are; None of a server that it cannot know."""
+    if base.startswith("claude-"):
+        return base, "anthropic"
+    kind, _, name = base.partition(":")
+    provider = {"bedrock": "aws", "vertex": "google"}.get(kind)
+    return (name, provider) if provider else None
 
 
 def _dollars(text: str) -> float | None:

@@ -32,7 +32,7 @@ class Server:
 
     prefix: str
     """What a model's name begins with in front of the name that the server knows."""
-    connect: Callable[[], AsyncAnthropic]
+    connect: Callable[[], Any]
     """Makes a client for the environment as it is."""
     extras: Mapping[str, Any] = field(default_factory=dict)
     """Fields of each request beside those of the trial."""
@@ -42,6 +42,16 @@ class Server:
     """Returns an answer as the API would have sent it, where that is plain."""
     remedies: Mapping[str, str] = field(default_factory=dict)
     """What to do about what leaves no trial a chance, in place of what is said of the API."""
+    has_native_tools: bool = False
+    """Whether it knows tools by the types that Claude was trained with."""
+    own: tuple[str, ...] = ()
+    """Beginnings of modules whose errors mean that there are no credentials."""
+
+    def is_without_credentials(self, error: Exception) -> bool:
+        """Say whether an error of the client means that no request can be sent for lack of credentials."""
+        if not self.own:
+            return False
+        return type(error).__module__.startswith(self.own) or type(error) in (RuntimeError, ImportError)
 
 
 def _anthropic() -> AsyncAnthropic:
@@ -103,6 +113,7 @@ ANTHROPIC = Server(
     "",
     _anthropic,
     extras={"cache_control": {"type": "ephemeral"}},  # the automatic mode: the marker moves on every turn
+    has_native_tools=True,
 )
 ANY_SERVER = Server(
     "api:",

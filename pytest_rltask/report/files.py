@@ -31,7 +31,7 @@ def report_on(run_dir: Path | None, gate: Gate, *, stop_early: bool) -> Summary 
     """
     if run_dir is None or not (run_dir / "plan.json").exists():
         return None
-    run = load_run(run_dir)
+    run = load_run(run_dir, conversations=False)
     if not run.plan:
         return None
     summary = summarise(run, gate, stop_early=stop_early)

@@ -22,6 +22,7 @@ from pytest_rltask.report.html_rows import overview, section
 from pytest_rltask.report.html_trials import LINE_CHARS, TRIAL_COLUMNS, TrialView
 from pytest_rltask.report.isolation import warning
 from pytest_rltask.report.summary import Summary
+from pytest_rltask.run.brief import Conversations
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.planned import PlannedTrial
 
@@ -54,7 +55,7 @@ def pieces(
     """Yield the page in pieces, in order.
 
     Args:
-        run: as loaded.
+        run: as loaded; without conversations these are read one by one.
         summary: of it.
         refresh_s: while the run goes on, the seconds after which the page loads itself again; None: it has ended.
         most_chars: room for packed conversations.
@@ -110,8 +111,12 @@ def _trials(run: Run, summary: Summary, *, is_live: bool) -> list[list[TrialView
     for planned in run.plan:
         groups.setdefault((planned.test, planned.model), []).append(planned)
     number = {key: index for index, key in enumerate(groups)}
+    conversations = Conversations(run.path)
     return [
-        [TrialView(run, row, planned, number[row.test, row.model], is_live) for planned in groups[row.test, row.model]]
+        [
+            TrialView(run, row, planned, number[row.test, row.model], is_live, conversations)
+            for planned in groups[row.test, row.model]
+        ]
         for row in summary.rows
     ]
 

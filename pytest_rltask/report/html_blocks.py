@@ -88,7 +88,7 @@ class _Block:
         self._pictures: dict[str, int] = {}
 
     def add(self, trial: TrialView) -> None:
-        record = trial.record
+        record = trial.whole
         parts = said(record) if record else ()
         details = record.fault.details if record and record.fault else ""
         self.trials.append(trial)

@@ -68,7 +68,7 @@ class LivePage:
     def _write(self, refresh_s: float) -> None:
         length = sum(file.stat().st_size for file in self._run_dir.glob("trials.*.jsonl"))
         if length != self._seen:
-            run = load_run(self._run_dir)
+            run = load_run(self._run_dir, conversations=False)
             _leave_out_unjudged(run)
             summary = summarise(run, self._gate, stop_early=self._stop_early)
             write_page(run, self._until_stopped(pieces(run, summary, refresh_s=refresh_s)))

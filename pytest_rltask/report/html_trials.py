@@ -13,6 +13,7 @@ from pytest_rltask.report.summary import Row
 from pytest_rltask.report.table import cost, duration_text, tokens_text
 from pytest_rltask.report.transcript import grades_before, judges_text, lost_to_api
 from pytest_rltask.report.visible import visible
+from pytest_rltask.run.brief import Conversations
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.planned import PlannedTrial, transcript_path
 from pytest_rltask.run.record import Record, outcome_word
@@ -49,11 +50,19 @@ class TrialView:
     """Which section of the page it belongs to."""
     is_live: bool = False
     """Whether the run goes on, so that a trial without a record is not lost yet."""
+    conversations: Conversations | None = None
+    """Where those are that the run was loaded without; None: it has them."""
 
     @property
     def record(self) -> Record | None:
         """The finished trial; None for a lost one."""
         return self.run.records.get(self.planned.trial_id)
+
+    @property
+    def whole(self) -> Record | None:
+        """The finished trial with its conversation, which is in memory only while somebody holds what this returns."""
+        record = self.record
+        return self.conversations.of(record) if self.conversations and record else record
 
     @property
     def outcome(self) -> str:

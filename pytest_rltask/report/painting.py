@@ -16,7 +16,7 @@ Paint = Callable[[str, str], str]
 _CODES = {
     "passed": "32", "missed": "33", "failed": "33", "cheated": "35", "errored": "31", "bold": "1", "faint": "2",
     "match": "1;31", "prompt": "1;34", "system": "34", "harness": "2", "model": "1;36", "thinking": "2;36",
-    "calls": "1;36", "result": "36", "error": "31",
+    "calls": "1;36", "result": "36", "error": "31", "judge": "1;35",
 }  # fmt: skip
 _FAINT = ("system", "harness", "thinking")
 """Parts that are faint throughout, and not in their titles alone."""

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pytest_rltask.clock import utc_now
+from pytest_rltask.models.named import is_paid
 from pytest_rltask.run.bulletin import waits
 from pytest_rltask.run.live import LiveRun
 from pytest_rltask.run.load import load_plan
@@ -94,7 +95,7 @@ class Progress:
             yield from ((6 + place, f"{row.name} {_rate(row)}") for place, row in enumerate(begun))
         if errored := sum(row.errored for row in rows):
             yield 2, f"{errored} errored"
-        if any(trial.model.startswith("claude-") for trial in self._plan):
+        if any(is_paid(trial.model) for trial in self._plan):
             yield 3, _cost(self._live)
         self._at_once |= Counter(row.party for row in rows for _ in row.in_flight)
         if left := _time_left(rows, self._at_once):

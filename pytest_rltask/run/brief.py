@@ -7,17 +7,21 @@ something nested it can: then the brackets do not match, or keys of the record a
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import re
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pytest_rltask.run.record import Record
 
-__all__ = ["with_conversation", "without_conversation"]
+__all__ = ["Conversations", "with_conversation", "without_conversation"]
 
 _BEFORE, _BEHIND = b', "tools": [', b', "requests": ['
 _INSTEAD = b', "tools": [], "messages": [], "asked": []'
+_NAMED = re.compile(rb'\{"type": "trial", (?:"schema": \d+, )?"trial_id": ("(?:[^"\\\\]|\\\\.)*")')
 _KEPT = ("trial_id", "outcome", "tools", "messages", "requests", "turns", "tool_calls", "seconds", "started")
 
 
@@ -63,6 +67,44 @@ def with_conversation(run_dir: Path, record: Record) -> Record:
                             record, messages=whole.messages, tools=whole.tools, asked=whole.asked
                         )
     return record
+
+
+class Conversations:
+    """The conversations of a run directory, each read when it is asked for: together they may be larger than memory.
+
+    Args:
+        run_dir: the run directory.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+
+    @cached_property
+    def _lines(self) -> dict[str, list[tuple[Path, int]]]:
+        """Where the records of each trial stand."""
+        found: dict[str, list[tuple[Path, int]]] = {}
+        for file in sorted(self._run_dir.glob("trials.*.jsonl")):
+            at = 0
+            with file.open("rb") as lines:
+                for line in lines:
+                    if named := _NAMED.match(line):
+                        with contextlib.suppress(ValueError):
+                            found.setdefault(json.loads(named[1]), []).append((file, at))
+                    at += len(line)
+        return found
+
+    def of(self, record: Record) -> Record:
+        """Return a record that was read without its conversation together with it; one that has it, as it is."""
+        if record.messages or record.tools or record.asked:
+            return record
+        for file, at in self._lines.get(record.trial_id, ()):
+            with file.open("rb") as lines:
+                lines.seek(at)
+                entry = _parsed(lines.readline())
+            if entry.get("trial_id") == record.trial_id and entry.get("started") == record.started:
+                whole = Record.from_json(entry)
+                return dataclasses.replace(record, messages=whole.messages, tools=whole.tools, asked=whole.asked)
+        return record
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Ledger:
         self.payments: list[tuple[str, float | None]] = []
         """Trial and cost of every record, those that do not count included; None: unknown."""
         self.ended: list[Record] = []
-        """Records of this invocation, without conversations, as they were read."""
+        """Records of this invocation, without conversations and requests, as they were read."""
         self._path = path
         self._since = since
         self._is_alive = is_alive
@@ -78,6 +78,7 @@ class Ledger:
     def _finish(self, record: Record, file: Path) -> None:
         trial_id = record.trial_id
         self.payments.append((trial_id, self._cost(record)))
+        record.requests = []  # a run may have thousands of trials
         self._counting.pop(trial_id, None)
         self._records.setdefault(trial_id, []).append(record)
         if record.started >= self._since:

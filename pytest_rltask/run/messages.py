@@ -66,9 +66,9 @@ def asked_in(record: Record, place: int) -> Iterator[Part]:
     for one in list(record.asked):  # others may be added meanwhile
         if one.after == place:
             who = f"judge {one.judge}" + ("" if one.model == one.judge else f" ({one.model})")
-            yield Part("judge", f"asks {who}", _question(one))
+            yield Part("judge", f"{who} · is asked", _question(one))
             told = said_in([{"role": "assistant", "content": one.reply}])
-            yield Part("judge", f"answer of {who}", "\n".join(_answer(part) for part in told))
+            yield Part("judge", f"{who} · answers", "\n".join(_answer(part) for part in told))
 
 
 def _question(asked: Asked) -> str:

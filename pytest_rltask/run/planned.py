@@ -137,8 +137,8 @@ def variant_of(trial_id: str, label: str, run: int) -> str:
 def transcript_path(run_dir: Path, task: str, trial_id: str) -> Path:
     """Return where the readable form of a trial is written: ``transcripts/<task>-<run>.txt``."""
     name = f"{task}-{split_trial_id(trial_id)[1]}"
-    # A name that no shell asks to quote; a model's colon aside, what had to change gets a digest to stay unique.
+    # A name that no shell asks to quote; a model's first colon aside, what had to change gets a digest to stay unique.
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.@=,+%") else "_" for c in name)
-    if safe != name.replace(":", "_") or len(safe) > 100:
+    if safe != name.replace(":", "_", 1) or len(safe) > 100:
         safe = f"{safe[:90]}-{hashlib.sha256(trial_id.encode(errors='replace')).hexdigest()[:8]}"
     return run_dir / "transcripts" / f"{safe}.txt"

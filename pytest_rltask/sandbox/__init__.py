@@ -10,19 +10,24 @@ and trials but ToolError.
 
 from pytest_rltask.sandbox.choice import BACKENDS, Choice, differences, problem_of, using_backend
 from pytest_rltask.sandbox.choice import resolve as resolve_backend
+from pytest_rltask.sandbox.grading import IsolatedGrade, isolated_grade
 from pytest_rltask.sandbox.result import SandboxError, SandboxLimits, SandboxResult, Status
 from pytest_rltask.sandbox.sandbox import Sandbox, SandboxFile
+from pytest_rltask.sandbox.shell import Shell
 
 __all__ = [
     "BACKENDS",
     "Choice",
+    "IsolatedGrade",
     "Sandbox",
     "SandboxError",
     "SandboxFile",
     "SandboxLimits",
     "SandboxResult",
+    "Shell",
     "Status",
     "differences",
+    "isolated_grade",
     "problem_of",
     "resolve_backend",
     "using_backend",

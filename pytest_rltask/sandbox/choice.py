@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from pytest_rltask.sandbox.backends.backend import Backend, NoIsolation
 from pytest_rltask.sandbox.backends.imports import is_inside, origin_of
-from pytest_rltask.sandbox.backends.view import hiding, view_of_python
+from pytest_rltask.sandbox.backends.view import View, hiding, view_of_python
 from pytest_rltask.sandbox.result import SandboxError
 from pytest_rltask.sandbox.watcher.removal import remove_orphans
 
@@ -67,18 +67,19 @@ def current_choice() -> Choice:
     return _CHOICE.get() or Choice("auto")
 
 
-def make_backend(wanted: str | None = None) -> Backend:
+def make_backend(wanted: str | None = None, view: View | None = None) -> Backend:
     """Return a backend for one new sandbox.
 
     Args:
         wanted: One of BACKENDS; None for what the surrounding run chose.
+        view: What its agent may read; by default what this process's interpreter needs.
 
     Raises:
         SandboxError: it does not work on this machine.
     """
     choice = _CHOICE.get()
     name = resolve(wanted or (choice.wanted if choice else "auto"))
-    backend = _makers()[name]()
+    backend = _makers()[name](view or view_of_python())
     if choice:
         choice.used = name if choice.used in ("", name) else "none" if "none" in (choice.used, name) else choice.used
     return backend
@@ -118,7 +119,7 @@ def differences(wanted: str) -> tuple[str, ...]:
     Raises:
         SandboxError: it does not work on this machine.
     """
-    return _makers()[resolve(wanted)]().differences
+    return _makers()[resolve(wanted)](view_of_python()).differences
 
 
 def _check_packages() -> None:
@@ -166,20 +167,20 @@ def _problem(name: str) -> str | None:
     from pytest_rltask.sandbox.process import run
 
     try:
-        backend = _makers()[name]()
+        backend = _makers()[name](view_of_python())
     except SandboxError as error:
         return str(error)
     return problem(backend, run)
 
 
-def _makers() -> dict[str, Callable[[], Backend]]:
+def _makers() -> dict[str, Callable[[View], Backend]]:
     from pytest_rltask.sandbox.backends.bwrap import Bubblewrap
     from pytest_rltask.sandbox.backends.docker import Docker
     from pytest_rltask.sandbox.backends.landlock import Landlock
     from pytest_rltask.sandbox.backends.seatbelt import Seatbelt
 
     return {
-        "none": NoIsolation,
+        "none": lambda view: NoIsolation(),
         "bwrap": Bubblewrap,
         "landlock": Landlock,
         "seatbelt": Seatbelt,

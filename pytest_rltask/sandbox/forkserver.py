@@ -1,4 +1,4 @@
-"""An interpreter inside the isolation that has imported its modules already, and is forked for each run of a script.
+"""An interpreter inside the isolation that is forked for each run, with modules imported beforehand or without.
 
 It belongs to one sandbox, so that nothing is shared between trials. It is infrastructure: no code of the agent runs in
 it, its children can neither trace it nor reach its socket, and all that they leave is dead before the next run. What
@@ -16,7 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from pytest_rltask.sandbox.backends.backend import WORK, Backend, Ruleset, WatcherStart, Wish
-from pytest_rltask.sandbox.backends.view import interpreter
 from pytest_rltask.sandbox.inside import source
 from pytest_rltask.sandbox.process import Pipes, Process, Watcher, to_argument
 from pytest_rltask.sandbox.result import SandboxLimits
@@ -27,27 +26,35 @@ SUPPORTED = sys.platform == "linux"
 """Elsewhere the watcher does not see a run's processes, and could not kill them without the interpreter."""
 
 
+_NONE: Mapping[int, int] = {}
+
+
 class ForkServer:
-    """A preloaded interpreter and its watcher."""
+    """The interpreter that runs are forked from, and its watcher."""
 
     def __init__(
         self,
         modules: Sequence[str],
         *,
+        python: str,
         backend: Backend,
         base: Path,
         env: Mapping[str, str],
         limits: SandboxLimits,
+        apart: bool = True,
     ) -> None:
-        """Start it in a sandbox's working directory, without waiting for the imports.
+        """Start it in a sandbox's working directory, without waiting for the imports, if any.
+
+        Where its runs are not apart, one may signal what another has left at work.
 
         Raises:
             SandboxError: it could not be started.
         """
         self._limits = limits
         self._ready = False
-        wish = Wish(keep_fds=(PRELOAD_FD,), forks_runs=True)
-        command = backend.wrap(_program(modules, backend.narrowing(base)), base=base, wish=wish)
+        wish = Wish(keep_fds=(PRELOAD_FD,), forks_runs=apart, goes_on=not modules)
+        program = _program(python, modules, backend.narrowing(base) if apart else None)
+        command = backend.wrap(program, base=base, wish=wish)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             number = theirs.fileno()
@@ -60,7 +67,7 @@ class ForkServer:
                 raise
 
     def wait(self) -> str:
-        """Wait until it has imported its modules; return what went wrong."""
+        """Wait until it can be forked; return what went wrong."""
         if not self._ready:
             try:
                 message = self._control.recv(MESSAGE_BYTES)
@@ -73,13 +80,45 @@ class ForkServer:
         return ""
 
     def run(self, argv: Sequence[str], *, wall_s: float) -> Process | None:
-        """Run a script of the working directory; return None where only a process of its own can do it."""
-        message = json.dumps({"argv": argv, "wall_s": wall_s}).encode()
+        """Run a script of the working directory, in a fork that has the modules; see :meth:`execute`."""
+        return self._run({"argv": argv}, wall_s=wall_s, stdin=None)
+
+    def execute(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        wall_s: float,
+        stdin: bytes | None = None,
+        fds: Mapping[int, int] | None = None,
+    ) -> Process | None:
+        """Run a command; return None where only a process of its own can do it."""
+        return self._run({"command": command, "env": env}, wall_s=wall_s, stdin=stdin, fds=fds or {})
+
+    def ask(self, request: Mapping[str, object], fds: Sequence[int]) -> bool:
+        """Have a run begin, with the descriptor of its report and those it is to have; say if that was possible.
+
+        Raises:
+            OSError: it is dead.
+        """
+        message = json.dumps(request).encode()
         if len(message) > MESSAGE_BYTES // 2:
-            return None
-        pipes = Pipes()
+            return False
+        socket.send_fds(self._control, [message], fds)
+        return True
+
+    def _run(
+        self, request: Mapping[str, object], *, wall_s: float, stdin: bytes | None, fds: Mapping[int, int] = _NONE
+    ) -> Process | None:
+        pipes = Pipes(stdin)
+        report, *streams = pipes.theirs
+        given = [] if pipes.their_stdin is None else [pipes.their_stdin]
         try:
-            socket.send_fds(self._control, [message], pipes.theirs)
+            numbers = [*([0] if given else []), 1, 2, *fds]
+            asked = {**request, "wall_s": wall_s, "numbers": numbers}
+            if not self.ask(asked, [report, *given, *streams, *fds.values()]):
+                pipes.close()
+                return None
         except OSError:  # it died while it had nothing to do: the system was short of memory
             pipes.close()
             return None
@@ -96,7 +135,8 @@ class ForkServer:
             self._control.shutdown(socket.SHUT_RDWR)
 
 
-def _program(modules: Sequence[str], narrowing: Ruleset | None) -> list[str]:
+def _program(python: str, modules: Sequence[str], narrowing: Ruleset | None) -> list[str]:
     """Return the command line of the interpreter; what it needs to narrow its forks goes along as source."""
     confine = json.dumps({"source": source("confine"), "ruleset": narrowing}) if narrowing else ""
-    return [interpreter(), "-c", source("preload"), str(PRELOAD_FD), confine, *modules]
+    options = [] if modules else ["-I", "-S"]
+    return [python, *options, "-c", source("preload"), str(PRELOAD_FD), confine, *modules]

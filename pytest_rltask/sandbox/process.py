@@ -6,6 +6,7 @@ import json
 import math
 import os
 import selectors
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,11 +16,12 @@ from pytest_rltask.sandbox.backends.backend import WORK, Backend, WatcherStart, 
 from pytest_rltask.sandbox.result import SandboxError, SandboxLimits, SandboxResult, Status
 from pytest_rltask.sandbox.watcher.limits import Limits
 
-_GRACE_S = 10.0
+GRACE_S = 10.0
 """How long after the time limit we wait for the watcher, which the agent may have stopped."""
 _LINGER_S = 0.5
 """How long we read on without a watcher: where it sees no process tree, a daemon may hold the output open."""
-_CHUNK_BYTES = 65536
+CHUNK_BYTES = 65536
+"""How much is read at once."""
 
 
 class Watcher:
@@ -55,12 +57,20 @@ class Watcher:
 class Pipes:
     """What a run is heard through: its watcher's report, and its standard output and error."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: bytes | None = None) -> None:
+        """Make them; what is given is to be read from the standard input, which else is none of ours."""
         pairs = [os.pipe() for _ in range(3)]
         self.report, self.stdout, self.stderr = (os.fdopen(ours, "rb", buffering=0) for ours, _ in pairs)
         self.theirs = [fd for _, fd in pairs]
         """The other ends, in the same order: to be handed over."""
         self._ready: BinaryIO | None = None
+        self.given = memoryview(given or b"")
+        self.their_stdin: int | None = None
+        self.stdin: BinaryIO | None = None
+        if given is not None:
+            self.their_stdin, ours = os.pipe()
+            os.set_blocking(ours, False)
+            self.stdin = os.fdopen(ours, "wb", buffering=0)
 
     def expect_ready(self) -> int:
         """Make a further pipe, and return the end to which the isolation writes when it is complete."""
@@ -75,16 +85,28 @@ class Pipes:
         """Whether something was written there, or nothing was to be; ask once."""
         return self._ready is None or bool(self._ready.read(1))
 
+    def feed(self) -> bool:
+        """Write what the standard input takes now of what is given; return whether there is more."""
+        assert self.stdin
+        try:
+            written = os.write(self.stdin.fileno(), self.given[:CHUNK_BYTES]) if self.given else 0
+        except BlockingIOError:
+            return True
+        except BrokenPipeError:
+            return False  # nobody reads it
+        self.given = self.given[written:]
+        return bool(self.given)
+
     def handed_over(self) -> None:
         """Close the other ends, which somebody else holds by now, so that ours can come to an end."""
-        for fd in self.theirs:
+        for fd in (*self.theirs, *([] if self.their_stdin is None else [self.their_stdin])):
             os.close(fd)
-        self.theirs = []
+        self.theirs, self.their_stdin = [], None
 
     def close(self) -> None:
         """Close all ends."""
         self.handed_over()
-        for pipe in (self.report, self.stdout, self.stderr, self._ready):
+        for pipe in (self.report, self.stdout, self.stderr, self.stdin, self._ready):
             if pipe:
                 pipe.close()
 
@@ -97,6 +119,7 @@ def start(
     env: Mapping[str, str],
     limits: SandboxLimits,
     wall_s: float,
+    stdin: bytes | None = None,
 ) -> Process:
     """Start a command in a sandbox's working directory, below a watcher of its own.
 
@@ -104,13 +127,14 @@ def start(
         SandboxError: it could not be started.
     """
     their_life, life = os.pipe()
-    pipes, ours = Pipes(), os.fdopen(life, "wb", buffering=0)
+    pipes, ours = Pipes(stdin), os.fdopen(life, "wb", buffering=0)
     report, stdout, stderr = pipes.theirs
     ready_fd = pipes.expect_ready() if backend.confirms else None
     try:
         wrapped = backend.wrap(command, base=base, wish=Wish(ready_fd=ready_fd))
         arguments = ["run", *map(str, (report, their_life, base, to_argument(limits), wall_s)), *wrapped]
-        asked = WatcherStart(arguments, base / WORK, env, (their_life, *pipes.theirs), (stdout, stderr))
+        theirs = subprocess.DEVNULL if pipes.their_stdin is None else pipes.their_stdin
+        asked = WatcherStart(arguments, base / WORK, env, (their_life, *pipes.theirs), (stdout, stderr), theirs)
         watcher = Watcher(asked, backend=backend, hang_up=ours.close)
     except BaseException:
         pipes.close()
@@ -146,7 +170,7 @@ class Process:
         self._limits = limits
         self._stopped: Status | None = None
         self._started = monotonic_s()
-        self._deadline = self._started + wall_s + _GRACE_S
+        self._deadline = self._started + wall_s + GRACE_S
 
     def stop(self, status: Status) -> None:
         """Kill the run, from any thread: the watcher sees its pipe hang up. The first reason given counts."""
@@ -159,7 +183,7 @@ class Process:
         Raises:
             SandboxError: the watcher did not do its work.
         """
-        stdout, stderr = _Excerpt(self._limits.output_bytes), _Excerpt(self._limits.output_bytes)
+        stdout, stderr = Excerpt(self._limits.output_bytes), Excerpt(self._limits.output_bytes)
         said: dict[str, Any] = {}
         abandoned = False
         try:
@@ -182,7 +206,7 @@ class Process:
             wall_s=monotonic_s() - self._started,
         )
 
-    def _drain(self, stdout: _Excerpt, stderr: _Excerpt) -> bytes:
+    def _drain(self, stdout: Excerpt, stderr: Excerpt) -> bytes:
         """Read all pipes to their end, or to the deadline; return the watcher's report."""
         report = bytearray()
         deadline = self._deadline
@@ -190,21 +214,35 @@ class Process:
             selector.register(self._pipes.report, selectors.EVENT_READ, report.extend)
             selector.register(self._pipes.stdout, selectors.EVENT_READ, stdout.add)
             selector.register(self._pipes.stderr, selectors.EVENT_READ, stderr.add)
+            if self._pipes.stdin:
+                selector.register(self._pipes.stdin, selectors.EVENT_WRITE)
             while selector.get_map() and (left_s := deadline - monotonic_s()) > 0:
                 for key, _ in selector.select(left_s):
+                    if key.fileobj is self._pipes.stdin:
+                        if not self._pipes.feed():
+                            self._fed(selector)
+                        continue
                     take: Callable[[bytes], None] = key.data
-                    if chunk := os.read(key.fd, _CHUNK_BYTES):
+                    if chunk := os.read(key.fd, CHUNK_BYTES):
                         take(chunk)
                         continue
                     selector.unregister(key.fileobj)
                     if key.fileobj is self._pipes.report:
                         deadline = monotonic_s() + _LINGER_S
+                        self._fed(selector)
                 if stdout.total + stderr.total > self._limits.flood_bytes:
                     self.stop("output")
         return bytes(report)
 
+    def _fed(self, selector: selectors.BaseSelector) -> None:
+        """Let the standard input come to its end."""
+        if self._pipes.stdin:
+            selector.unregister(self._pipes.stdin)
+            self._pipes.stdin.close()
+            self._pipes.stdin = None
 
-class _Excerpt:
+
+class Excerpt:
     """The head and the tail of a stream of any length: the end of a long output tells more than its beginning."""
 
     def __init__(self, size: int) -> None:
@@ -214,6 +252,7 @@ class _Excerpt:
         self._tail_size = size - self._head_size
 
     def add(self, chunk: bytes) -> None:
+        """Take what comes next."""
         self.total += len(chunk)
         room = self._head_size - len(self._head)
         self._head += chunk[:room]
@@ -221,12 +260,13 @@ class _Excerpt:
         del self._tail[: max(0, len(self._tail) - self._tail_size)]
 
     def text(self) -> str:
+        """Return what is kept, with a note in place of what is not."""
         cut = self.total - len(self._head) - len(self._tail)
         note = f"\n[... {cut} bytes cut ...]\n".encode() if cut else b""
         return (self._head + note + self._tail).decode("utf-8", "replace")
 
 
-def _understand(said: Mapping[str, Any], *, abandoned: bool, stderr: _Excerpt) -> tuple[Status, int | None]:
+def _understand(said: Mapping[str, Any], *, abandoned: bool, stderr: Excerpt) -> tuple[Status, int | None]:
     """Return the status and exit code the watcher reported."""
     if not said:
         if abandoned:

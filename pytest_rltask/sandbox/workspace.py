@@ -24,7 +24,7 @@ _NAME_BYTES, _PATH_BYTES = 255, 1024
 _OUR_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 
 
-def write_file(root: Path, name: str, data: bytes, *, owner: int | None = None) -> Path:
+def write_file(root: Path, name: str, data: bytes, *, owner: int | None = None, executable: bool = False) -> Path:
     """Create or replace a file below ``root``, all at once, with the folders it needs; for a user, or for our own."""
     parts = _parts(name)
     with _blaming(name), _folder(root, parts[:-1], create=True, owner=owner) as folder:
@@ -36,6 +36,8 @@ def write_file(root: Path, name: str, data: bytes, *, owner: int | None = None) 
         try:
             with open(fd, "wb") as file:
                 file.write(data)
+                if executable or (kind and os.stat(parts[-1], dir_fd=folder, follow_symlinks=False).st_mode & 0o100):
+                    os.fchmod(fd, 0o700)  # whoever writes to a program leaves it one
                 if owner is not None:
                     os.fchown(fd, owner, owner)
             os.rename(draft, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
@@ -116,6 +118,37 @@ def list_files(root: Path) -> list[str]:
     except FileNotFoundError:
         return []  # the agent deleted its own working directory
     return sorted(name.decode("utf-8", "replace") for name in names)
+
+
+def list_tree(root: Path) -> list[str]:
+    """Return the paths of all files below ``root``, sorted; links are neither named nor followed.
+
+    Folders that cannot be looked into, or lie too deep, are left out.
+    """
+    found: list[str] = []
+    todo: list[tuple[str, ...]] = [()]
+    while todo:
+        above = todo.pop()
+        try:
+            with _folder(root, list(above), create=False) as folder, os.scandir(folder) as entries:
+                for entry in entries:
+                    path = (*above, entry.name)
+                    if entry.is_file(follow_symlinks=False):
+                        found.append("/".join(path))
+                    elif entry.is_dir(follow_symlinks=False) and len(path) <= DEPTH:
+                        todo.append(path)
+        except (OSError, ToolError):
+            continue  # the agent deleted it, or put something else in its place
+    return sorted(os.fsencode(name).decode("utf-8", "replace") for name in found)
+
+
+def write_link(root: Path, name: str, target: str, *, owner: int | None = None) -> None:
+    """Make a link below ``root``, which does not exist yet, with the folders it needs."""
+    parts = _parts(name)
+    with _blaming(name), _folder(root, parts[:-1], create=True, owner=owner) as folder:
+        os.symlink(target, parts[-1], dir_fd=folder)
+        if owner is not None:
+            os.chown(parts[-1], owner, owner, dir_fd=folder, follow_symlinks=False)
 
 
 def plain_name(name: str) -> str:

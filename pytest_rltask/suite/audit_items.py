@@ -15,6 +15,7 @@ from pytest_rltask.report.transcript import render
 from pytest_rltask.run.planned import split_trial_id
 from pytest_rltask.suite.items import Draft, TrialItems, settled
 from pytest_rltask.suite.marker import marked
+from pytest_rltask.suite.model_options import KEYS
 from pytest_rltask.suite.options import Options
 from pytest_rltask.suite.parameters import Given, given, made
 from pytest_rltask.task import Limits, Task
@@ -23,7 +24,7 @@ from pytest_rltask.trial.play import Trial
 
 __all__ = ["AuditItems", "AuditParam", "run_check", "runs_agents_code"]
 
-OF_TRIALS = ("runs", "model", "concurrency", "sequential", "band", "gate", "log_dir", "resume")
+OF_TRIALS = ("runs", "model", *KEYS, "request", "concurrency", "sequential", "band", "gate", "log_dir", "resume")
 """Options that say how trials of a model are played, gated or recorded; an audit has none."""
 
 JUDGING = pytest.StashKey[bool]()

@@ -21,6 +21,7 @@ from pytest_rltask.models.model_settings import unfit_for
 from pytest_rltask.models.named import ModelName, is_paid, missing_key, parse_model
 from pytest_rltask.models.prices import Prices
 from pytest_rltask.models.replay import Replays, load_replay, replayed_limits
+from pytest_rltask.models.settings import KEY_VARIABLES
 from pytest_rltask.run.planned import variant_of
 from pytest_rltask.run.record import Record
 from pytest_rltask.suite.chosen import judges_chosen, models_of, prices_of
@@ -272,7 +273,8 @@ class TrialItems:
             return  # without a key
         if model.kind == "human" and (problem := no_terminal(self.config)):
             raise DefinitionError(problem)
-        if needed := missing_key(model, os.environ, task.policies):
+        may_be_elsewhere = self.options.engine != "local" and not any(map(os.environ.get, KEY_VARIABLES))
+        if not may_be_elsewhere and (needed := missing_key(model, os.environ, task.policies)):
             raise DefinitionError(needed)
         for judge, one in judges.items():
             if needed := missing_judge_key(name, judge, one, os.environ):

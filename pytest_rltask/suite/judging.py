@@ -114,6 +114,8 @@ class Judge:
             item.stash[MISSED_KEY] = item.stash.get(MISSED_KEY, False) or _missed(call)
         elif call.when == "call":
             self._judge(item, call, report, record)
+        if record is not None and call.when == "teardown" and not item.stash.get(IN_TEST_KEY, False):
+            del item.stash[RECORD_KEY]  # pytest keeps its items, and a conversation is long
 
     def _judge(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport, record: Record) -> None:
         """Let the test decide: it held, an assertion failed, or it ended otherwise and nobody has judged the trial."""

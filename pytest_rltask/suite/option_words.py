@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["parse_gate", "parse_sandbox", "parse_way"]
+__all__ = ["parse_engine", "parse_gate", "parse_sandbox", "parse_way"]
+
+
+def parse_engine(text: str) -> str:
+    """Parse where trials run."""
+    host, colon, port = text.removeprefix("ray://").rpartition(":")
+    is_address = text.startswith("ray://") and bool(host and colon) and port.isdigit()
+    if text not in ("local", "ray") and not is_address:
+        raise ValueError("local, ray, or ray://HOST:PORT")
+    return text
 
 
 def parse_gate(text: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_rltask.suite.model_options import MODEL_OPTIONS
 from pytest_rltask.suite.option import Option
-from pytest_rltask.suite.option_words import parse_gate, parse_sandbox, parse_way
+from pytest_rltask.suite.option_words import parse_engine, parse_gate, parse_sandbox, parse_way
 
 if TYPE_CHECKING:  # loaded with the first task, not with pytest
     from pytest_rltask.suite.shard import Shard
@@ -193,6 +193,14 @@ OPTIONS = (
         "none (it runs with your rights)",
         parse_sandbox,
     ),
+    Option(
+        "--engine",
+        "NAME",
+        "local",
+        "ray",
+        "where trials run: local, ray, or ray://HOST:PORT (docs/ray.md)",
+        parse_engine,
+    ),
     Option("--log-dir", "DIR", "logs", "logs", "where run directories are created", _folder),
     Option(
         "--resume",
@@ -263,6 +271,7 @@ class Options:
     max_cost: float | None
     plan: bool
     sandbox: str
+    engine: str
     log_dir: str
     resume: str | None
     changed: str | None
@@ -307,11 +316,15 @@ class Options:
 
     def command_line(self) -> list[tuple[str, ...]]:
         """Return the words of each option that reproduces these settings, whatever an ini file says."""
+        from pytest_rltask.models.named import is_paid
+
         words: list[tuple[str, ...]] = []
         for option in OPTIONS:
             value = getattr(self, option.name)
-            if value is None or option.name in ("log_dir", "resume", "changed", "regrade_only", "plan"):
+            if value in (None, "local") or option.name in ("log_dir", "resume", "changed", "regrade_only", "plan"):
                 continue
+            if option.name == "judge" and "judge" not in self.given and not all(map(is_paid, self.model)):
+                continue  # typed, the ini file's judge would be asked for policies and replays as well
             if option.is_switch:
                 if value:
                     words.append((option.flag,))
@@ -332,6 +345,7 @@ def add_options(parser: pytest.Parser) -> pytest.OptionGroup:
         if not option.has_ini:
             continue
         parser.addini(option.dest, f"{option.flag}: {option.help}", type=option.ini_kind, default=None)
+    parser.addini("rltask_ray_excludes", "--engine ray: patterns of files that do not travel", type="args", default=[])
     parser.addini("rltask_sandbox_allow_none", "allow --sandbox none although CI is set", type="bool", default=False)
     parser.addini(
         JUNIT_MISSED, "what a missed trial is in JUnit XML: passed or skipped; default passed", default="passed"

@@ -14,8 +14,10 @@ import pytest
 from pytest_rltask.models.named import parse_model
 from pytest_rltask.report.command_line import short_path
 from pytest_rltask.report.growing import GrowingTranscripts
+from pytest_rltask.run.brief import with_conversation
 from pytest_rltask.run.bulletin import Bulletin
 from pytest_rltask.run.live import LiveRun
+from pytest_rltask.run.load import load_run
 from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.planned import NotStarted, PlannedTrial, split_trial_id
 from pytest_rltask.run.record import Record
@@ -29,7 +31,9 @@ from pytest_rltask.suite.setups import process_state
 from pytest_rltask.trial.event_loop import SteadyLoop
 
 if TYPE_CHECKING:
-    from pytest_rltask.engines.local import Admit, LocalEngine
+    from pytest_rltask.engines.engine import Admit, Engine
+    from pytest_rltask.engines.player import Player
+    from pytest_rltask.suite.remote import Remote
     from pytest_rltask.trial.play import TrialSpec
 
 __all__ = ["Playing"]
@@ -57,6 +61,7 @@ class Playing:
         log_dir: where earlier runs are, which tell what a trial may cost.
         is_alive: says of a process of the run, by its name, whether it is alive.
         tell: tells whoever watches the run something, in pytest's thread.
+        remote: the cluster that plays; None: this process does.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Playing:
         log_dir: Path,
         is_alive: Callable[[str], bool],
         tell: Callable[[str], None],
+        remote: Remote | None = None,
     ) -> None:
         self.options = options
         self._plan = plan
@@ -86,12 +92,13 @@ class Playing:
         self._log_dir = log_dir
         self._is_alive = is_alive
         self._tell = tell
+        self._remote = remote
         self._bulletin = Bulletin(writer.path, str(os.getpid()), since)
         self._later = Ahead(plan)
         self._live = LiveRun(writer.path, since=since)
         # As it is before any fixture or test changes it, or blocks the sockets that a loop needs.
         self._folder, self._loop = os.getcwd(), SteadyLoop()
-        self._engine: LocalEngine | None = None
+        self._engine: Engine | None = None
         self._found: dict[str, str] = {}
         """What trials found of the process that are played while one item waits."""
         self._told: set[str] = set()
@@ -105,7 +112,7 @@ class Playing:
         if record := self._recorded.get(item.nodeid):
             return record
         entry = self._plan.entries[item.nodeid]
-        engine, setup = self._local_engine(), self._later.setup(item)
+        engine, setup = self._running_engine(), self._later.setup(item)
         if not engine.knows(item.nodeid):
             if record := self._taken_over(item.nodeid):
                 return record
@@ -122,9 +129,9 @@ class Playing:
             result = self._awaited(engine, item)
         return result
 
-    def _awaited(self, engine: LocalEngine, item: pytest.Item) -> Record | NotStarted:
+    def _awaited(self, engine: Engine, item: pytest.Item) -> Record | NotStarted:
         """Wait for a trial; where no record can be written any more, that ends the run."""
-        from pytest_rltask.engines.local import Unwritable
+        from pytest_rltask.engines.engine import Unwritable
 
         try:
             return engine.result(item.nodeid)
@@ -200,36 +207,52 @@ class Playing:
         earlier = [tried.get(trial.trial_id, "") for trial in runs if trial.run < this.run]
         return tuple(line for line in earlier if line)
 
-    def _local_engine(self) -> LocalEngine:
+    def _running_engine(self) -> Engine:
         if self._engine is None:
-            from pytest_rltask.engines.local import LocalEngine
-            from pytest_rltask.models.named import make_model
-            from pytest_rltask.trial.keeping import keep
+            from pytest_rltask.engines.engine import Engine
 
-            self._engine = LocalEngine(
-                lambda name: make_model(
-                    parse_model(name),
-                    reply_timeout_s=self.options.reply_timeout,
-                    news=self._bulletin,
-                    prices=prices_of(self.options),
-                ),
+            self._engine = Engine(
+                self._player(),
                 concurrency=self._concurrency,
-                cores=self._cores,
                 admit=self._admits(),
                 finished=self._keep,
                 paid=self._writer.pay,
                 turned=self._transcripts.turn,
-                keep=partial(keep, self._writer.path),
                 is_stopped=StopFile(self._writer.path, self._since).is_there if self._worker else None,
                 folder=self._folder,
                 waits=self._tell_news,
+                reread=self._reread,
                 loop=self._loop,
             )
         return self._engine
 
+    def _player(self) -> Player:
+        from pytest_rltask.engines.local import LocalPlayer
+        from pytest_rltask.models.named import make_model
+        from pytest_rltask.trial.keeping import keep
+
+        here = LocalPlayer(
+            lambda name: make_model(
+                parse_model(name),
+                reply_timeout_s=self.options.reply_timeout,
+                news=self._bulletin,
+                prices=prices_of(self.options),
+            ),
+            cores=self._cores,
+            keep=partial(keep, self._writer.path),
+        )
+        if self._remote is None:
+            return here
+        return self._remote.player(self._writer.path, self._since, most=self._concurrency, here=here)
+
     def _keep(self, record: Record) -> None:
         self._finished(record)
         self._transcripts.end(record)
+
+    def _reread(self, trial_id: str) -> Record:
+        """Return the record of a trial as it counts by now: other plugins may have its item played once more."""
+        run_dir = self._writer.path
+        return with_conversation(run_dir, load_run(run_dir, conversations=False).records[trial_id])
 
     def _tell_news(self) -> None:
         for line in self._bulletin.taken():
@@ -261,7 +284,9 @@ class Playing:
 
     @property
     def _cores(self) -> int:
-        """How many cores this process has to itself: those of the machine, shared with the workers of -n."""
+        """How many cores this run has: the cluster's, or those of the machine, shared with the workers of -n."""
+        if self._remote is not None:
+            return self._remote.cluster.cores
         workers = int(self._worker.get("workercount", 1))
         return max(1, usable_cores() // workers)
 

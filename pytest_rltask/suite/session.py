@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +32,7 @@ from pytest_rltask.suite.options import Options
 from pytest_rltask.suite.person import at_terminal
 from pytest_rltask.suite.plan import Plan, make_plan
 from pytest_rltask.suite.playing import Playing
+from pytest_rltask.suite.remote import LOCAL, Remote, check_engine
 from pytest_rltask.suite.setups import alone_lines
 from pytest_rltask.suite.telling import Telling
 from pytest_rltask.suite.wording import explained, is_skipped_in_junit
@@ -63,6 +64,7 @@ class Session:
         self.config = config
         self.options = Options.read(config)
         check_allowed(config, self.options.sandbox)
+        check_engine(config, self.options)
         is_skipped_in_junit(config)  # a wrong setting is told now
         self.items = self._make_items()
         self.broken = False
@@ -76,6 +78,7 @@ class Session:
         self._interrupts = Interrupts(config, self.directory.since)
         self._plan: Plan | None = None
         self._playing: Playing | None = None
+        self._remote: Remote | None = None
         self._status: StatusLine | None = None
         self._page: LivePage | None = None
         self._headline_shown = False  # each worker of pytest-xdist gives occasion to
@@ -127,7 +130,14 @@ class Session:
 
             self._audited_in = settled(self.options.sandbox) if runs_agents_code(items) else ""
         if plan.entries:
-            self._begin(plan.isolated_by(lambda: settled(self.options.sandbox)), items)
+            self._begin(plan.isolated_by(self._isolation(plan)), items)
+
+    def _isolation(self, plan: Plan) -> Callable[[], str]:
+        """Return what says by what agents' code is isolated: where it will be played, which is known after that."""
+        if self.options.engine == LOCAL:
+            return lambda: settled(self.options.sandbox)
+        self._remote = remote = Remote(self.config, self.options, plan)
+        return lambda: remote.cluster.isolation
 
     def _dealt(self, plan: Plan, items: list[pytest.Item], shard: Shard) -> Plan:
         """Keep the items of a shard, and have the run directory say of what whole."""
@@ -161,6 +171,7 @@ class Session:
                 log_dir=directory.log_dir,
                 is_alive=directory.hold(writer.path).is_alive,
                 tell=self._telling.tell,
+                remote=self._remote,
             )
             directory.is_checked = True
             self._interrupts.install(writer.path)
@@ -197,7 +208,8 @@ class Session:
         alone = [f"rltask: {line}" for line in self._notes()]
         command = str(directory.header["command"])
         claimed = names_of(self.config).line
-        lines = [f"rltask: {command}", f"rltask: records in {run_dir}", isolated_by, *alone, claimed, going_on]
+        cluster = self._remote.headline if self._remote else ""
+        lines = [f"rltask: {command}", f"rltask: records in {run_dir}", cluster, isolated_by, *alone, claimed, going_on]
         return "\n".join(line for line in lines if line)
 
     def audit(self, item: pytest.Function) -> bool | None:

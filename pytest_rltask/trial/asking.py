@@ -21,7 +21,7 @@ from pytest_rltask.models.judges import RECORDED, SCRIPTED
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.models.replay import ReplayModel
 from pytest_rltask.run.asked import Asked
-from pytest_rltask.run.record import Fault, Record, RequestLog, clean_text
+from pytest_rltask.run.record import Fault, Record, RequestLog, clean_text, error_text
 from pytest_rltask.task import Episode
 from pytest_rltask.tools import ToolCall
 from pytest_rltask.trial.guard import TrialFault, Worker, blamed
@@ -160,9 +160,12 @@ class Asks:
     def _scripted(self, question: Question) -> Reply:
         judge: Judge = self._spec.task.judges[question.judge]
         assert judge.scripted is not None, "it was looked at"
-        with blamed(f"the script of judge {question.judge}"):
-            said = judge.scripted(question)
-            return replace(_scripted_reply(said, question), model=SCRIPTED)
+        try:
+            with blamed(f"the script of judge {question.judge}"):
+                return replace(_scripted_reply(judge.scripted(question), question), model=SCRIPTED)
+        except TrialFault as fault:
+            self._worker.fault = self._worker.fault or fault
+            raise
 
     def _replayed(self, question: Question, model: str) -> Reply:
         """Return what the recorded trial was answered to the same question; each answer is given once."""
@@ -218,7 +221,11 @@ class Asks:
     async def _note(self, log: RequestLog) -> None:
         self._record.judge_requests.append(log)
         if self._paid is not None and log.cost_usd != 0:
-            await self._paid(self._record, log)
+            try:
+                await self._paid(self._record, log)
+            except Exception as error:
+                said = f"what judge {log.judge} cost cannot be written: {error_text(error)}"
+                raise self._fault("harness", said) from error
 
     def _keep(self, question: Question, model: str, reply: Reply) -> None:
         """Write a question and its answer into the record, without what the question before had said."""

@@ -173,10 +173,17 @@ class Worker:
                 taken_s = monotonic_s() - self._paused_s
                 record.seconds["judge"] = record.seconds.get("judge", 0.0) + taken_s
                 self.waited_s += taken_s
-                self._start_timer()
-        # Whoever was cancelled, or met a fault, computes no more.
-        if self._slots is not None and self._is_placed and not self._pauses and not self._holds_place:
-            await self._take_place(self._slots)
+                await self._go_on()
+
+    async def _go_on(self) -> None:
+        """Compute again, once there is a place, which a trial that is cancelled does not wait for."""
+        try:
+            task = asyncio.current_task()
+            is_over = task is not None and task.cancelling() > 0
+            if self._slots is not None and self._is_placed and not self._holds_place and not is_over:
+                await self._take_place(self._slots)
+        finally:
+            self._start_timer()
 
     def _stopped_timer(self) -> float | None:
         """Stop what counts the time of the call under way, and return the seconds that it had left."""

@@ -18,19 +18,22 @@ from pytest_rltask.trial.grading import checked, plain, take_grade
 from pytest_rltask.trial.guard import TrialFault, Worker, blamed
 from pytest_rltask.trial.opening import TrialSpec, mark_errored, new_record, opened, sources_of, turns_of
 
-__all__ = ["can_regrade", "keep", "regraded"]
+__all__ = ["can_regrade", "contents_of", "keep", "regraded"]
 
 
 def keep(run_dir: Path, record: Record, episode: Episode) -> None:
     """Keep what an episode says its grader reads; what is not kept is told in the record, and costs no grade."""
+    keep_artifacts(run_dir, record, contents_of(record, episode))
+
+
+def contents_of(record: Record, episode: Episode) -> dict[str, bytes]:
+    """Return what an episode says its grader reads, as far as that is kept; the record tells what is not."""
     try:
-        named = episode.artifacts()
-        contents = dict(_contents(named, record))
+        return dict(_contents(episode.artifacts(), record))
     except Exception as error:  # a bug that is found after all is paid
         said = f"artifacts() failed: {type(error).__name__}: {error_text(error)}"
         record.artifacts_left_out["(all)"] = clean_text(said)[:500]
-        return
-    keep_artifacts(run_dir, record, contents)
+        return {}
 
 
 def _contents(named: Mapping[str, Any], record: Record) -> Iterator[tuple[str, bytes]]:

@@ -42,6 +42,8 @@ FEW_TURNS = 5
 LAST_TURNS = 3
 """Any model is told when no more turns than these are left."""
 SEVERAL = "One reply may call several tools."
+EMPTY = "Your reply was empty. Go on, or say in words that you are done."
+"""What a model is told whose reply holds nothing although it wrote something: once, as nobody means to end so."""
 
 HISTORY_LINES, HISTORY_CHARS = 10, 300
 """Lines of the history that a prompt shows, and characters of each."""
@@ -85,7 +87,7 @@ class Turns:
             record.system = clean_text(_text_of(episode.system, "system"))
             if not self.prompt.strip():
                 raise ValueError("the prompt is blank")
-        record.tools = [tool.param for tool in self.tools.values()]
+        record.tools = [tool.entry for tool in self.tools.values()]
         record.prompt_digest = _digest([record.system, self.prompt])
         record.tools_digest = _digest(record.tools)
         record.surroundings = surroundings
@@ -243,12 +245,22 @@ class Turns:
         if self._ended():
             return "done"
         nudge = await self._nudge()
+        if not nudge.strip() and self._is_slip(reply):
+            nudge = EMPTY
         if not nudge.strip():
             return reply.stop_reason
         refused = ToolResult("This call was not run: the turn had ended.", is_error=True)
         blocks = [_result_block(use["id"], refused) for use in reply.tool_uses]
         self._say([*blocks, *_text_blocks([nudge, *self._turns_left()])])
         return None
+
+    def _is_slip(self, reply: Reply) -> bool:
+        """Say whether a model wrote tokens that are no reply: some do behind results, and go on if they are asked once.
+
+        The documentation of Anthropic's API has it under "empty responses", and small models do it more often.
+        """
+        asked = {"type": "text", "text": EMPTY} in self.record.messages[-1]["content"]
+        return not reply.content and reply.usage.output_tokens > 0 and not asked
 
     async def _nudge(self) -> str:
         if type(self.episode).nudge is Episode.nudge:

@@ -108,12 +108,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Add variables to the environment of the sandboxes of this process; workers of ``-n`` do the same."""
-    from pytest_rltask.sandbox import sandbox
+    from pytest_rltask.sandbox import environment
 
     added = dict(given.split("=", 1) for given in config.getoption("inside"))
-    plain = sandbox._environment
-    sandbox._environment = lambda scratch: plain(scratch) | added
-    config.add_cleanup(lambda: setattr(sandbox, "_environment", plain))
+    plain = environment._of_all
+    environment._of_all = lambda scratch, python: plain(scratch, python) | added
+    config.add_cleanup(lambda: setattr(environment, "_of_all", plain))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

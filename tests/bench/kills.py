@@ -201,7 +201,7 @@ class Suite:
 
 def script(body: dict[str, Any], turn: int) -> Reply:
     """Call the tool until the last turn; one conversation in four says what the grader wants to hear."""
-    seed = int(_seed(body))
+    seed = int(seed_of(body))
     if turn < TURNS - 1:
         return reply(tool_use("add", {"number": seed + turn}))
     return reply(text("That is right." if seed % 4 == 0 else "I do not know."))
@@ -297,8 +297,8 @@ def _check(
     told.on_disk = len(on_disk)
     for run in range(trials):
         trial, seed = f"test_add.py::test_add[claude-haiku-4-5-20251001-run-{run:02d}]", str(FIRST_SEED + run)
-        outcomes, plays = finally_there.get(trial, []), _plays(journal, seed)
-        began = any(_seed(seen.body) == seed for seen in journal[:at_kill])
+        outcomes, plays = finally_there.get(trial, []), plays_of(journal, seed)
+        began = any(seed_of(seen.body) == seed for seen in journal[:at_kill])
         told.in_flight += began and trial not in on_disk
         told.played_again += len(plays) > 1
         if len(outcomes) != 1:
@@ -315,18 +315,18 @@ def _check(
             told.wrong.append(f"{trial} was not in flight, and played twice: {plays}")
 
 
-def _plays(journal: list[SeenRequest], seed: str) -> list[list[int]]:
+def plays_of(journal: list[SeenRequest], seed: str) -> list[list[int]]:
     """Return the turns that were asked for, play by play: each starts anew at turn 0."""
     plays: list[list[int]] = []
     for seen in journal:
-        if _seed(seen.body) == seed:
+        if seed_of(seen.body) == seed:
             if seen.turn == 0:
                 plays.append([])
             plays[-1].append(seen.turn)
     return plays
 
 
-def _seed(body: dict[str, Any]) -> str:
+def seed_of(body: dict[str, Any]) -> str:
     found = re.search(r"number (\d+)", body["messages"][0]["content"][0]["text"])
     assert found, body
     return found[1]

@@ -59,7 +59,7 @@ def run(sandbox: Sandbox) -> float:
 
 def held_by(sandbox: Sandbox) -> int:
     """Return the bytes that a sandbox's processes hold, its watcher included."""
-    server = sandbox._server
+    server = sandbox._runner.server
     assert server is not None
     watcher = server._watcher.process.popen.pid
     return sum(map(proc.memory_of, [watcher, *proc.descendants(watcher)]))

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_rltask.engines.local import LocalEngine, Unwritable
+from pytest_rltask.engines.engine import Unwritable
+from pytest_rltask.engines.local import LocalEngine
 from pytest_rltask.models import Reply, Request
 from pytest_rltask.run.record import Record
 from tests.support.workbench import Bench, FakeModel, spec_of

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_rltask import Grade, Judge, call
 from pytest_rltask.models import ModelFault, Reply, Request
-from pytest_rltask.run.record import Record, Usage
+from pytest_rltask.run.record import Record, RequestLog, Usage
 from tests.judges.asking import JUDGE, SCRIPTED, Somebody, Talk, TalkEpisode, answering, played, says
 from tests.support.messages_api import reply, text
 from tests.support.serving import Serve
@@ -252,6 +252,7 @@ def test_others_compute_while_a_trial_waits_for_its_judge():
 
 def test_a_trial_that_is_cancelled_ends_at_once_and_what_its_judge_costs_is_estimated():
     told: list[Record] = []
+    ended: list[str] = []
 
     async def cancelled(task: Talk) -> float:
         from pytest_rltask.models.policy import PolicyModel
@@ -263,7 +264,10 @@ def test_a_trial_that_is_cancelled_ends_at_once_and_what_its_judge_costs_is_esti
         async def never(request: Request) -> Reply:
             request.under_way.append(lambda: says(usage=Usage(70), cost_usd=0.25, guessed_usd=0.25))
             is_asked.set()
-            await asyncio.sleep(1e6)
+            try:
+                await asyncio.sleep(1e6)
+            finally:
+                ended.append("the request")
             raise AssertionError("it is cancelled")
 
         trial = asyncio.create_task(
@@ -274,11 +278,47 @@ def test_a_trial_that_is_cancelled_ends_at_once_and_what_its_judge_costs_is_esti
         trial.cancel()
         with pytest.raises(asyncio.CancelledError):
             await trial
-        return time.monotonic() - begin
+        took_s = time.monotonic() - begin
+        await asyncio.sleep(0)
+        assert ended == ["the request"], "nobody pays on"
+        return took_s
 
     for task in ASKING:
         told.clear()
+        ended.clear()
         assert asyncio.run(cancelled(task)) < 0.5
         (record,) = told
         assert record.judge_cost_usd == 0.25, "as soon as it is told of"
         assert [request.judge for request in record.judge_requests] == ["customer"]
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (lambda question: 1 / 0, "the script of judge customer: ZeroDivisionError"),
+        (lambda question: None, "return a text, or call(...) of a tool"),
+        (lambda question: [], "return a text, or call(...) of a tool"),
+    ],
+)
+def test_a_script_that_is_broken_is_the_tasks_fault_whoever_takes_no_notice(script: Any, said: str):
+    class Broken(Shouts):
+        judges: ClassVar[Any] = {"customer": Judge(JUDGE, scripted=script)}
+
+    record = played(Broken(shout=swallows), judges=SCRIPTED)
+
+    assert record.fault
+    assert (record.outcome, record.fault.kind) == ("errored", "task")
+    assert said in record.fault.message
+
+
+def test_what_cannot_be_written_down_ends_the_trial():
+    def full(record: Record, request: RequestLog) -> None:
+        raise OSError("No space left")
+
+    answers = answering(lambda request: says(cost_usd=0.5))
+
+    record = played(Shouts(shout=swallows), model=answers, paid=full)
+
+    assert record.fault
+    assert "what judge customer cost cannot be written: No space left" in record.fault.message
+    assert record.judge_cost_usd == 0.5

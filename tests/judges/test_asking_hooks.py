@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from pytest_rltask import Episode, Grade, tool
+from pytest_rltask import Environment, Episode, Grade, call, tool
 from pytest_rltask.models.replay import ReplayModel, Replays
 from pytest_rltask.run.record import RequestLog
 from tests.judges.asking import JUDGE, SCRIPTED, Talk, TalkEpisode, answering, played, says
@@ -159,3 +159,29 @@ def test_the_limiter_and_retries_of_a_player_are_a_judges(serve: Serve, monkeypa
     (request,) = record.judge_requests
     assert isinstance(request, RequestLog)
     assert len(request.faults) == 2
+
+
+def test_an_environment_is_answered_by_scripts_if_it_is_told_so():
+    with Environment(Talk(greeting=greets_by_judge), judge="policy:scripted") as env:
+        env.reset(seed=42)
+        step = env.step([call("greet", word="hello")])
+        env.grade()
+
+    assert step.results[0].text == "heard hello"
+    assert env.record.judges == SCRIPTED
+
+
+def test_an_environment_asks_the_models_of_the_task(serve: Serve):
+    serve([reply(text("Hello to you."), **COSTS)])
+
+    with Environment(Talk(greeting=greets_by_judge)) as env:
+        for _ in range(2):
+            env.reset(seed=42)
+            step = env.step([call("greet", word="hello")])
+
+    assert step.results[0].text == "Hello to you."
+    assert env.record.judge_cost_usd == pytest.approx(0.0045)
+
+
+async def greets_by_judge(episode: TalkEpisode, word: str) -> str:
+    return (await episode.ask("customer", word)).text

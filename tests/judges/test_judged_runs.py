@@ -7,19 +7,23 @@ from collections import Counter
 import pytest
 
 from pytest_rltask.run.load import load_run
-from tests.conftest import Suite, unwrapped
+from tests.conftest import Suite, slow, unwrapped
 from tests.judges.letters import ASYNC_GRADE, JUDGE, JUDGE_EACH, PLAYER, PLAYER_EACH, SYNC_GRADE, answers, suite_of
 from tests.support.serving import Serve
 
 
-@pytest.mark.parametrize("grade", [ASYNC_GRADE, SYNC_GRADE], ids=["async", "sync"])
+@pytest.mark.parametrize(
+    ("grade", "workers"),
+    [(ASYNC_GRADE, ()), slow(SYNC_GRADE, ()), slow(ASYNC_GRADE, ("-n", "2"))],
+    ids=["async", "sync", "workers"],
+)
 def test_fifty_judged_trials_cost_what_the_server_was_paid_player_and_judge_apart(
-    judged: Suite, serve: Serve, grade: str
+    judged: Suite, serve: Serve, grade: str, workers: tuple[str, ...]
 ):
     api = serve(answers)
     judged.write(test_letter=suite_of(grade))
 
-    result = judged.run("--runs", "50", model=PLAYER)
+    result = judged.run("--runs", "50", *workers, model=PLAYER)
 
     asked = Counter(seen.body["model"] for seen in api.wait_until_idle())
     assert asked == {PLAYER: 50, JUDGE: 50}

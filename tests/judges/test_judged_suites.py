@@ -9,7 +9,8 @@ from collections import Counter
 import pytest
 
 from pytest_rltask.cli import main
-from tests.conftest import Suite, unwrapped
+from pytest_rltask.models.judges import parse_judges
+from tests.conftest import Suite, slow, unwrapped
 from tests.judges.letters import ASYNC_GRADE, JUDGE, JUDGE_EACH, PLAYER, PLAYER_EACH, answers, sends, suite_of, verdict
 from tests.plugin.test_usage_errors import assert_usage_error
 from tests.support.messages_api import Step, status
@@ -31,6 +32,7 @@ def test_the_money_ends_both_player_and_judge(judged: Suite, serve: Serve):
     assert row["cost_usd"] == pytest.approx(10 * EACH)
 
 
+@pytest.mark.slow
 def test_what_a_judge_costs_ends_a_run_that_a_policy_plays(judged: Suite, serve: Serve):
     api = serve(answers)
 
@@ -40,7 +42,7 @@ def test_what_a_judge_costs_ends_a_run_that_a_policy_plays(judged: Suite, serve:
     assert (len(api.requests), row["not_afforded"], row["judge_cost_usd"]) == (4, 6, pytest.approx(4 * JUDGE_EACH))
 
 
-@pytest.mark.parametrize(("policy", "passed"), [("solver", 3), ("rude", 0)])
+@pytest.mark.parametrize(("policy", "passed"), [slow("solver", 3), ("rude", 0)])
 def test_a_policy_is_judged_by_the_script_and_needs_no_key(judged: Suite, policy: str, passed: int):
     judged.run("--runs", "3", "--gate", "proven", model=f"policy:{policy}")
 
@@ -58,6 +60,16 @@ def test_a_cheap_run_of_a_model_is_judged_by_the_script(judged: Suite, serve: Se
     assert judged.last_run().plan[0].judges["grader"] == "policy:scripted"
 
 
+def test_a_judge_of_the_ini_file_is_not_asked_where_a_policy_plays(judged: Suite):
+    judged.pytester.makeini(f"[pytest]\nrltask_judge = {PLAYER}\n")
+
+    judged.run("--runs", "1", "--gate", "proven", model="policy:solver")
+
+    run = judged.last_run()
+    assert run.plan[0].judges == {"grader": "policy:scripted"}
+    assert "--judge" not in run.header["command"], "typed, it would be asked"
+
+
 def test_a_judge_without_a_key_is_told_before_the_first_trial(judged: Suite):
     result = judged.run("--judge", f"grader={JUDGE}", model="policy:solver")
 
@@ -68,16 +80,26 @@ def test_a_judge_without_a_key_is_told_before_the_first_trial(judged: Suite):
     )
 
 
+def test_who_cannot_judge_is_refused(judged: Suite):
+    assert_usage_error(judged.run("--judge", "grader=human", model="policy:solver"), "--judge: 'human' is no judge")
+
+
 @pytest.mark.parametrize(
-    ("judge", "said"),
-    [
-        ("gpt", "--judge: unknown model 'gpt'"),
-        ("policy:solver", "--judge: 'policy:solver' is no judge; write claude-..., policy:scripted"),
-        ("grader=human", "--judge: 'human' is no judge"),
-    ],
+    "word", ["gpt", "policy:solver", "replay:logs", "grader=", "grader=gpt", "claude-a@effort=wild"]
 )
-def test_who_cannot_judge_is_refused(judged: Suite, judge: str, said: str):
-    assert_usage_error(judged.run("--judge", judge, model="policy:solver"), said)
+def test_what_is_no_judge_says_what_is(word: str):
+    with pytest.raises(ValueError, match=r"write|low, medium"):
+        parse_judges([word])
+
+
+def test_judges_are_named_with_their_settings():
+    words = ["customer=claude-haiku-4-5@thinking=off,effort=low", "api:qwen@effort=low", "claude-a", "policy:scripted"]
+
+    assert parse_judges(words[:2]) == {
+        "customer": "claude-haiku-4-5@effort=low,thinking=off",
+        "": "api:qwen@effort=low",
+    }
+    assert parse_judges(words[2:]) == {"": "policy:scripted"}, "the last word counts"
 
 
 def test_a_policy_is_refused_where_the_judge_has_no_script(judged: Suite):
@@ -100,6 +122,7 @@ def test_the_plan_names_judges_their_keys_and_what_they_cost(judged: Suite, serv
     assert "judge grader is its script (no key)" in unwrapped(judged.run("--plan", model="policy:solver"))
 
 
+@pytest.mark.slow
 def test_earlier_runs_with_other_judges_say_nothing_of_the_cost(judged: Suite, serve: Serve):
     serve(answers)
     judged.run("--runs", "2", "--judge", "policy:scripted", model=PLAYER)
@@ -118,6 +141,7 @@ def test_a_replay_is_judged_as_recorded_without_a_key(judged: Suite, serve: Serv
     assert (row["judged"], row["passed"], row["cost_usd"]) == (3, 0, 0.0), "the script would have let all pass"
 
 
+@pytest.mark.slow
 def test_faults_of_the_judge_are_no_failures(judged: Suite, serve: Serve):
     def no_judge(body: dict[str, object], turn: int) -> Step:
         return status(400) if body["model"] == JUDGE else sends()
@@ -154,6 +178,7 @@ def test_a_changed_grader_grades_anew_by_the_recorded_verdicts(judged: Suite, se
     assert row["judge_cost_usd"] == pytest.approx(3 * JUDGE_EACH)
 
 
+@pytest.mark.slow
 def test_a_grader_that_asks_something_else_is_not_answered_by_old_verdicts(judged: Suite, serve: Serve):
     api = serve(answers)
     judged.run("--runs", "1", model=PLAYER)
@@ -174,6 +199,7 @@ def test_the_audit_is_judged_by_the_script(judged: Suite):
     assert result.ret == pytest.ExitCode.OK, result.stdout.str()
 
 
+@pytest.mark.slow
 def test_the_audit_says_which_script_is_missing(judged: Suite):
     judged.write(test_letter=suite_of().replace("scripted=RUBRIC", "scripted=None and RUBRIC"))
 
@@ -190,7 +216,8 @@ def test_all_reports_tell_player_and_judge_apart(
     apart = "cost: $0.0040 of the player, $0.0150 of judges"
 
     transcript = next((run_dir / "transcripts").iterdir()).read_text()
-    question, answer = (transcript.index(f"--- {what} ") for what in ("asks judge grader", "answer of judge grader"))
+    judge = f"--- judge grader ({JUDGE}) ·"
+    question, answer = (transcript.index(f"{judge} {what} ") for what in ("is asked", "answers"))
     assert transcript.index("turn 1 · calls send") < question < answer < transcript.index("--- passed")
     assert "of it judges: $0.0075 (1 requests, 2,100 tokens)" in transcript
     assert apart in (run_dir / "summary.md").read_text()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pytest_rltask.models.model_settings import OURS, SETTINGS, parse_further, request_fields, unfit_for
+from pytest_rltask.models.model_settings import EFFORTS, OURS, SETTINGS, parse_further, request_fields, unfit_for
 from pytest_rltask.models.named import parse_model
+from tests.support.request_schemas import schemas, violations_of
 
 KEYS = st.from_regex(r"x_[a-z0-9_]{0,8}", fullmatch=True)
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -67,6 +68,9 @@ def test_a_name_has_one_spelling_and_says_what_is_sent(written: str, name: str, 
         ("claude-x@effort=high,effort=low", "effort is given twice; write it once"),
         ("claude-x@effort=", "effort has no value; write effort=high"),
         ("claude-x@effort=high,", "'' is no setting; write key=value"),
+        ("claude-x@high", "claude-x@high: 'high' is no setting; write claude-x@effort=high"),
+        ("claude-x@high@effort=high", "'high' is no setting"),
+        ("claude-x@", "'' is no setting"),
         ("claude-x@effort=high,so", "'so' is no setting; write key=value"),
         ("claude-x@max_tokens=5", "max_tokens is filled in by the trial; write reply_tokens=N"),
         ("claude-x@messages=[]", "messages is filled in by the trial"),
@@ -145,3 +149,35 @@ def test_what_has_an_option_is_none_of_the_trials_own_fields():
     assert not {
         field for setting in SETTINGS.values() for field in request_fields(((setting.key, setting.example),))
     } & set(OURS)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *(f"effort={level}" for level in ("low", "medium", "high", "xhigh", "max")),
+        *(f"thinking={how}" for how in ("1024", "adaptive", "off", "between_tools")),
+        *(f"thinking={how},thinking_display=summarized" for how in ("9000", "adaptive")),
+        "thinking=adaptive,thinking_display=omitted",
+        *("service_tier=auto", "service_tier=standard_only", "speed=fast", "speed=standard", "inference_geo=us"),
+        *('metadata={"user_id":"x"}', 'stop_sequences=["x"]', 'tool_choice={"type":"any"}'),
+        'cache_control={"type":"ephemeral","ttl":"1h"}',
+    ],
+)  # fmt: skip
+def test_what_is_set_is_in_the_types_of_the_sdk(settings: str):
+    body = {"model": "claude-x", "max_tokens": 1, **parse_model(f"claude-x@{settings}").fields}
+
+    assert list(violations_of(schemas().body, body, "")) == []
+
+
+@pytest.mark.parametrize("key", ["temperature", "top_p", "top_k", "min_p", "seed"])
+def test_what_the_sdk_has_no_type_for_is_what_other_servers_take(key: str):
+    assert key not in schemas().params
+
+
+def test_the_sdk_has_no_effort_and_no_way_to_think_that_cannot_be_set():
+    from anthropic.types import output_config_param, thinking_config_param
+
+    (effort, _) = get_args(get_type_hints(output_config_param.OutputConfigParam)["effort"])
+    ways = [get_type_hints(kind)["type"] for kind in get_args(thinking_config_param.ThinkingConfigParam)]
+    assert get_args(effort) == EFFORTS
+    assert {get_args(way)[0] for way in ways} == {"enabled", "disabled", "adaptive", "between_tools"}

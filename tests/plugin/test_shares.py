@@ -163,7 +163,7 @@ def test_a_crash_in_a_suite_without_trials_is_left_to_xdist(pytester: pytest.Pyt
 # The controller tells when it has heard of a failure; cleaning up may take its time.
 TELLS = """
 import pathlib
-from pytest_rltask.engines import local
+from pytest_rltask.engines.local import LocalPlayer
 
 class Tells:
     def pytest_runtest_logreport(self, report):
@@ -172,7 +172,7 @@ class Tells:
 
 def pytest_configure(config):
     if hasattr(config, "workerinput"):
-        local.CLEANUP_S = 60.0
+        LocalPlayer.cleanup_s = 60.0
     else:
         config.pluginmanager.register(Tells())
 """

@@ -86,3 +86,12 @@ def test_a_transcript_with_lone_surrogates_is_written(writer: RunWriter):
     path = writer.write_transcript(record_of(), "a\ud800b")
 
     assert path.read_text() == "a?b"
+
+
+def test_names_of_servers_own_that_differ_in_a_colon_have_a_file_each(tmp_path: Path):
+    ids = [f"test_sum.py::test_sum[{name}-run-00]" for name in ("api:a:b", "api:a_b", "api:a@effort=high,top_k=4")]
+
+    names = [transcript_path(tmp_path, "sum", trial_id).name for trial_id in ids]
+
+    assert len(set(names)) == 3
+    assert names[1:] == ["sum-api_a_b-run-00.txt", "sum-api_a@effort=high,top_k=4-run-00.txt"]

@@ -227,12 +227,10 @@ def _sources(program: Program) -> dict[str, str]:
 
 def _environment(home: Path) -> dict[str, str]:
     """Return what a sandbox gives its programs, as far as they can tell."""
-    from pytest_rltask.sandbox import sandbox
-    from pytest_rltask.sandbox.backends import view
+    from pytest_rltask.sandbox.backends.view import view_of_python
+    from pytest_rltask.sandbox.environment import environment
 
-    view = view.view_of_python()
-    path = {"PYTHONPATH": os.pathsep.join(view.first)} if view.first else {}
-    return sandbox._environment(home) | view.environment | path
+    return environment(home, view_of_python(), {})
 
 
 def _files(work: Path) -> dict[str, bytes]:

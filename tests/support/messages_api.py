@@ -33,6 +33,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import socket
 import sys
 import threading
 import time
@@ -124,6 +125,7 @@ class MessagesAPI:
         latency_s: Waited before each answer.
         port: 0 takes any free one.
         journal: Whether to keep the requests; off for benchmarks.
+        listening: A socket to serve at, in place of a port; it may be of another network (`tests.support.cluster`).
     """
 
     def __init__(
@@ -134,10 +136,11 @@ class MessagesAPI:
         latency_s: float = 0.0,
         port: int = 0,
         journal: bool = True,
+        listening: socket.socket | None = None,
     ) -> None:
         self._scripts: Mapping[str, Script] = script if isinstance(script, Mapping) else {"": script}
         self._allow_violations, self._latency_s, self._port = allow_violations, latency_s, port
-        self._keeps_journal = journal
+        self._keeps_journal, self._listening = journal, listening
         self._changed = threading.Condition()  # guards what follows, and tells that it changed
         self._requests: list[SeenRequest] = []
         self._violations: list[str] = []
@@ -153,7 +156,8 @@ class MessagesAPI:
     def __enter__(self) -> Self:
         self._validator.check({})  # imports the SDK's types now rather than under the first request
         self._thread.start()
-        server = self._loop.create_server(self._connect, "127.0.0.1", self._port, backlog=1024)
+        listening = self._listening or socket.create_server(("127.0.0.1", self._port), backlog=1024)
+        server = self._loop.create_server(self._connect, sock=listening)
         self._server = asyncio.run_coroutine_threadsafe(server, self._loop).result()
         self._port = self._server.sockets[0].getsockname()[1]
         return self

@@ -50,6 +50,8 @@ class WatcherStart:
     """Descriptors it is given, under their numbers."""
     streams: tuple[int, int] = (subprocess.DEVNULL, subprocess.DEVNULL)
     """Descriptors of its standard output and error, or ``subprocess.DEVNULL``."""
+    stdin: int = subprocess.DEVNULL
+    """The descriptor of its standard input."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Wish:
     ready_fd: int | None = None
     """Gets one byte when the isolation is complete and the command is about to start. A command that ends without it
     never ran, which is our fault and not the agent's."""
+    goes_on: bool = False
+    """Whether the command is ``python -I -S -c SOURCE ...`` and may go on in the process that gives up the rights."""
     forks_runs: bool = False
     """Whether it runs nothing of the agent's itself, and each process that it forks for that applies ``narrowing``
     first."""
@@ -146,7 +150,7 @@ class OnThisMachine(Plain):
             [sys.executable, "-I", "-S", launcher.__file__, *asked.arguments],
             cwd=asked.cwd,
             env=asked.env,
-            stdin=subprocess.DEVNULL,
+            stdin=asked.stdin,
             stdout=asked.streams[0],
             stderr=asked.streams[1],
             pass_fds=asked.pass_fds,

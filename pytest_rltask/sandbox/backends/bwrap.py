@@ -20,7 +20,7 @@ from pytest_rltask.sandbox.backends import seccomp
 from pytest_rltask.sandbox.backends.backend import SCRATCH, WORK, OnThisMachine, Wish
 from pytest_rltask.sandbox.backends.confinement import confined
 from pytest_rltask.sandbox.backends.own_user import PASSWD, fresh_user, hand_over, write_passwd
-from pytest_rltask.sandbox.backends.view import View, parents, view_of_python
+from pytest_rltask.sandbox.backends.view import View, parents
 from pytest_rltask.sandbox.result import SandboxError, SandboxLimits
 
 _TMP_BYTES, _SHARED_MEMORY_BYTES = 64 * 2**20, 256 * 2**20
@@ -42,10 +42,10 @@ class Bubblewrap(OnThisMachine):
     name = "bwrap"
     confirms = True
 
-    def __init__(self) -> None:
+    def __init__(self, view: View) -> None:
         self._program = find_bwrap()
         self.owner = fresh_user()
-        self._view = view_of_python()
+        self._view = view
 
     def prepare(self, base: Path, limits: SandboxLimits) -> None:
         """Give the agent its folders, and a user database that knows nobody else."""
@@ -58,6 +58,7 @@ class Bubblewrap(OnThisMachine):
         inner = confined(
             command,
             folder=str(base / WORK),
+            python=self._view.python,
             uid=self.owner,
             seccomp=_filter(),
             wish=wish,

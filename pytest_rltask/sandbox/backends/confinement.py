@@ -7,17 +7,19 @@ from typing import Any
 
 from pytest_rltask.sandbox.backends.backend import Wish
 from pytest_rltask.sandbox.backends.seccomp import PARENT, Instruction
-from pytest_rltask.sandbox.backends.view import interpreter
 from pytest_rltask.sandbox.inside import source
 
 
-def confined(command: Sequence[str], *, wish: Wish, seccomp: Sequence[Instruction], **rest: Any) -> list[str]:
-    """Return the command line; for the arguments see :func:`confine.main`."""
+def confined(
+    command: Sequence[str], *, python: str, wish: Wish, seccomp: Sequence[Instruction], **rest: Any
+) -> list[str]:
+    """Return the command line, for an interpreter that the agent sees; for the arguments see :func:`confine.main`."""
     arguments = {
         "keep_fds": wish.keep_fds,
         "ready_fd": wish.ready_fd,
         "seccomp": list(seccomp),
         "parent": PARENT,
+        "goes_on": wish.goes_on,
     } | rest
     program = f"{source('confine')}\nimport sys\nmain(sys.argv[1:], **{arguments!r})\n"
-    return [interpreter(), "-I", "-S", "-c", program, *command]
+    return [python, "-I", "-S", "-c", program, *command]

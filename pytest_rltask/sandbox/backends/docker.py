@@ -37,7 +37,7 @@ from pytest_rltask.sandbox.backends.confinement import confined
 from pytest_rltask.sandbox.backends.container import PYTEST, WATCHER
 from pytest_rltask.sandbox.backends.imports import is_inside
 from pytest_rltask.sandbox.backends.own_user import PASSWD, fresh_user, hand_over, write_passwd
-from pytest_rltask.sandbox.backends.view import View, interpreter, view_of_python
+from pytest_rltask.sandbox.backends.view import View
 from pytest_rltask.sandbox.result import SandboxError, SandboxLimits
 from pytest_rltask.sandbox.watcher import launcher
 
@@ -69,10 +69,10 @@ class Docker(Plain):
     name = "docker"
     confirms = True
 
-    def __init__(self) -> None:
+    def __init__(self, view: View) -> None:
         if sys.platform != "linux":
             raise SandboxError("its containers share no kernel with this machine, which is not Linux")
-        self._view = view_of_python()
+        self._view = view
         self._image = _image(self._view)
         self.owner = fresh_user()
         self._uid = os.getuid() if self.owner is None else self.owner
@@ -90,6 +90,7 @@ class Docker(Plain):
         return confined(
             command,
             folder=str(base / WORK),
+            python=self._view.python,
             uid=self._uid,
             seccomp=seccomp.program(os.uname().machine, gaps=()),
             wish=wish,
@@ -99,8 +100,9 @@ class Docker(Plain):
         """Have the container start it; make the container first if there is none."""
         if self._container is None or self._container.has_ended:
             self.close()
-            self._container = _Container(self._options(), self._image, self._base / _DOOR)
-        given = {number: fd for number, fd in enumerate(asked.streams, 1) if fd != subprocess.DEVNULL}
+            self._container = _Container(self._options(), self._image, self._base / _DOOR, self._view.python)
+        streams = (asked.stdin, *asked.streams)
+        given = {number: fd for number, fd in enumerate(streams) if fd != subprocess.DEVNULL}
         given |= {fd: fd for fd in asked.pass_fds}
         wanted = {
             "arguments": list(asked.arguments),
@@ -175,8 +177,8 @@ class _Container:
         SandboxError: it could not be started.
     """
 
-    def __init__(self, options: Sequence[str], image: str, door: Path) -> None:
-        command = [interpreter(), "-I", "-S", "-c", f"{_CONTAIN}\ncontain('{_MEETING}/{_SOCKET}')"]
+    def __init__(self, options: Sequence[str], image: str, door: Path, python: str) -> None:
+        command = [python, "-I", "-S", "-c", f"{_CONTAIN}\ncontain('{_MEETING}/{_SOCKET}')"]
         self._lock, self._is_over = threading.Lock(), False
         self._name = f"{_REPOSITORY}-{uuid.uuid4().hex}"
         named = ("--name", self._name, "--label", _REPOSITORY)

@@ -39,16 +39,18 @@ class Packages:
     """Folders of the import path that an agent may not read, each with the reason."""
 
 
-def packages(sources: Collection[str], own: Collection[str]) -> Packages:
+def packages(sources: Collection[str], own: Collection[str], import_path: Sequence[str] | None = None) -> Packages:
     """Return what an agent may import.
 
     Args:
         sources: Folders that are not for it to see.
         own: The interpreter's own folders of modules and packages, which are.
+        import_path: Where it imports from; None for where a fresh interpreter like this one does.
     """
     folders, first, left_out = [], [], []
-    named = {os.path.realpath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path}
-    for path in _import_path():
+    variable = os.environ.get("PYTHONPATH", "") if import_path is None else ""
+    named = {os.path.realpath(path) for path in variable.split(os.pathsep) if path}
+    for path in _import_path() if import_path is None else import_path:
         real = os.path.realpath(path)
         if not os.path.exists(real):
             continue

@@ -22,7 +22,7 @@ from pytest_rltask.sandbox.backends.backend import SCRATCH, WORK, OnThisMachine,
 from pytest_rltask.sandbox.backends.confinement import confined
 from pytest_rltask.sandbox.backends.imports import is_inside
 from pytest_rltask.sandbox.backends.own_user import fresh_user, hand_over
-from pytest_rltask.sandbox.backends.view import View, is_public, view_of_python
+from pytest_rltask.sandbox.backends.view import View, is_public
 from pytest_rltask.sandbox.inside import source
 from pytest_rltask.sandbox.result import SandboxError, SandboxLimits
 
@@ -71,14 +71,14 @@ class Landlock(OnThisMachine):
     name = "landlock"
     confirms = True
 
-    def __init__(self) -> None:
+    def __init__(self, view: View) -> None:
         self._abi = offered_abi()
         if self._abi < 1 or os.uname().machine not in seccomp.MACHINES:
             raise SandboxError(
                 "this kernel offers no Landlock, which Linux has from 5.13 on, unless it is switched off"
             )
         self.owner = fresh_user()
-        self._view = view_of_python()
+        self._view = view
 
     def prepare(self, base: Path, limits: SandboxLimits) -> None:
         """Give the agent its folders, and let it pass through the one above them."""
@@ -106,6 +106,7 @@ class Landlock(OnThisMachine):
         return confined(
             command,
             folder=str(base / WORK),
+            python=self._view.python,
             uid=self.owner,
             capability=None if self.owner is None else _needed_capability(base, self._view),
             landlock=self._ruleset(base, processes=_EVERYBODY if wish.forks_runs else _OURSELVES),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_rltask.sandbox.backends.backend import SCRATCH, WORK, OnThisMachine, Wish
-from pytest_rltask.sandbox.backends.view import view_of_python
+from pytest_rltask.sandbox.backends.view import View
 from pytest_rltask.sandbox.result import SandboxError, SandboxLimits
 
 _PROGRAM = "/usr/bin/sandbox-exec"
@@ -39,7 +39,8 @@ class Seatbelt(OnThisMachine):
     owner = None
     confirms = False
 
-    def __init__(self) -> None:
+    def __init__(self, view: View) -> None:
+        self._view = view
         if sys.platform != "darwin":
             raise SandboxError("this is no Mac")
 
@@ -48,12 +49,11 @@ class Seatbelt(OnThisMachine):
 
     def wrap(self, command: Sequence[str], *, base: Path, wish: Wish) -> Sequence[str]:
         """Return the command line of sandbox-exec, which hands all descriptors down."""
-        return [_PROGRAM, "-p", profile(base), *command]
+        return [_PROGRAM, "-p", profile(base, self._view), *command]
 
 
-def profile(base: Path) -> str:
+def profile(base: Path, view: View) -> str:
     """Return the profile of a sandbox; of rules that match, the last one counts."""
-    view = view_of_python()
     work = [base / name for name in (WORK, SCRATCH)]
     return "\n".join(
         [

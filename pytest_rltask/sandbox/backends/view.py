@@ -14,7 +14,6 @@ import os
 import site
 import stat
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from pytest_rltask.sandbox.backends.imports import (
     projects_of,
     user_site,
 )
+from pytest_rltask.sandbox.backends.interpreters import Interpreter, facts_of, ours
 
 _SYSTEM = (
     *("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64"),
@@ -43,6 +43,8 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fil
 class View:
     """Real paths that exist; none lies inside another of its own tuple."""
 
+    python: str
+    """The interpreter that runs there, by the path by which it can be found."""
     readable: tuple[str, ...]
     """Files, and folders with all they hold."""
     hidden: tuple[str, ...]
@@ -55,11 +57,13 @@ class View:
     """What the agent's pytest must be told, since it finds plugins installed that it may not read."""
     left_out: tuple[tuple[str, str], ...] = ()
     """What this interpreter imports from and the agent's does not, each with the reason."""
+    is_ours: bool = True
+    """Whether the interpreter is this process's."""
 
     @functools.cached_property
     def environment(self) -> dict[str, str]:
         """Variables by which the agent's interpreter imports from the same folders as ours, but for PYTHONPATH."""
-        folder = os.path.realpath(user_site()) if user_site() else ""
+        folder = os.path.realpath(user_site()) if self.is_ours and user_site() else ""
         base = site.getuserbase() if folder and self.shows(folder) else ""
         users = {"PYTHONUSERBASE": base} if base else {"PYTHONNOUSERSITE": "1"}  # else a folder of the agent's own home
         return users | ({"PYTEST_ADDOPTS": self.pytest_options} if self.pytest_options else {})
@@ -89,25 +93,32 @@ def hiding(files: Iterable[str]) -> Iterator[None]:
         _HIDDEN.reset(token)
 
 
-def view_of_python() -> View:
-    """Return what the interpreter of this process needs to run, with its packages, without the suite's sources."""
+def view_of_python(python: str | os.PathLike[str] | None = None) -> View:
+    """Return what an interpreter needs to run, with its packages, without the suite's sources.
+
+    Args:
+        python: It, or its virtual environment; None for the interpreter of this process.
+
+    Raises:
+        DefinitionError: it is neither.
+    """
+    other = facts_of(python) if python is not None else None
     try:
         cwd = os.getcwd()
     except FileNotFoundError:  # somebody has removed it
         cwd = os.sep
-    return _view(_HIDDEN.get(), cwd)
+    return _view(_HIDDEN.get(), cwd, other or ours())
 
 
 @functools.lru_cache(maxsize=32)
-def _view(hidden: tuple[str, ...], cwd: str) -> View:
+def _view(hidden: tuple[str, ...], cwd: str, python: Interpreter) -> View:
     # Links may lead to our package as a whole, or to each of its files.
     ours = {os.path.realpath(_PACKAGE), os.path.dirname(os.path.realpath(os.path.join(_PACKAGE, "__init__.py")))}
     sources = {*ours, *hidden, os.path.realpath(cwd)}
-    own = {os.path.realpath(path) for path in sysconfig.get_paths().values()}
-    found = packages(sources, own)
-    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
-    wanted = {*_SYSTEM, *_links(sys.executable), *found.folders, *found.linked}
-    wanted |= {os.path.join(prefix, name) for prefix in prefixes for name in _OF_PREFIX}
+    own = {os.path.realpath(path) for path in python.paths}
+    found = packages(sources, own, None if python.is_ours else python.import_path)
+    wanted = {*_SYSTEM, *_links(python.executable), *found.folders, *found.linked}
+    wanted |= {os.path.join(prefix, name) for prefix in python.prefixes for name in _OF_PREFIX}
     real = {path: os.path.realpath(path) for path in map(os.path.abspath, wanted) if os.path.exists(path)}
     readable = _outermost(real.values())
     aliases = [alias for alias in real.items() if not is_inside_any(alias[0], readable)]
@@ -118,8 +129,17 @@ def _view(hidden: tuple[str, ...], cwd: str) -> View:
         for path in sources
         if is_inside_any(path, readable) and not any(is_inside(other, path) for other in needed)
     )
-    pytest_options = options_of_pytest(readable, inside)
-    return View(readable, inside, tuple(sorted(aliases)), found.first, pytest_options, found.left_out)
+    pytest_options = options_of_pytest(readable, inside) if python.is_ours else ""
+    return View(
+        python.executable,
+        readable,
+        inside,
+        tuple(sorted(aliases)),
+        found.first,
+        pytest_options,
+        found.left_out,
+        python.is_ours,
+    )
 
 
 def is_public(path: str) -> bool:

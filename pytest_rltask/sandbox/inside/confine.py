@@ -10,13 +10,14 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import sys
 from collections.abc import Sequence
 
 _SET_PDEATHSIG, _SET_KEEPCAPS, _SET_SECCOMP, _CAPBSET_DROP, _SET_NO_NEW_PRIVS, _CAP_AMBIENT = 1, 8, 22, 24, 38, 47
 _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL, _SECCOMP_MODE_FILTER, _CAPABILITY_VERSION_3 = 2, 4, 2, 0x2008_0522
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every machine
 _RULE_PATH_BENEATH = 1
-_SIGKILL = 9
+_SIGKILL, _SIGPIPE = 9, 13
 _FAILED = 125
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -38,6 +39,7 @@ def main(
     parent: int,
     keep_fds: Sequence[int] = (),
     ready_fd: int | None = None,
+    goes_on: bool = False,
 ) -> None:
     """Confine this process and run the command in it.
 
@@ -51,6 +53,8 @@ def main(
         parent: The number that stands for our parent's id in them.
         keep_fds: Descriptors that the command inherits besides the standard three.
         ready_fd: Gets a byte just before the command starts.
+        goes_on: The command is a program of ours for this interpreter, ``python -I -S -c SOURCE ...``, and need not
+            start another one.
     """
     try:
         ruleset = make_ruleset(*landlock) if landlock else None
@@ -69,10 +73,18 @@ def main(
         if ready_fd is not None:
             os.write(ready_fd, b"1")
             os.close(ready_fd)
+        if goes_on:
+            _go_on(*command[4:])
+        _libc.signal(_SIGPIPE, ctypes.c_void_p())  # Python ignores it
         os.execve(command[0], command, environment)
     except BaseException as error:
         os.write(2, f"rltask: the sandbox cannot start: {type(error).__name__}: {error}\n".encode())
         os._exit(_FAILED)
+
+
+def _go_on(program: str, *arguments: str) -> None:
+    sys.argv = ["-c", *arguments]
+    exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
 
 
 def make_ruleset(handled: tuple[int, int, int], rules: Sequence[tuple[str, int]]) -> int:

@@ -6,9 +6,10 @@ ends, a limit is exceeded, or the pipe LIFE hangs up (we were told to stop, or p
 kills and reaps all descendants and writes one JSON line to the pipe REPORT. Without /proc and prctl (macOS) it knows
 only the command's process group.
 
-Started as ``... serve CONTROL FOLDER LIMITS COMMAND...`` it watches a preloaded interpreter (``inside/preload``) and
-its runs, one after the other: each comes over the socket CONTROL, with a pipe REPORT of its own. At the end of a run
-all descendants die but those that were there before the first one.
+Started as ``... serve CONTROL FOLDER LIMITS COMMAND...`` it watches the interpreter that is forked for each run
+(``inside/preload``) and its runs, one after the other: each comes over the socket CONTROL, with a pipe REPORT of its
+own. At the end of a run all descendants die but those that were there before the first one; of a shell's command, which
+may leave others at work, those alone that came with it, and only if it passed its time.
 
 It starts once per run: it imports little (json and enum would double its start), and nothing of ours but its parts.
 """
@@ -90,9 +91,10 @@ def _serve(number: int, folder: str, numbers: str, *command: str, bound_tasks: b
     control.send(b"{}")
     while request := watch.next_request():
         report, *streams = request.pop("fds")
-        watch.begin({"argv": request["argv"], "limits": limits.of_a_run()}, streams)
-        status = watch.until_over(request["wall_s"])
-        watch.finish()
+        wall_s = request.pop("wall_s")
+        watch.begin(request | {"limits": limits.of_a_run()}, streams)
+        status = watch.until_over(wall_s)
+        watch.finish(status)
         _write(report, watch.verdict(status) | {"last": watch.gone})
         os.close(report)
     watch.end()

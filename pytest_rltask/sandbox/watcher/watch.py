@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_rltask.sandbox.watcher.limits import Limits
 
-MESSAGE_BYTES = 2**17
+MESSAGE_BYTES, MOST_FDS = 2**17, 16
 _POLL_S, _POLL_BLIND_S, _IDLE_S = 0.1, 0.01, 0.5
 _KILL_S = 5.0
 _PRELOAD_S = 120.0
@@ -154,7 +154,7 @@ class Watch:
 
 
 class Served(Watch):
-    """A preloaded interpreter, and the processes of its run."""
+    """The interpreter that is forked for each run, and the processes of its run."""
 
     def __init__(
         self, agent: int, control: socket.socket, interpreter: socket.socket, *, limits: Limits, folder: str
@@ -162,6 +162,12 @@ class Served(Watch):
         super().__init__(agent, control.fileno(), limits=limits, folder=folder)
         self._control, self._interpreter = control, interpreter
         self._failure = ""
+        self._keeps = False
+        """Whether the last run was a shell's command, which others may outlive."""
+        self._before: Set[int] = frozenset()
+        """What was at work when that began."""
+        self._over = ""
+        """The limit that was passed since it ended."""
         interpreter.setblocking(False)
         self._poller.register(interpreter, select.POLLIN)
 
@@ -178,14 +184,22 @@ class Served(Watch):
         return "it died"
 
     def next_request(self) -> dict[str, Any] | None:
-        """Wait for a run to be asked for; return None if there will be no more."""
+        """Wait for a run to be asked for; return None if there will be no more.
+
+        What a shell's commands have left at work is held to the limits meanwhile.
+        """
         import json
         import socket
 
         while not self.gone:
-            if self._wait(_IDLE_S):
+            is_at_work = self._keeps and not self._over and bool(set(descendants(os.getpid())) - self._spared)
+            has_news = self._wait(self._poll_s if is_at_work else _IDLE_S)
+            if is_at_work and (over := self._exceeded()):
+                self._over, self._exit_code = over, 0
+                self._kill_all_but(frozenset())
+            if has_news:
                 try:
-                    message, fds, _, _ = socket.recv_fds(self._control, MESSAGE_BYTES, 3, socket.MSG_DONTWAIT)
+                    message, fds, _, _ = socket.recv_fds(self._control, MESSAGE_BYTES, MOST_FDS, socket.MSG_DONTWAIT)
                 except BlockingIOError:
                     return None  # pytest is dead
                 return {**json.loads(message), "fds": fds} if message else None
@@ -196,16 +210,34 @@ class Served(Watch):
         import json
         import socket
 
+        if self._over:
+            for fd in streams:
+                os.close(fd)
+            return
         self._exit_code, self._used_cpu_s, self._failure = None, 0.0, ""
+        self._keeps = request.pop("keeps", False)
+        self._before = frozenset(descendants(os.getpid())) if self._keeps else frozenset()
         socket.send_fds(self._interpreter, [json.dumps(request).encode()], streams)
         for fd in streams:
             os.close(fd)
 
-    def finish(self) -> None:
-        """Kill all that the run left but the interpreter; and that too, if it does not tell the run's end."""
+    def until_over(self, wall_s: float) -> str:
+        """Wait for the end of a run; one before which a limit was passed did not begin."""
+        over, self._over = self._over, ""
+        return over or super().until_over(wall_s)
+
+    def finish(self, status: str) -> None:
+        """Kill what is not to outlive the run, whose status is given."""
+        if not self._keeps:
+            self._kill_all_but(frozenset())
+        elif status != "exit":
+            self._kill_all_but(self._before if status == "timed out" else frozenset())
+
+    def _kill_all_but(self, others: Set[int]) -> None:
+        """Kill all but the interpreter and others; the interpreter too, if it does not tell the run's end."""
         deadline = time.monotonic() + _ANSWER_S
         while not self.gone:
-            left = set(descendants(os.getpid())) - self._spared
+            left = set(descendants(os.getpid())) - self._spared - others
             if self._exit_code is not None and not left:
                 return
             self.gone = time.monotonic() > deadline

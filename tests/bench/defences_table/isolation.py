@@ -223,7 +223,7 @@ ISOLATION = (
     ),
     Defence(
         "what a run wrote past the disk limit is removed",
-        ((f"{BOX}sandbox.py", '            if result.status in ("disk", "files"):\n', "            if False:\n"),),
+        ((f"{BOX}runner.py", '            if result.status in ("disk", "files"):\n', "            if False:\n"),),
         ("tests/sandbox/test_recovery.py::test_a_run_that_passes_a_limit_of_the_disk_does_not_end_the_next_one",),
     ),
     Defence(

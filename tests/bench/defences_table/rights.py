@@ -35,7 +35,7 @@ def _rule(name: str, call: str, numbers: str, selection: tuple[str, ...], note: 
 HYGIENE = (
     Defence(
         "environment built from nothing",
-        ((f"{BOX}sandbox.py", "    return threads | {\n", "    return dict(os.environ) | threads | {\n"),),
+        ((f"{BOX}environment.py", "    return threads | {\n", "    return dict(os.environ) | threads | {\n"),),
         (f"{RUN}test_its_environment_is_built_from_nothing",),
     ),
     Defence(
@@ -63,8 +63,8 @@ HYGIENE = (
         (
             (
                 f"{BOX}backends/backend.py",
-                "            stdin=subprocess.DEVNULL,\n",
-                "            stdin=asked.streams[0],\n",
+                "            stdin=asked.stdin,\n",
+                "            stdin=subprocess.PIPE,\n",
             ),
         ),
         (f"{RUN}test_standard_input_is_at_its_end",),
@@ -199,7 +199,7 @@ LIMITS = (
     ),
     Defence(
         "room checked by write_file",
-        ((f"{BOX}sandbox.py", "        held = self._check_room(name, len(data))\n", "        held = 0\n"),),
+        ((f"{BOX}sandbox.py", "        held = self._check_room([(name, len(data))])\n", "        held = 0\n"),),
         (f"{DISK}test_write_file_refuses_what_would_exceed_the_limits",),
     ),
 )

@@ -71,8 +71,8 @@ def test_the_probe_finds_out_what_does_not_isolate(backend: Backend, said: str) 
 
 
 def test_an_isolation_that_does_not_start_is_our_fault(sandbox: Sandbox) -> None:
+    sandbox._runner.backend = Broken()
     sandbox.write_file("script.py", "")
-    sandbox._backend = Broken()
 
     with pytest.raises(SandboxError, match="could not isolate a process: bwrap: out of namespaces"):
         sandbox.run_python("script.py")

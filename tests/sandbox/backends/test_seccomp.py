@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_rltask.sandbox.backends import seatbelt, seccomp
+from pytest_rltask.sandbox.backends.view import view_of_python
 
 ALL: tuple[seccomp.Gap, ...] = ("sockets", "processes", "signals", "events", "metadata", "truncate")
 ALLOWED, KILLED = 0x7FFF_0000, 0x8000_0000
@@ -137,7 +138,7 @@ def test_calls_of_another_architecture_kill(machine: str) -> None:
 
 def test_the_profile_for_macos_names_the_folders(tmp_path: Path) -> None:
     """It has never been run; this much can be said of it anywhere."""
-    profile = seatbelt.profile(tmp_path)
+    profile = seatbelt.profile(tmp_path, view_of_python())
 
     assert profile.startswith("(version 1)\n(deny default)\n")
     assert f'(subpath "{os.path.realpath(tmp_path / "work")}")' in profile

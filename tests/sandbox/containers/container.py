@@ -35,7 +35,7 @@ def run(sandbox: Sandbox, code: str, *args: str) -> str:
 
 
 def container(sandbox: Sandbox) -> docker_module._Container:
-    backend = sandbox._backend
+    backend = sandbox._runner.backend
     assert isinstance(backend, docker_module.Docker)
     assert backend._container is not None
     return backend._container

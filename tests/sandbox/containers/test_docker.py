@@ -113,12 +113,13 @@ def test_it_reaches_neither_the_watcher_nor_the_network(sandbox: Sandbox) -> Non
             def attempt(what):
                 try: print("GOT", what())
                 except OSError as error: print(type(error).__name__)
-            for path in ("/rltask", "/run/rltask", "/proc/1/fd", f"/proc/{os.getppid()}/fd"):
+            watcher = int(open(f"/proc/{os.getppid()}/status").read().split("PPid:")[1].split()[0])
+            for path in ("/rltask", "/run/rltask", "/proc/1/fd", f"/proc/{watcher}/fd", f"/proc/{os.getppid()}/fd"):
                 attempt(lambda: os.listdir(path))
             for path in ("/proc/1/environ", "/proc/1/mem", "/rltask/pytest_rltask/sandbox/backends/container.py"):
                 attempt(lambda: open(path, "rb").read(1))
             attempt(lambda: os.kill(1, 9))
-            attempt(lambda: os.kill(os.getppid(), 9))
+            attempt(lambda: os.kill(watcher, 9))
             attempt(lambda: socket.socket(socket.AF_UNIX).connect("\\0" + sys.argv[1]))
             """,
             name,
@@ -146,7 +147,9 @@ def test_temporary_folders_can_be_written_to(sandbox: Sandbox) -> None:
 
 
 def test_what_is_mounted_below_the_packages_is_read_only_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    view = view_module.View(readable=("/usr/lib", "/opt/env"), hidden=("/opt/env/lib/ours",), aliases=())
+    view = view_module.View(
+        python="/opt/env/bin/python", readable=("/usr/lib", "/opt/env"), hidden=("/opt/env/lib/ours",), aliases=()
+    )
     points = {"/", "/usr", "/usr/lib", "/usr/lib/a volume", "/opt/env/lib/ours/volume", "/opt/environment"}
     monkeypatch.setattr(docker_module, "_mount_points", lambda: points)
 

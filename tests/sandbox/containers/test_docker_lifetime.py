@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the container s
 
 
 def test_it_is_made_for_the_first_run_and_kept_for_the_others(sandbox: Sandbox) -> None:
-    assert sandbox._backend._container is None  # type: ignore[attr-defined]
+    assert sandbox._runner.backend._container is None  # type: ignore[attr-defined]
 
     run(sandbox, "")
     first = container(sandbox)
@@ -61,7 +61,7 @@ def test_it_is_gone_when_pytest_is_killed(docker: None, tmp_path: Path) -> None:
         sandbox = Sandbox(backend="docker")
         sandbox.write_file("script.py", "")
         sandbox.run_python("script.py")
-        print(sandbox._backend._container._name, flush=True)
+        print(sandbox._runner.backend._container._name, flush=True)
         sandbox.write_file("script.py", "while True: pass")
         sandbox.run_python("script.py")
     """
@@ -118,7 +118,7 @@ def test_an_agent_whose_watcher_is_killed_does_not_live_on(sandbox: Sandbox) -> 
     wait_for(lambda: "up" in sandbox.files())
     (agent,) = processes_with(name)
 
-    os.kill(int(Path(f"/proc/{agent}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    os.kill(parent_of(parent_of(agent)), signal.SIGKILL)
     thread.join(PROMPT_S)
 
     wait_for(lambda: container(sandbox).has_ended)
@@ -137,7 +137,7 @@ def test_it_is_gone_when_pytest_is_killed_though_a_child_of_it_lives(docker: Non
         if os.fork() == 0:
             os.read(0, 1)
             os._exit(0)
-        print(sandbox._backend._container._name, flush=True)
+        print(sandbox._runner.backend._container._name, flush=True)
         os.kill(os.getpid(), 9)
     """
     life, ours = os.pipe()
@@ -161,14 +161,18 @@ def test_a_start_that_failed_can_be_tried_again(sandbox: Sandbox, monkeypatch: p
     real = docker_module._docker
 
     def busy(*words: str, **more: float) -> str:
-        monkeypatch.setattr(docker_module, "_docker", real)
         raise SandboxError("the daemon is busy")
 
     monkeypatch.setattr(docker_module, "_docker", busy)
     with pytest.raises(SandboxError, match="the daemon is busy"):
         run(sandbox, "")
+    monkeypatch.setattr(docker_module, "_docker", real)
 
     assert run(sandbox, "print('again')") == "again\n"
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_an_interrupt_while_one_starts_leaves_none(tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ def test_the_interpreter_dies_with_the_sandbox(bare_sandbox: Sandbox) -> None:
 def test_closing_while_modules_are_imported_is_prompt() -> None:
     with Sandbox(preload=["torch"]) as sandbox:
         sandbox.write_file("script.py", "")
-        assert sandbox._server is not None
-        watcher = sandbox._server._watcher.process.popen.pid
+        assert sandbox._runner.server is not None
+        watcher = sandbox._runner.server._watcher.process.popen.pid
         wait_for(lambda: any(True for _ in proc.descendants(watcher)))
         interpreters = list(proc.descendants(watcher))
 
@@ -124,7 +124,7 @@ def test_closing_while_a_run_waits_for_the_imports_ends_it() -> None:
 
         thread = threading.Thread(target=run)
         thread.start()
-        wait_for(sandbox._turn.locked)
+        wait_for(sandbox._runner.turn.locked)
         sandbox.close()
         thread.join(PROMPT_S)
 
@@ -159,7 +159,7 @@ KEEPER = """
     sandbox = Sandbox(preload=sys.argv[1:], backend="none")
     sandbox.write_file("script.py", "import os; print(os.getppid())")
     interpreter = sandbox.run_python("script.py").stdout.strip()
-    print(sandbox.path.parent, sandbox._server._watcher.process.popen.pid, interpreter, flush=True)
+    print(sandbox.path.parent, sandbox._runner.server._watcher.process.popen.pid, interpreter, flush=True)
     import time; time.sleep(120)
 """
 
@@ -187,8 +187,8 @@ def test_where_warnings_are_errors_a_run_is_not_lost_to_one(caplog: pytest.LogCa
 
 def test_a_module_that_starts_threads_is_not_preloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "pytest_rltask.sandbox.sandbox._environment",
-        lambda scratch: {"PATH": "/usr/bin", "PYTHONPATH": str(tmp_path)},
+        "pytest_rltask.sandbox.environment._of_all",
+        lambda scratch, python: {"PATH": "/usr/bin", "PYTHONPATH": str(tmp_path)},
     )
     (tmp_path / "busy.py").write_text("import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()")
     with Sandbox(preload=["busy"], backend="none") as sandbox:
@@ -201,8 +201,8 @@ def test_a_module_that_starts_threads_is_not_preloaded(tmp_path: Path, monkeypat
 def test_an_interpreter_that_died_unused_is_replaced(bare_sandbox: Sandbox) -> None:
     bare_sandbox.write_file("script.py", f"import os, sys; print(os.getppid(), {MODULE!r} in sys.modules)")
     interpreter = int(bare_sandbox.run_python("script.py").stdout.split()[0])
-    assert bare_sandbox._server is not None
-    watcher = bare_sandbox._server._watcher.process.popen
+    assert bare_sandbox._runner.server is not None
+    watcher = bare_sandbox._runner.server._watcher.process.popen
 
     proc.kill(interpreter)
     watcher.wait(PROMPT_S)

@@ -127,7 +127,7 @@ def test_nothing_is_started_before_a_script_is_written() -> None:
     with Sandbox(preload=[MODULE]) as sandbox:
         sandbox.write_file("train.csv", "1,2")
 
-        assert sandbox._server is None
+        assert sandbox._runner.server is None
 
 
 def test_generators_of_random_numbers_start_anew_in_each_run() -> None:

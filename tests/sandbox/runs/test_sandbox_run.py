@@ -96,7 +96,8 @@ def test_its_watcher_holds_no_secret_either(bare_run: Run, monkeypatch: pytest.M
 
     result = bare_run("""
         import os
-        print(open(f"/proc/{os.getppid()}/environ").read(), open(f"/proc/{os.getppid()}/cmdline").read())
+        watcher = open(f"/proc/{os.getppid()}/status").read().split("PPid:")[1].split()[0]
+        print(open(f"/proc/{watcher}/environ").read(), open(f"/proc/{watcher}/cmdline").read())
     """)
 
     assert "watcher/launcher.py" in result.stdout
