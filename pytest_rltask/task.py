@@ -19,16 +19,16 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pytest_rltask.judges.judge import Asker, Judge
-from pytest_rltask.tools import DefinitionError, KeptFile, ToolCall, tool_names
+from pytest_rltask.source.written import identity
+from pytest_rltask.tools import DefinitionError, ToolCall, tool_names
 
 if TYPE_CHECKING:
     from pytest_rltask.media.attached import Image, Pdf
 
-__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Resources", "Task", "TaskWarning"]
-__all__ += ["is_cheat"]
+__all__ = ["Band", "Episode", "Grade", "Limits", "Policy", "PolicyView", "Resources", "Task", "TaskWarning", "is_cheat"]
 
 
 class TaskWarning(UserWarning):
@@ -79,8 +79,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for limit in dataclasses.fields(self):
-            value = getattr(self, limit.name)
-            if value is not None and not value > 0:
+            if (value := getattr(self, limit.name)) is not None and not value > 0:
                 raise ValueError(f"Limits.{limit.name} must be positive, got {value!r}")
 
 
@@ -241,8 +240,7 @@ class Task:
     def digest(self) -> str:
         """Return 16 hex digits that identify the class and the values of its fields."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        content = [type(self).__module__, type(self).__qualname__, fields]
-        text = json.dumps(content, sort_keys=True, default=identity)
+        text = json.dumps([type(self).__module__, type(self).__qualname__, fields], sort_keys=True, default=identity)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __init_subclass__(cls, *, abstract: bool = False) -> None:
@@ -254,11 +252,11 @@ class Task:
         _check_properties(cls, "thresholds")
 
 
-def identity(value: object) -> object:
-    """Return what identifies a value that JSON cannot hold: the same in every process, whatever its hash seed."""
-    if isinstance(value, set | frozenset):
-        return sorted(map(repr, value))
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # where it lies says nothing of what it is
+class KeptFile(Protocol):
+    """A file that is kept as an artifact; ``Sandbox.file`` gives one."""
+
+    def read(self, *, max_bytes: int) -> bytes:
+        """Return its content, or refuse if it is longer."""
 
 
 class Episode(Asker):

@@ -25,7 +25,6 @@ if typing.TYPE_CHECKING:
 __all__ = [
     "DefinitionError",
     "InvalidCall",
-    "KeptFile",
     "Tool",
     "ToolCall",
     "ToolError",
@@ -399,10 +398,3 @@ def _plain_schema(arguments: TypeAdapter[dict[str, Any]]) -> dict[str, Any]:
     for spec in schema["properties"].values():
         spec.pop("title", None)
     return schema
-
-
-class KeptFile(typing.Protocol):
-    """A file that is kept as an artifact; ``Sandbox.file`` gives one."""
-
-    def read(self, *, max_bytes: int) -> bytes:
-        """Return its content, or refuse if it is longer."""

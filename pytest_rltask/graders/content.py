@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pytest_rltask.graders.sources import digest_of
-from pytest_rltask.task import identity
+from pytest_rltask.source.written import identity
 
 __all__ = ["content_text", "values_in"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import re
 import types
 import typing
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["hint", "resolved", "written_at"]
+__all__ = ["hint", "identity", "resolved", "written_at"]
 
 
 def hint(function: Callable[..., Any], name: str) -> Any:
@@ -56,3 +57,10 @@ def written_at(written: Any, line: int = 0) -> str:
         except (OSError, TypeError):
             return str(getattr(written, "__module__", "?"))
     return f"{os.path.relpath(file) if file.startswith(os.getcwd() + os.sep) else file}:{line or begin}"
+
+
+def identity(value: object) -> object:
+    """Return what identifies a value that JSON cannot hold: the same in every process, whatever its hash seed."""
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # where it lies says nothing of what it is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from pytest_rltask.models.replay import ReplayModel
+from pytest_rltask.models.replay import ReplayModel, Replays
 from pytest_rltask.trial.play import play
 from pytest_rltask.trial.turns import EMPTY
 from tests.claude.desk import Desk, TrialPlayer, message, spec_of, submit
@@ -47,6 +47,6 @@ def test_a_trial_that_ended_with_one_when_nobody_asked_is_replayed_to_the_same_g
     record.messages.pop()  # as a run had it in which nobody was asked
     record.requests.pop()
 
-    again = asyncio.run(play(spec_of(Desk()), ReplayModel({("desk", 42): record})))
+    again = asyncio.run(play(spec_of(Desk()), ReplayModel(Replays([("", record)]))))
 
     assert (again.outcome, again.stop, again.score) == (record.outcome, "end_turn", record.score)

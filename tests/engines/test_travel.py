@@ -17,7 +17,8 @@ import pytest
 class Saves:
     def pytest_collection_finish(self, session):
         from pytest_rltask.engines.travel import described
-        task = session.items[0].callspec.params["trial"].task
+        from pytest_rltask.suite.items import settled
+        task = settled(session.items[0]).task
         project = described(session.config.rootpath, Path.cwd())
         Path(sys.argv[1]).write_bytes(pickle.dumps((project, pickle.dumps(task))))
 
