@@ -73,6 +73,8 @@ class Reply:
     """The model whose price it is, if that of the one which answered is not known."""
     guessed_usd: float = 0.0
     """What of the cost is an estimate, of replies that did not arrive and may be billed."""
+    is_last: bool = False
+    """Whether nothing can follow, whatever is asked: the last of a recorded trial."""
 
     @property
     def text(self) -> str:

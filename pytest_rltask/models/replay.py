@@ -115,15 +115,18 @@ class _ReplayPlayer:
     def __init__(self, record: Record) -> None:
         self._messages: Iterator[dict[str, Any]] = iter([m for m in record.messages if m["role"] == "assistant"])
         self._requests: Iterator[RequestLog] = iter(record.requests)
+        self._left = len(record.requests)
 
     async def reply(self, request: Request) -> Reply:
         """Return the next recorded reply; once there is none, end the turn."""
         log = next(self._requests, None)
         if log is None:
             return Reply([], "end_turn")
+        self._left -= 1
         # A reply without content is not part of the history: the API would not take it back.
         message = {"content": []} if log.empty else next(self._messages, None)
         if message is None:
             raise ModelFault("the recorded trial has fewer messages than replies", kind="harness")
         # Recorded tokens count, so that a token limit fires where it fired; they are not paid again.
-        return Reply(message["content"], log.stop_reason, log.usage, 0.0, log.model, log.request_id)
+        is_last = self._left == 0
+        return Reply(message["content"], log.stop_reason, log.usage, 0.0, log.model, log.request_id, is_last=is_last)

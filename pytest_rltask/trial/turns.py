@@ -263,7 +263,7 @@ class Turns:
         The documentation of Anthropic's API has it under "empty responses", and small models do it more often.
         """
         asked = {"type": "text", "text": EMPTY} in self.record.messages[-1]["content"]
-        return not reply.content and reply.usage.output_tokens > 0 and not asked
+        return not reply.content and reply.usage.output_tokens > 0 and not asked and not reply.is_last
 
     async def _nudge(self) -> str:
         if type(self.episode).nudge is Episode.nudge:
