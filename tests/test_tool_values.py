@@ -116,7 +116,7 @@ def test_a_tool_that_would_replace_a_hook_is_a_definition_error(hook: str) -> No
     body = {"prompt": property(lambda self: "Work."), "grade": lambda self: Grade(1.0), hook: tool(method)}
     said = (
         f"the tool Hooked.{hook} would replace the episode's own {hook}, "
-        ".*all are free but artifacts, close, done, finish, grade,"
+        ".*all are free but artifacts, ask, ask_sync, close, done, finish, grade,"
     )
     with pytest.raises(DefinitionError, match=said):
         type("Hooked", (Episode,), body)

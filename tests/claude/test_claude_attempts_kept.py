@@ -101,8 +101,8 @@ def test_what_there_is_not_is_not_sent():
     asks(api, request(), request(system="Be brief.", tools=tools))
 
     assert [sorted(sent) for sent in api.sent] == [
-        ["cache_control", "max_tokens", "messages", "model", "timeout"],
-        ["cache_control", "max_tokens", "messages", "model", "system", "timeout", "tools"],
+        ["extra_body", "max_tokens", "messages", "model", "timeout"],
+        ["extra_body", "max_tokens", "messages", "model", "system", "timeout", "tools"],
     ]
     assert (api.sent[1]["system"], api.sent[1]["tools"], api.sent[1]["max_tokens"]) == ("Be brief.", tools, 77)
 

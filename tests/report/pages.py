@@ -107,7 +107,7 @@ def opened(page: str) -> list[dict[str, Any]]:
             assert int(script.get("data-first", "")) == len(trials)
             assert int(script.get("data-count", "")) == len(block["trials"])
             for trial in block["trials"]:
-                said = [(kind, texts[title], texts[text]) for kind, title, text in trial["said"]]
+                said = [(kind, texts[title], texts[text]) for kind, title, text, _ in trial["said"]]
                 details = "" if trial["details"] is None else texts[trial["details"]]
                 trials.append({"facts": dict(trial["facts"]), "details": details, "said": said})
     return trials
