@@ -56,6 +56,6 @@ def test_a_trial_that_ended_with_one_when_nobody_asked_is_replayed_to_the_same_g
 def test_a_trial_in_which_one_was_asked_about_is_replayed_as_it_was(desk: TrialPlayer):
     record = desk([ECHO, reply(), submit()]).record
 
-    again = asyncio.run(play(spec_of(Desk()), ReplayModel({("desk", 42): record})))
+    again = asyncio.run(play(spec_of(Desk()), ReplayModel(Replays([("", record)]))))
 
     assert (again.outcome, again.turns, again.messages) == ("passed", 3, record.messages)

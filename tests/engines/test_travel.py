@@ -56,6 +56,7 @@ def test_one(trial): pass
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["prepend", "importlib"])
 @pytest.mark.parametrize("has_init", [True, False])
 def test_a_task_of_a_test_module_is_found_in_a_copy(tmp_path: Path, mode: str, has_init: bool):

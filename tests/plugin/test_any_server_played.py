@@ -43,6 +43,7 @@ def test_it_needs_a_server_and_no_key(suite: Suite, serve: Serve, monkeypatch: p
     assert suite.run("--runs", "1", "--band", "1,100", model="api:qwen3").ret == 0
 
 
+@pytest.mark.slow
 def test_its_cost_is_unknown_unless_the_ini_file_says_what_it_costs(suite: Suite, serve: Serve):
     serve(lambda body, turn: submits(43))
     unknown = suite.run("--runs", "1", model="api:q 3@reply_tokens=500")

@@ -23,6 +23,7 @@ def shown(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
+@pytest.mark.slow
 def test_its_solver_passes_and_can_be_replayed(shown: pytest.Pytester) -> None:
     played = shown.runpytest_subprocess("--model", "policy:solver", "--runs", "1", "--band", "90,100", "--log-dir", "l")
     (run,) = Path(shown.path, "l").glob("run_*")

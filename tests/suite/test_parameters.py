@@ -275,13 +275,13 @@ def test_a_replay_of_parameters_finds_each_its_own(any_suite: Suite, tmp_path: P
     recorded = any_suite.run_dirs[0]
 
     one = any_suite.run(*ANY, "--runs", "2", "test_bugs.py::test_a", model=f"replay:{recorded}")
-    any_suite.write(test_bugs=BUGS + test.format("[2, 3]"))
+    any_suite.write(test_bugs=BUGS + test.format("[2, pytest.param(3, id='three')]"))
     other = any_suite.run(*ANY, "--runs", "2", "test_bugs.py", model=f"replay:{recorded}")
 
     one.assert_outcomes(passed=4)
-    assert_usage_error(other, "no recorded trial of task bugfix[3] with seed 42; it has no trial of it")
+    assert_usage_error(other, "no recorded trial of task bugfix[three] with seed 42; it has no trial of it")
     any_suite.run(
-        "--band", "0,100", "--runs", "2", "-k", "not 3", "test_bugs.py", model=f"replay:{recorded}"
+        "--band", "0,100", "--runs", "2", "-k", "not three", "test_bugs.py", model=f"replay:{recorded}"
     ).assert_outcomes(passed=2)
 
 
