@@ -28,10 +28,14 @@ def _without(*names: str) -> tuple[str, ...]:
     return tuple(f"--ignore=tests/{name}" for name in names)
 
 
-OF_OTHERS = _without("analysis", "commands", "export", "report", "sandbox")
+OF_OTHERS = _without("analysis", "commands", "export", "media", "report", "sandbox")
 """What no library that a user may have in another version takes part in."""
-ON_EITHER_SIDE = _without("analysis", "claude", "commands", "export", "plugin", "report", "suite")
+ON_EITHER_SIDE = _without("claude", "judges", "plugin", "sandbox", "suite")
 """What is pytest's and the API's, played on the versions on either side of this one alone."""
+OURS_ALONE = _without("analysis", "commands", "export", "media", "report")
+"""What is arithmetic and text of our own, played on two Pythons already."""
+ON_A_CLUSTER = ("tests/engines/test_ray_engine.py", "tests/engines/test_ray_leave.py", "tests/engines/test_travel.py")
+"""What plays on nodes; quotas and kills, which take minutes, are `make bench-ray` and `make bench-ray-kills`."""
 SUITE = "tests/plugin/test_foreign_suite.py"
 """A suite under many plugins at once."""
 FOREIGN = tuple(sorted({str(path.relative_to(ROOT)) for path in ROOT.glob("tests/plugin/test_foreign_*.py")} - {SUITE}))
@@ -59,7 +63,7 @@ class Environment:
 ENVIRONMENTS = (
     Environment("lowest", "3.11", lowest=True, tests=(*TESTS, *OF_OTHERS)),
     Environment("python3.12", "3.12", tests=(*TESTS, *ON_EITHER_SIDE)),
-    Environment("python3.13", "3.13"),
+    Environment("python3.13", "3.13", tests=(*TESTS, *OURS_ALONE)),
     Environment(
         "plugins",
         "3.11",
@@ -72,7 +76,7 @@ ENVIRONMENTS = (
         requirements=("tests/requirements.txt", "tests/fast.txt"),
         tests=("tests/claude", "-m", "not slow"),
     ),
-    Environment("ray", "3.12", extras=("ray",), tests=("tests/engines", "-m", "slow or not slow")),
+    Environment("ray", "3.12", extras=("ray",), tests=(*ON_A_CLUSTER, "-m", "slow or not slow")),
     Environment("beside", "3.11", requirements=("tests/requirements.txt", "tests/beside.txt"), tests=FOREIGN),
     Environment(
         "readers",
