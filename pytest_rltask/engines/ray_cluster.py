@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_rltask import __version__
-from pytest_rltask.engines.ray_place import About, Settings, look
+from pytest_rltask.engines.ray_place import OF_API, About, Settings, look
 from pytest_rltask.engines.travel import code_digest
 from pytest_rltask.models.settings import BASE_URL
 from pytest_rltask.task import Resources
@@ -43,8 +43,23 @@ JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 EXCLUDES = (
     *(".git", ".hg", ".venv", "venv", ".tox", ".nox", "node_modules", "__pycache__", "*.pyc", "*.egg-info"),
     *(".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".ipynb_checkpoints", ".coverage", "htmlcov"),
+    *(
+        ".env",
+        ".env.*",
+        ".envrc",
+        ".netrc",
+        ".pypirc",
+        ".aws",
+        ".ssh",
+        ".gnupg",
+        ".kaggle",
+        "*.pem",
+        "*.key",
+        "*.p12",
+        "id_rsa*",
+    ),
 )
-"""What does not travel with a project, besides what its .gitignore names and the folder of runs."""
+"""What does not travel with a project, besides what its .gitignore names and the folder of runs: nor do files of keys."""
 
 
 class ClusterError(Exception):
@@ -326,4 +341,4 @@ def wanted_of(needs: Resources) -> dict[str, float]:
 
 def keys_of(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that say who plays a model of an API, and by what key."""
-    return {name: value for name, value in environment.items() if name.startswith("ANTHROPIC_")}
+    return {name: value for name, value in environment.items() if name.startswith(OF_API)}

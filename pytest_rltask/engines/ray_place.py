@@ -17,6 +17,9 @@ from pytest_rltask.sandbox import SandboxError, resolve_backend
 
 __all__ = ["About", "Settings", "look", "not_allowed", "said_of", "take_environment"]
 
+OF_API = "ANTHROPIC_"
+"""How the names of all variables begin that say who plays a model of an API, and by what key."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -55,16 +58,21 @@ class About:
 def take_environment(variables: Mapping[str, str]) -> None:
     """Let this process have variables of the driver's.
 
-    A node's own key is used where it belongs to the server that the driver names; else key and server come together
-    from the driver, so that no key is sent to a server that it was not set beside.
+    A node's own key is used where it belongs to the server that the driver names; else all that says who is asked and
+    with what (server, key, headers that may hold a token) comes from the driver, so that nothing secret is sent to a
+    server that it was not set beside.
     """
-    if any(name in KEY_VARIABLES for name in variables):
+    if any(map(_is_of_api, variables)):
         if os.environ.get(BASE_URL, "") == variables.get(BASE_URL, "") and has_key():
-            variables = {name: value for name, value in variables.items() if name not in KEY_VARIABLES}
+            variables = {name: value for name, value in variables.items() if not _is_of_api(name)}
         else:
-            for name in (*KEY_VARIABLES, BASE_URL):
-                os.environ.pop(name, None)
+            for name in filter(_is_of_api, tuple(os.environ)):
+                del os.environ[name]
     os.environ.update(variables)
+
+
+def _is_of_api(name: str) -> bool:
+    return name.startswith(OF_API)
 
 
 def has_key() -> bool:
