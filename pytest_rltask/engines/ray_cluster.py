@@ -43,23 +43,11 @@ JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 EXCLUDES = (
     *(".git", ".hg", ".venv", "venv", ".tox", ".nox", "node_modules", "__pycache__", "*.pyc", "*.egg-info"),
     *(".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".ipynb_checkpoints", ".coverage", "htmlcov"),
-    *(
-        ".env",
-        ".env.*",
-        ".envrc",
-        ".netrc",
-        ".pypirc",
-        ".aws",
-        ".ssh",
-        ".gnupg",
-        ".kaggle",
-        "*.pem",
-        "*.key",
-        "*.p12",
-        "id_rsa*",
-    ),
+    *(".env", ".env.*", ".envrc", ".netrc", ".pypirc", ".aws", ".ssh", ".gnupg", ".kaggle"),
+    *("*.pem", "*.key", "*.p12", "id_rsa*"),
 )
-"""What does not travel with a project, besides what its .gitignore names and the folder of runs: nor do files of keys."""
+"""What does not travel with a project, besides what its .gitignore names and the folder of runs. What usually holds
+keys is among it."""
 
 
 class ClusterError(Exception):

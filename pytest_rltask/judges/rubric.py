@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pytest_rltask.judges.agreement import agreement, majority, mean
 from pytest_rltask.judges.judge import Answer, JudgeError, Question, Script, asks_of, question
 from pytest_rltask.tools import DefinitionError, ToolCall
 
 __all__ = ["WORDING", "Criterion", "Marks", "RubricJudge", "fenced"]
+
+_T = TypeVar("_T")
 
 ATTEMPTS = 3
 """Replies of one vote, of which the last one counts that is in order."""
@@ -125,7 +127,7 @@ class RubricJudge:
             JudgeError: a vote was not in order after several replies.
         """
         asked = asked or str(episode.prompt)
-        cast = await asyncio.gather(*(self._vote(episode, work, asked, reference, nth) for nth in range(self.votes)))
+        cast = await _all(self._vote(episode, work, asked, reference, nth) for nth in range(self.votes))
         return self.counted([marks for marks, _ in cast], [reasons for _, reasons in cast])
 
     def mark_sync(self, episode: Any, work: str, *, asked: str = "", reference: str = "") -> Marks:
@@ -248,3 +250,14 @@ def _tool(criteria: Sequence[Criterion]) -> dict[str, Any]:
             "additionalProperties": False,
         },
     }
+
+
+async def _all(works: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """Do works at once; where one fails, the others end with it, and ask and pay for nothing more."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

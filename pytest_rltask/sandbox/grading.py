@@ -110,8 +110,8 @@ def isolated_grade(
         command: What runs them; by default pytest, on the ``test_*.py`` of ``files``. Of installed plugins pytest loads
             those alone that the command names by ``-p``.
         code: The agent's modules that the tests import, such as ``solution`` or ``package.module``.
-        together: Let the tests and the agent's code share a process, so that anything may be passed. What this cannot
-            stop is told in docs/coding.md.
+        together: Let pytest and the agent's code share a process, so that anything may be passed. What this cannot
+            stop is told in docs/coding.md. A command that ends without a report of pytest's is no grade.
         wall_s: Seconds that the tests may take, when not those of the sandbox's limits.
         call_s: Seconds that one call of the agent's code may take.
 
@@ -170,7 +170,9 @@ def _copy(sandbox: Sandbox, into: Sandbox, without: Iterable[str], *, steers: bo
     left_out = set(without)
     for name in sandbox.files(recursive=True):
         base = os.path.basename(name)
-        if name in left_out or (steers and (base in _STEERS or base.endswith((".pth", ".pyc", ".so")))):
+        if name in left_out or name.split("/")[0] == _SUPPORT:
+            continue
+        if steers and (base in _STEERS or base.endswith((".pth", ".pyc", ".so"))):
             continue
         if steers and name.split("/")[0].removesuffix(".py") in {*sys.stdlib_module_names, "pytest", "_pytest"}:
             continue
@@ -190,7 +192,7 @@ def _graded(
     fds, env = {_TOLD: tell}, {"RLTASK_TOLD": str(_TOLD), "RLTASK_WORD": word, "PYTEST_PLUGINS": _PLUGIN}
     env |= {"PYTHONPATH": str(support), "RLTASK_CALL_S": str(call_s), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     if together:
-        env |= {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{support}:{holder.path}"}
+        env |= {"PYTHONSAFEPATH": "1", "RLTASK_FOLDER": str(holder.path)}
     report = _Reader(told)
     process = None
     try:
@@ -203,7 +205,7 @@ def _graded(
         os.close(tell)
         code = process.end() if process else None
         said = report.end()
-    return _understood(said, word, result, code, is_pytest=_names_pytest(command))
+    return _understood(said, word, result, code, is_pytest=together or _names_pytest(command))
 
 
 def _names_pytest(command: Sequence[str]) -> bool:

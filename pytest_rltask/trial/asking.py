@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -101,7 +101,7 @@ class Asks:
         elif model.startswith(RECORDED):
             reply = self._replayed(question, model.partition(":")[2])
         else:
-            async with self._worker.paused(self._record):
+            async with self._worker.paused(self._record), self._noted():
                 reply = await self._asked(question, model)
         self._keep(question, reply.model if model.startswith(RECORDED) else model, reply)
         if reply.stop_reason not in TAKEN:
@@ -128,13 +128,21 @@ class Asks:
         if self._has_ended:
             work.close()
             raise RuntimeError(ENDED)
-        task = asyncio.current_task()
-        assert task is not None, "it runs as one"
-        self._waiting.add(task)
-        try:
+        async with self._noted():
             return await work
+
+    @contextlib.asynccontextmanager
+    async def _noted(self) -> AsyncIterator[None]:
+        """Note that this task waits for an answer; one that the author's code started may outlive what awaits it."""
+        task = asyncio.current_task()
+        is_first = task is not None and task not in self._waiting
+        if task is not None and is_first:
+            self._waiting.add(task)
+        try:
+            yield
         finally:
-            self._waiting.discard(task)
+            if task is not None and is_first:
+                self._waiting.discard(task)
 
     def end(self) -> None:
         """Ask nothing more: what is under way may be billed, and is estimated now."""
@@ -142,7 +150,7 @@ class Asks:
         for pending in self._pending:
             self._record.judge_requests += [_log(estimate(), pending.judge) for estimate in pending.request.under_way]
         self._pending.clear()
-        for task in list(self._waiting):
+        for task in self._waiting - {asyncio.current_task()}:
             task.cancel()
 
     def _answers_for(self, name: str) -> str:

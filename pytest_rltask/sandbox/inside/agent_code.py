@@ -19,6 +19,10 @@ _T = TypeVar("_T")
 SECONDS = float(os.environ.get("RLTASK_CALL_S", "10"))
 """How long one call may take, unless it is set anew."""
 _LINE_BYTES = 2**24
+_ENDS = (StopIteration, StopAsyncIteration)
+"""What ends a loop of the tests' instead of failing it."""
+_Kind = tuple[str, str, tuple["_Kind", ...]]
+"""An exception's class: its module, its name, and its bases."""
 
 
 class AgentError(Exception):
@@ -44,8 +48,8 @@ class _Channel:
         if "value" in answer:
             return self.decoded(answer["value"])
         if "raised" in answer:
-            module, name, bases, said = answer["raised"]
-            raise _made(self.exception(module, name, bases), said)
+            kind, said = answer["raised"]
+            raise _made(self.exception(kind), said)
         self.generation += 1
         if "late" in answer:
             raise AgentError(f"it did not answer within {seconds:g} s")
@@ -63,8 +67,8 @@ class _Channel:
             if not isinstance(answer, dict):
                 raise ValueError("no object")
             if "raised" in answer:
-                module, name, bases, said = answer["raised"]
-                answer["raised"] = [_text(module), _text(name), [_text(one) for one in bases], _text(said)]
+                kind, said = answer["raised"]
+                answer["raised"] = [_kind(kind), _text(said)]
             return answer
         except (ValueError, TypeError, RecursionError):
             raise AgentError("it said what is no answer") from None
@@ -91,20 +95,39 @@ class _Channel:
         if kind == "complex":
             return complex(*held)
         if kind == "exception":
-            return self.exception(_text(held[0]), _text(held[1]), [_text(one) for one in held[2]])
+            return self.exception(_kind(held))
         return Object({"object": int(held[0])}, _text(held[1]), self.generation)
 
-    def exception(self, module: str, name: str, bases: list[str]) -> type[Exception]:
-        """Return the class of an exception: Python's own, or one that stands for the agent's."""
-        own = [getattr(builtins, base, None) for base in bases]
-        known = [one for one in own if isinstance(one, type) and issubclass(one, Exception)]
-        if module == "builtins" and known and known[0].__name__ == name:
-            return known[0]
+    def exception(self, kind: _Kind) -> type[Exception]:
+        """Return the class that stands for an exception's, derived from those that stand for its bases.
+
+        It is Python's own as well where the agent's is, but never that itself: a test that expects what the agent
+        names must not take a failed comparison, or any error of its own, for it.
+        """
+        module, name, bases = kind
         if (module, name) not in self.exceptions:
-            of_python = [one for one in known[:1] if one is not Exception]
-            parents: tuple[type, ...] = (AgentError, *of_python)
-            self.exceptions[module, name] = type(name.rpartition(".")[2], parents, {"__module__": module})
+            of_python = getattr(builtins, name, None) if module == "builtins" else None
+            if of_python is Exception:
+                return AgentError
+            parents = dict.fromkeys(map(self.exception, bases))
+            if isinstance(of_python, type) and issubclass(of_python, Exception) and of_python not in _ENDS:
+                parents[of_python] = None
+            self.exceptions[module, name] = _class(name.rpartition(".")[2], module, tuple(parents))
         return self.exceptions[module, name]
+
+
+def _class(name: str, module: str, parents: tuple[type, ...]) -> type[Exception]:
+    if not any(issubclass(parent, AgentError) for parent in parents):
+        parents = (AgentError, *parents)
+    try:
+        return type(name, parents, {"__module__": module})
+    except TypeError:  # the agent says of its bases what cannot be
+        return type(name, (AgentError,), {"__module__": module})
+
+
+def _kind(value: Any) -> _Kind:
+    module, name, bases = value
+    return _text(module), _text(name), tuple(map(_kind, bases))
 
 
 def _made(cls: type[Exception], said: str) -> Exception:
@@ -229,6 +252,8 @@ class Module:
         try:
             return _CHANNEL.ask({"module": vars(self)["__name__"], "get": name}, SECONDS)
         except AgentError as error:
+            if type(error) is not AgentError:
+                raise  # its own, of which Python makes what it makes of any module's
             raise ImportError(f"the agent's module {vars(self)['__name__']}: {error}") from error
 
 

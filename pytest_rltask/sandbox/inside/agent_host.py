@@ -47,9 +47,9 @@ class Worker:
             value = self._done(request)
             return {"value": self._plain(value)}
         except Exception as error:
-            return {"raised": [*_kind(type(error)), _text(error)]}
+            return {"raised": [_kind(type(error)), _text(error)]}
         except BaseException as error:  # sys.exit() in a function is no end of the test
-            return {"raised": [type(error).__module__, type(error).__qualname__, [], _text(error)]}
+            return {"raised": [[type(error).__module__, type(error).__qualname__, []], _text(error)]}
 
     def _done(self, request: dict[str, Any]) -> Any:
         is_module = "module" in request
@@ -119,8 +119,8 @@ def _encoded(value: Any) -> Any:
 
 
 def _kind(cls: type) -> list[Any]:
-    """Return an exception's class by its name, and the names of what it is derived from that any Python has."""
-    bases = [base.__name__ for base in cls.__mro__ if base.__module__ == "builtins"]
+    """Return an exception's class by its module and name, and its bases in the same way."""
+    bases = [_kind(base) for base in cls.__bases__ if issubclass(base, Exception)]
     return [cls.__module__, cls.__qualname__, bases]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import Any
 
 
@@ -21,6 +22,14 @@ class Told:
         os.close(given)
         self._word = os.environ.pop("RLTASK_WORD")
         self._count = 0
+        self._say({"began": True})
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """Tell of a file whose tests are not there: one of no outcome would be missed by nobody."""
+        if report.outcome != "passed":
+            self._say({"tests": [report.nodeid]})
+            said = str(report.longrepr)[-2000:]
+            self._say({"test": report.nodeid, "when": "collect", "outcome": report.outcome, "said": said})
 
     def pytest_collection_finish(self, session: Any) -> None:
         """Tell which tests there are."""
@@ -47,3 +56,5 @@ def pytest_configure(config: Any) -> None:
     """Begin, in the first pytest that is started: those that tests start are no part of the report."""
     if "RLTASK_TOLD" in os.environ:
         config.pluginmanager.register(Told(), "rltask-told")
+        if folder := os.environ.pop("RLTASK_FOLDER", ""):
+            sys.path.append(folder)  # now that the word is hidden, and behind all that pytest may import yet

@@ -52,7 +52,7 @@ FIND_THE_WORD = """
                 names = [f"test_solution.py::{name}" for name in ("test_two_and_three", "test_ten_and_twenty")]
                 lines = [{"tests": names}]
                 lines += [{"test": name, "when": "call", "outcome": "passed"} for name in names]
-                lines += [{"end": 0, "count": 4, "word": one._word}]
+                lines += [{"end": 0, "count": 5, "word": one._word}]
                 os.write(one._out, "".join(json.dumps(line) + "\\n" for line in lines).encode())
                 os._exit(0)
     forge()

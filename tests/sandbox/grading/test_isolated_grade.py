@@ -34,6 +34,10 @@ CODE = """
         def pop(self):
             if not self.items: raise Empty("nothing is left")
             return self.items.pop()
+    class Broken(Exception): pass
+    class Worse(Broken, ValueError): pass
+    Alias = ValueError
+    def breaks(): raise Worse("worse")
     def items_of(stack): return stack.items
     def divide(a, b): return a / b
     def decode(data): return data.decode()
@@ -73,6 +77,8 @@ TESTS = """
         with pytest.raises(UnicodeDecodeError): solution.decode(bytes([255]))
         with pytest.raises(agent_code.AgentError): solution.leave()
         with pytest.raises(AttributeError): solution.nothing
+        with pytest.raises(solution.Broken): solution.breaks()
+        with pytest.raises(solution.Alias, match="worse"): solution.breaks()
 
     def test_what_cannot_be_given():
         with pytest.raises(TypeError, match="another process"): solution.echo(object())
@@ -188,3 +194,94 @@ def test_the_agents_packages_need_no_pytest(tmp_path: Path) -> None:
         assert apart.ok, apart.runner
         with pytest.raises(DefinitionError, match="No module named pytest"):
             isolated_grade(sandbox, {"test_it.py": tests}, together=True)
+
+
+HIDING = """
+    import pytest, solution
+
+    def test_all():
+        assert all(map(lambda x: solution.square(x) == x * x, [2, 3]))
+
+    def test_zip():
+        for got, want in zip(map(solution.square, [2, 3]), [4, 9]):
+            assert got == want
+
+    def test_raises():
+        with pytest.raises(solution.Empty):
+            assert solution.parse("") is None
+
+    def test_except():
+        try:
+            assert solution.parse("") is None
+        except solution.Empty:
+            pass
+"""
+WRONG = "def square(x): {}\ndef parse(text): return 0\nEmpty = {}\n"
+
+
+@pytest.mark.parametrize("raised", ["raise StopIteration", "raise type('Own', (StopIteration,), {})", "return 0"])
+@pytest.mark.parametrize("empty", ["Exception", "AssertionError", "type('Own', (AssertionError,), {})"])
+def test_no_exception_of_the_agents_hides_a_failed_comparison(raised: str, empty: str) -> None:
+    grade = graded(WRONG.format(raised, empty), HIDING)
+
+    assert (grade.ok, grade.share, len(grade.tests)) == (False, 0.0, 4)
+
+
+def test_an_honest_exception_is_what_the_tests_expect() -> None:
+    code = "class Empty(ValueError): pass\ndef square(x): return x * x\ndef parse(text): raise Empty(text)\n"
+
+    assert graded(code, HIDING).ok
+
+
+SKIPS = """
+    import pytest
+    def __getattr__(name):
+        if name == "hard":
+            pytest.skip("not today", allow_module_level=True)
+        raise AttributeError(name)
+    easy = 1
+"""
+
+
+def test_a_file_that_the_agents_code_skips_is_told() -> None:
+    with Sandbox(SandboxLimits(wall_s=60)) as sandbox:
+        sandbox.write_files({"solution.py": dedent(SKIPS)})
+        tests = {
+            f"test_{name}.py": f"from solution import {name}\ndef test(): assert {name} == 1\n"
+            for name in ("easy", "hard")
+        }
+
+        grade = isolated_grade(sandbox, tests, together=True)
+
+    assert (grade.ok, grade.tests["test_hard.py"], grade.share) == (False, "skipped", 0.5)
+
+
+EXITS = {"solution.py": "import os\nos._exit(0)\n"}
+READS_THE_WORD = """
+import json, os
+lines = [{"tests": ["test_it.py::test"]}, {"test": "test_it.py::test", "when": "call", "outcome": "passed"}]
+lines.append({"end": 0, "count": 3, "word": os.environ.get("RLTASK_WORD")})
+os.write(int(os.environ.get("RLTASK_TOLD", "12")), "".join(json.dumps(line) + "\\n" for line in lines).encode())
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("command", [["sh", "-c", "python -m pytest -q test_it.py"], ["python", "check.py"], None])
+@pytest.mark.parametrize(
+    "files",
+    [
+        EXITS,
+        *({f"{name}.py": READS_THE_WORD} for name in ("iniconfig", "pluggy", ".rltask/pytest", ".rltask/iniconfig")),
+    ],
+    ids=lambda files: next(iter(files)),
+)
+def test_together_nothing_of_the_agents_runs_before_the_report_begins(
+    files: dict[str, str], command: list[str] | None
+) -> None:
+    test = "from solution import add\ndef test(): assert add(1, 2) == 3\n"
+    with Sandbox(SandboxLimits(wall_s=60)) as sandbox:
+        sandbox.write_files({"solution.py": "def add(a, b): return 0\n", **files})
+
+        grade = isolated_grade(sandbox, {"test_it.py": test, "check.py": test + "test()\n"}, command, together=True)
+
+    assert (grade.ok, grade.share) == (False, 0.0)
