@@ -10,7 +10,7 @@ import pytest
 from pytest_rltask import Criterion, Grade, RubricJudge
 from pytest_rltask.models import ModelFault
 from pytest_rltask.models.model import Reply, Request
-from tests.judges.asking import Talk, TalkEpisode, answering, played, says
+from tests.judges.asking import Answering, Talk, TalkEpisode, played, says
 
 RUBRIC = RubricJudge("customer", [Criterion("clear", "It is clear.")], votes=3)
 
@@ -30,7 +30,7 @@ class Server:
     """Refuses the first request, and answers no other until it is given up."""
 
     def __init__(self) -> None:
-        self.asked, self.given_up = 0, 0
+        self.asked, self.given_up, self.at_the_end = 0, 0, 0
 
     def __call__(self, request: Request) -> Any:
         self.asked += 1
@@ -50,11 +50,19 @@ class Server:
         return says()
 
 
+class Model(Answering):
+    """Notes what was given up when the trial had ended, not when its event loop had."""
+
+    async def aclose(self) -> None:
+        await asyncio.sleep(0)
+        self.answer.at_the_end = self.answer.given_up  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("grading", [by_rubric, by_gather])
 @pytest.mark.filterwarnings("error")
 def test_a_vote_that_fails_ends_the_others_with_the_trial(grading: Any):
     server = Server()
 
-    record = played(Talk(grading=grading), model=answering(server))
+    record = played(Talk(grading=grading), model=lambda name: Model(server))
 
-    assert (record.outcome, server.asked, server.given_up) == ("errored", 3, 2)
+    assert (record.outcome, server.asked, server.at_the_end) == ("errored", 3, 2)
