@@ -250,6 +250,13 @@ class Task:
                 f"task {cls.__name__} cannot be opened; add `def open(self, seed: int) -> Episode: ...` to it"
             )
         _check_properties(cls, "thresholds")
+        for name, judge in cls.judges.items() if isinstance(cls.judges, Mapping) else ():
+            if not isinstance(judge, Judge):
+                model = judge if isinstance(judge, str) else "claude-..."
+                raise DefinitionError(
+                    f"task {cls.__name__}: its judge {name!r} is {judge!r}; write "
+                    f'judges = {{"{name}": Judge("{model}", scripted=...)}}'
+                )
 
 
 class KeptFile(Protocol):

@@ -251,6 +251,13 @@ class TrialItems:
             rows.setdefault((param.model.name, param.task_name, param.variant), []).append(param)
         for row in rows.values():
             self._check_playable(row)
+        declared = list(dict.fromkeys(name for row in rows.values() for name in row[0].task.judges))
+        unknown = [name for name in self._judges if name and name not in declared]
+        if rows and unknown and "judge" in self.options.given:  # an ini file is for other tasks, too
+            raise DefinitionError(
+                f"--judge {unknown[0]}={self._judges[unknown[0]]}: no task that is played has a judge {unknown[0]!r}; "
+                f"they have {', '.join(declared) or 'none'}"
+            )
 
     def _check_playable(self, row: list[TrialParam]) -> None:
         model, task, name, variant = row[0].model, row[0].task, row[0].task_name, row[0].variant

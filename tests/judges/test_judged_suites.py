@@ -241,3 +241,20 @@ def test_player_and_judge_of_one_model_do_not_wait_for_each_other(judged: Suite,
 
     (row,) = judged.report()["rows"]
     assert (row["judged"], row["passed"]) == (3, 3)
+
+
+def test_a_judge_that_no_task_has_is_told_before_the_first_trial(judged: Suite):
+    result = judged.run("--judge", "gradr=policy:scripted", model="policy:solver")
+
+    assert_usage_error(result, "--judge gradr=policy:scripted: no task that is played has a judge 'gradr'; they have")
+
+
+def test_a_judge_that_is_a_name_says_what_to_write(judged: Suite):
+    named = "from letters import *\nclass Named(Letter):\n    judges = {'grader': 'claude-haiku-4-5'}\n"
+    judged.pytester.makepyfile(test_named=named)
+
+    result = judged.run("test_named.py", model="policy:solver")
+
+    result.stdout.fnmatch_lines(
+        ["*DefinitionError: task Named: its judge 'grader' is 'claude-haiku-4-5'; write judges*"]
+    )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -49,6 +50,8 @@ _LISTED = ("/sys/bus/pci/devices", "/sys/class/drm", "/sys/class/accel")
 _OURSELVES, _EVERYBODY = "/proc/self", "/proc"
 _PYTHON = "python"
 """Our folder in the sandbox's, with what each Python runs first."""
+_PROGRAMS, _MOST_STARTERS = "programs", 200
+"""Another one, with what starts the programs of a closed folder."""
 
 _DIFFERENCES = (
     "There are no sockets but connected pairs, so no servers and no multiprocessing.Manager.",
@@ -90,10 +93,15 @@ class Landlock(OnThisMachine):
         (folder / "sitecustomize.py").write_text(_substitutes(" ".join(self.differences)), encoding="utf-8")
         for path in (folder, *folder.iterdir()):
             path.chmod(0o755 if path is folder else 0o644)
+        if self.owner is not None and not self._view.is_public:
+            _write_starters(base / _PROGRAMS, self._view.python)
 
     def environment(self, base: Path) -> dict[str, str]:
-        """Have each Python begin with our substitutes."""
-        return {"PYTHONPATH": str(base / _PYTHON)}
+        """Have each Python begin with our substitutes, and be found where its folder is closed to the agent's user."""
+        own, programs = {"PYTHONPATH": str(base / _PYTHON)}, base / _PROGRAMS
+        if programs.exists():
+            own["PATH"] = f"{programs}:{os.path.dirname(self._view.python)}:/usr/bin:/bin"
+        return own
 
     @property
     def differences(self) -> tuple[str, ...]:
@@ -124,6 +132,8 @@ class Landlock(OnThisMachine):
         scopes = _SCOPES if self._abi >= _SCOPES_ABI else 0
         granted = {str(base / name): _WORK for name in (WORK, SCRATCH)} | _system(self._view)
         granted |= {str(base / _PYTHON): _READ, processes: _READ_FILE | _READ_DIR}
+        if (base / _PROGRAMS).exists():
+            granted[str(base / _PROGRAMS)] = _READ
         return (files, network, scopes), [(path, rights & files) for path, rights in granted.items()]
 
     def _gaps(self) -> set[seccomp.Gap]:
@@ -171,6 +181,23 @@ def _readable(view: View) -> Iterator[tuple[str, int]]:
             todo += [entry for entry in entries if not os.path.islink(entry)]  # where it leads is listed, or is hidden
         elif os.path.exists(path):
             yield path, _READ & _suitable(path)
+
+
+def _write_starters(folder: Path, python: str) -> None:
+    """Write programs that start those beside an interpreter.
+
+    Whoever asks for a program by access(2), as bash and ``shutil.which`` do, is told that there is none in a closed
+    folder, such as /root, although it could be started: it would find the machine's Python instead.
+    """
+    folder.mkdir()
+    folder.chmod(0o755)
+    where = os.path.dirname(python)
+    for name in sorted(os.listdir(where))[:_MOST_STARTERS]:
+        path = os.path.join(where, name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            starter = folder / name
+            starter.write_text(f'#!/bin/sh\nexec {shlex.quote(path)} "$@"\n', errors="surrogateescape")
+            starter.chmod(0o755)
 
 
 def _suitable(path: str) -> int:

@@ -38,7 +38,7 @@ def test_its_packages_are_seen_instead_of_pytests(sandbox: Sandbox, env: Path) -
     sandbox.write_file("script.py", "import only_here, sys; print(only_here.NAME, sys.prefix)")
 
     assert sandbox.run_python("script.py").stdout == f"only here {env}\n"
-    assert sandbox.run("command -v python").stdout == f"{env}/bin/python\n"
+    assert sandbox.run("python -c 'import sys; print(sys.executable)'").stdout == f"{env}/bin/python\n"
     assert sandbox.run("python -c 'import pytest'").exit_code == 1
     assert sandbox.shell().run("python -c 'import only_here; print(only_here.NAME)'").stdout == "only here\n"
 
@@ -114,3 +114,20 @@ def no_python(folder: Path) -> Path:
 def test_what_is_none_is_told_with_what_to_write(tmp_path: Path, make: object, said: str) -> None:
     with pytest.raises(DefinitionError, match=said):
         Sandbox(python=make(tmp_path))  # type: ignore[operator]
+
+
+FOUND = """
+import shutil, subprocess, sys
+said = [subprocess.check_output([shutil.which(name), "-c", "import sys; print(sys.prefix)"], text=True) for name in
+        ("python", "python3")]
+print(set(said) == {sys.prefix + "\\n"})
+"""
+
+
+def test_the_python_that_is_looked_for_is_the_one_that_runs(sandbox: Sandbox) -> None:
+    # Also in a folder that is closed to the agent's user, such as /root.
+    sandbox.write_file("script.py", FOUND)
+
+    assert sandbox.run_python("script.py").stdout == "True\n"
+    assert sandbox.run(["bash", "-c", "type -P python3 >/dev/null && python3 script.py"]).stdout == "True\n"
+    assert sandbox.shell().run("python3 script.py").stdout == "True\n"
