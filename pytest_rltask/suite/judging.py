@@ -112,6 +112,10 @@ class Judge:
         elif item.stash.get(IN_TEST_KEY, False):
             # A subtest: its failure stays pytest's own, and its trial has missed.
             item.stash[MISSED_KEY] = item.stash.get(MISSED_KEY, False) or _missed(call)
+        elif call.when == "setup" and call.excinfo is not None:  # a fixture that was set up behind the trial
+            if record.outcome != "cheated":
+                self._amend_unjudged(record, call.excinfo.typename, assertion_text(call))
+            self._tell(item, report, record)
         elif call.when == "call":
             self._judge(item, call, report, record)
         if record is not None and call.when == "teardown" and not item.stash.get(IN_TEST_KEY, False):
@@ -126,8 +130,7 @@ class Judge:
         elif held or missed:
             self._amend(record, "passed" if held else "failed", assertion_text(call))
         else:
-            how = call.excinfo.typename if call.excinfo else ""
-            self._amend(record, "errored", f"the test did not judge the trial: {how}: {assertion_text(call)}")
+            self._amend_unjudged(record, call.excinfo.typename if call.excinfo else "", assertion_text(call))
         self._tell(item, report, record)
         if missed:
             report.outcome, report.longrepr = "passed", None
@@ -149,6 +152,9 @@ class Judge:
             from pytest_rltask.report.transcript import render
 
             vars(report)["rltask_transcript"] = render(record)
+
+    def _amend_unjudged(self, record: Record, how: str, said: str) -> None:
+        self._amend(record, "errored", f"the test did not judge the trial: {how}: {said}")
 
     def _amend(self, record: Record, outcome: Outcome, said: str) -> None:
         """Let the test's assertion overrule the grader, and say so on disk."""

@@ -33,7 +33,7 @@ from pytest_rltask.suite.person import at_terminal
 from pytest_rltask.suite.plan import Plan, make_plan
 from pytest_rltask.suite.playing import Playing
 from pytest_rltask.suite.remote import LOCAL, Remote, check_engine
-from pytest_rltask.suite.setups import alone_lines
+from pytest_rltask.suite.setups import alone_lines, missing_fixture
 from pytest_rltask.suite.telling import Telling
 from pytest_rltask.suite.wording import explained, is_skipped_in_junit
 from pytest_rltask.tools import DefinitionError
@@ -119,8 +119,15 @@ class Session:
             raise pytest.UsageError(str(error)) from None
         if self.options.shard:
             self._plan = plan = self._dealt(plan, items, self.options.shard)
+        played = [entry for entry in plan.entries.values() if not entry.is_skipped]
+        for entry in played:
+            if name := missing_fixture(entry.item):
+                raise pytest.UsageError(
+                    f"{entry.trial.test}: there is no fixture {name!r}, so that the test could judge none of its "
+                    "trials; `pytest --fixtures` lists those that there are"
+                )
         try:
-            self.items.check_playable(entry.param for entry in plan.entries.values() if not entry.is_skipped)
+            self.items.check_playable(entry.param for entry in played)
         except DefinitionError as error:
             raise pytest.UsageError(str(error)) from None
         if self._plays_nothing:

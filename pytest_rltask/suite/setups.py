@@ -83,6 +83,14 @@ def setup_of(item: pytest.Item) -> Setup:
     return Setup(frozenset(needs.values()), frozenset(lasting), _fellows(item, found, params) if found else None)
 
 
+def missing_fixture(item: pytest.Item) -> str:
+    """Return the name of a fixture that an item needs and nobody has; empty if there is none."""
+    info = getattr(item, "_fixtureinfo", None)
+    if info is None:
+        return ""
+    return next((name for name in info.names_closure if name != "request" and not info.name2fixturedefs.get(name)), "")
+
+
 def is_made_by_pytest(item: pytest.Item, name: str) -> bool:
     """Say whether an item's parameter is given to it as it is, and not through a fixture of somebody's."""
     info = getattr(item, "_fixtureinfo", None)

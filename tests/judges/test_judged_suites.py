@@ -250,11 +250,13 @@ def test_a_judge_that_no_task_has_is_told_before_the_first_trial(judged: Suite):
 
 
 def test_a_judge_that_is_a_name_says_what_to_write(judged: Suite):
-    named = "from letters import *\nclass Named(Letter):\n    judges = {'grader': 'claude-haiku-4-5'}\n"
+    named = "from test_letter import *\nclass Named(Letter):\n    judges = {'grader': 'claude-haiku-4-5'}\n"
     judged.pytester.makepyfile(test_named=named)
 
     result = judged.run("test_named.py", model="policy:solver")
 
-    result.stdout.fnmatch_lines(
-        ["*DefinitionError: task Named: its judge 'grader' is 'claude-haiku-4-5'; write judges*"]
+    assert_usage_error(
+        result,
+        "task Named: its judge 'grader' is 'claude-haiku-4-5'; "
+        'write judges = {"grader": Judge("claude-haiku-4-5", scripted=...)}',
     )

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from tests.conftest import Suite, workers_at_once
+from tests.plugin.test_usage_errors import assert_usage_error
 
 
 def test_a_missed_trial_is_neither_a_failure_nor_a_pass(suite: Suite):
@@ -132,6 +133,46 @@ def test_another_exception_in_the_test_is_an_ordinary_failure(suite: Suite):
     (row,) = suite.report()["rows"]
     assert (row["judged"], row["errored"]) == (0, 1)  # nobody has judged the trial
     assert "did not judge the trial: AttributeError" in next(iter(row["faults"]))
+
+
+@pytest.mark.parametrize(
+    "ends", ["pytest.skip('no database')", "raise OSError('no database')", "assert 0, 'no database'"]
+)
+def test_a_fixture_that_ends_behind_the_trial_leaves_it_unjudged(any_suite: Suite, ends: str):
+    any_suite.write(
+        test_sum=f"""
+        from tasks import *
+        @pytest.fixture
+        def db(): {ends}
+        @pytest.mark.rltask(task=Sum())
+        def test_sum(trial, db): assert False
+        """
+    )
+
+    result = any_suite.run("--runs", "2")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    (row,) = any_suite.report()["rows"]
+    assert (row["judged"], row["errored"], row["verdict"]["word"]) == (0, 2, "incomplete")
+    assert "did not judge the trial" in next(iter(row["faults"]))
+
+
+@pytest.mark.parametrize("arguments", ["trial, tmp_pth", "trial, other"])
+def test_a_fixture_that_is_not_there_is_told_before_anything_is_played(any_suite: Suite, arguments: str):
+    any_suite.write(
+        test_sum=f"""
+        from tasks import *
+        @pytest.fixture
+        def other(tmp_pth): pass
+        @pytest.mark.rltask(task=Sum())
+        def test_sum({arguments}): pass
+        """
+    )
+
+    result = any_suite.run("--runs", "2")
+
+    assert_usage_error(result, "test_sum.py::test_sum: there is no fixture 'tmp_pth'")
+    assert not any_suite.run_dirs
 
 
 def test_a_skip_in_the_test_is_no_pass(suite: Suite):
@@ -265,5 +306,6 @@ def test_an_error_in_another_fixture_loses_no_trial(any_suite: Suite):
     assert (outcomes["errors" if "errors" in outcomes else "error"], outcomes.get("missed")) == (1, 3)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert len(records) == 4
-    assert all(record.graded for record in records.values())
-    assert any_suite.report()["rows"][0]["planned"] == any_suite.report()["rows"][0]["judged"] == 4
+    assert all(record.graded for record in records.values()), "it is judged by --resume, and not played again"
+    (row,) = any_suite.report()["rows"]
+    assert (row["planned"], row["judged"], row["errored"]) == (4, 3, 1)
