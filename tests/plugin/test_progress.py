@@ -244,7 +244,10 @@ def test_the_line_is_there_while_trials_are_played_and_leaves_no_trace(suite: Su
     above, line = shown.splitlines()[-2:]
     assert line.startswith("trials 2/6")
     assert above.startswith(("test_sum.py", "[gw", "mm"))
-    assert without_numbers(with_line) == without_numbers(without_line)
+    # How many blank lines pytest leaves between the lines of workers goes by their order.
+    has_blanks = "-n" not in arguments
+    told = [[line for line in without_numbers(text) if line or has_blanks] for text in (with_line, without_line)]
+    assert told[0] == told[1]
     assert b"in flight" not in plain.raw
 
 
