@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from pytest_rltask.sandbox.forkserver import SUPPORTED, ForkServer
 from pytest_rltask.sandbox.process import Process, start
 from pytest_rltask.sandbox.result import SandboxError, SandboxLimits, SandboxResult
 from pytest_rltask.sandbox.watcher.removal import remove_since, snapshot
+from pytest_rltask.sandbox.workspace import open_root
 
 _CLOSE_S = 15.0
 _LOGGER = logging.getLogger(__name__)
@@ -96,7 +98,8 @@ class Runner:
             return result
 
     def snapshot(self) -> Snapshot:
-        """Return what the folders hold."""
+        """Return what the folders hold, of which the agent may have closed its own: nothing could start there then."""
+        os.close(open_root(self.base / WORK))
         return [(folder, snapshot(folder)) for folder in (self.base / WORK, self.base / SCRATCH)]
 
     def undo(self, before: Snapshot) -> None:

@@ -69,7 +69,7 @@ class Shell:
         self._turn = threading.Lock()
         self._server: ForkServer | None = None
         self._pipes: _Streams | None = None
-        self._closed = False
+        self._closed = self._has_bash = False
         self.ended = ""
         """How a command ended the shell (``exited with code 3``): until it is restarted it runs nothing. Else empty."""
         name = f".shell-{secrets.token_hex(4)}"
@@ -105,15 +105,21 @@ class Shell:
                 raise ToolError(f"the shell has ended ({self.ended}); restart it")
             self._note()
             before = self._runner.snapshot()
+            self._check_bash()
             result = self._run(command, self._runner.limits.wall_s if wall_s is None else wall_s)
             if result.status in ("disk", "files"):
                 self._end()
                 self._runner.undo(before)
             elif result.status == "exit" and not self._has_kept():
-                if result.exit_code == _NOT_FOUND and not result.ok and "bash: not found" in result.stderr:
-                    raise SandboxError("there is no bash in the sandbox, which a shell needs")
                 self.ended = result.summary.partition(" after ")[0]
             return result
+
+    def _check_bash(self) -> None:
+        """Find out by a command of our own, once, whether there is a bash: one of the agent's could say that itself."""
+        if not self._has_bash:
+            if self._run(":", self._runner.limits.wall_s).exit_code == _NOT_FOUND:
+                raise SandboxError("there is no bash in the sandbox, which a shell needs")
+            self._has_bash = True
 
     def restart(self) -> None:
         """Begin with a fresh shell: kill what the old one left at work, and forget its state."""

@@ -66,7 +66,7 @@ def growth(root: Path, name: str, size: int) -> tuple[int, int]:
     parts, missing, replaced = _parts(name), 0, None
     with _blaming(name):
         try:
-            folder = _open_root(root)
+            folder = open_root(root)
         except FileNotFoundError:
             return 0, 0  # without isolation an agent may delete it; to write will tell
         try:
@@ -183,7 +183,7 @@ def _parts(name: str) -> list[str]:
 @contextlib.contextmanager
 def _folder(root: Path, parts: list[str], *, create: bool, owner: int | None = None) -> Iterator[int]:
     """Open the folder that ``parts`` lead to from ``root``, without following a link."""
-    folder = _open_root(root)
+    folder = open_root(root)
     try:
         for part in parts:
             if create:
@@ -201,7 +201,7 @@ def _folder(root: Path, parts: list[str], *, create: bool, owner: int | None = N
         os.close(folder)
 
 
-def _open_root(root: Path) -> int:
+def open_root(root: Path) -> int:
     """Open the working directory, for us and for its user, who may have closed it: no later run could start there."""
     try:
         folder = os.open(root, FOLDER)

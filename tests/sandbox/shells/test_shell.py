@@ -185,3 +185,17 @@ def test_what_no_shell_can_be_given_is_refused(shell: Shell) -> None:
         with pytest.raises(ToolError):
             shell.run(command)
     assert shell.run("echo on").stdout == "on\n"
+
+
+def test_nothing_that_a_command_says_or_closes_is_a_fault_of_the_sandbox(sandbox: Sandbox) -> None:
+    shell = sandbox.shell()
+
+    assert shell.run("echo 'bash: not found' >&2; exit 127").exit_code == 127
+    shell.restart()
+    assert shell.run("chmod 000 .").ok
+    assert shell.run("echo on").stdout == "on\n"
+    shell.run("chmod 000 .")
+    shell.restart()
+    assert shell.run("echo on").stdout == "on\n"
+    shell.run("chmod 000 .")
+    assert sandbox.run("echo on").stdout == "on\n"
