@@ -34,8 +34,11 @@ ON_EITHER_SIDE = _without("claude", "judges", "plugin", "sandbox", "suite")
 """What is pytest's and the API's, played on the versions on either side of this one alone."""
 OURS_ALONE = _without("analysis", "commands", "export", "media", "report")
 """What is arithmetic and text of our own, played on two Pythons already."""
-ON_A_CLUSTER = ("tests/engines/test_ray_engine.py", "tests/engines/test_ray_leave.py", "tests/engines/test_travel.py")
-"""What plays on nodes; quotas and kills, which take minutes, are `make bench-ray` and `make bench-ray-kills`."""
+ON_A_CLUSTER = (
+    *("tests/engines/test_ray_engine.py", "tests/engines/test_travel.py"),
+    *("-k", "policies or hosts or once or copy"),
+)
+"""What plays on nodes within a minute or two. The rest is played where Ray is installed: `make bench-ray` does that."""
 SUITE = "tests/plugin/test_foreign_suite.py"
 """A suite under many plugins at once."""
 FOREIGN = tuple(sorted({str(path.relative_to(ROOT)) for path in ROOT.glob("tests/plugin/test_foreign_*.py")} - {SUITE}))
