@@ -192,7 +192,8 @@ def test_nothing_that_a_command_says_or_closes_is_a_fault_of_the_sandbox(sandbox
 
     assert shell.run("echo 'bash: not found' >&2; exit 127").exit_code == 127
     shell.restart()
-    assert shell.run("chmod 000 .").ok
+    # Who can count the files of a folder without rights, as root can, lets it be; else it is undone.
+    assert shell.run("chmod 000 .").status in ("exit", "files")
     assert shell.run("echo on").stdout == "on\n"
     shell.run("chmod 000 .")
     shell.restart()
