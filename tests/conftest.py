@@ -7,7 +7,9 @@ its start, so it looks for more of them in every folder ``test*``. Hence nothing
 from __future__ import annotations
 
 import functools
+import importlib
 import json
+import pkgutil
 import shlex
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,19 @@ def load_profile() -> None:
     settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("suite")
 
+
+ANEW = (
+    *(
+        "_pytest.stepwise",
+        "annotated_types",
+        "ctypes",
+        "docstring_parser",
+        "email.parser",
+        "pydantic._internal._dataclasses",
+    ),
+    *("pydantic.fields", "pydantic.json_schema", "pydantic.plugin._loader", "pydantic.type_adapter"),
+)
+"""What of others an inner pytest that plays a trial imports."""
 
 # A task whose trials pass for chosen seeds, and policies that misbehave in every way the harness must stand.
 SUITE = '''
@@ -190,6 +205,23 @@ def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     # What plugins of others cost each inner pytest and each of its workers: a second, and a seventh of its start.
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:anyio")
+
+
+@pytest.fixture(scope="session")
+def _imported() -> None:
+    """Import what every inner pytest would import anew, since pytester forgets what a run of it has imported."""
+    for name in ANEW:
+        importlib.import_module(name)
+    for part in ("audit", "engines", "judges", "models", "report", "suite", "trial"):
+        package = importlib.import_module(f"pytest_rltask.{part}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+
+
+@pytest.fixture
+def pytester(_imported: None, pytester: pytest.Pytester) -> pytest.Pytester:
+    """Return pytest's own, behind whose back nothing is imported again."""
+    return pytester
 
 
 @pytest.fixture
