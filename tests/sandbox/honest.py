@@ -4,7 +4,7 @@ A program is a script as a strong model would write it. It runs once as ``python
 a sandbox of each backend, cold and forked from a preloaded interpreter. Exit code, output and files must agree; where
 they do not, the table names the difference, docs/security.md states it under that name, and the run says it in words.
 
-``python -m tests.sandbox.honest`` plays the whole table and prints it (``make honest``); the suite plays one column.
+``python -m tests.sandbox.honest`` plays the whole table and prints it (``make honest``); the suite some in one.
 """
 
 from __future__ import annotations
