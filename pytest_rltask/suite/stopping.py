@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import fcntl
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -47,6 +48,7 @@ class Admission:
         prices: what tokens of models cost that the table lacks; None: none is given.
         log_dir: where earlier runs tell what trials cost.
         is_alive: says of a process of the run, by its name, whether it is alive.
+        attempts: how often a trial is begun whose process dies: before the last of them, that says nothing of it.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Admission:
         prices: Prices | None = None,
         log_dir: Path,
         is_alive: Callable[[str], bool],
+        attempts: int = 1,
     ) -> None:
         self._writer = writer
         self._plan = {trial.trial_id: trial for trial in plan}
@@ -67,6 +70,8 @@ class Admission:
         for trial in self._plan.values():
             self._groups.setdefault((trial.test, trial.model), []).append(trial.trial_id)
         self._streaks: dict[tuple[str, str], Streak] = {}
+        self._attempts = attempts
+        self._deaths: Counter[str] = Counter()
         self._told = 0  # how many records that ended the streaks have taken in
         self._stop_early = stop_early
         self._max_cost = max_cost
@@ -87,11 +92,19 @@ class Admission:
         while self._told < len(self._ledger.ended):
             record = self._ledger.ended[self._told]
             self._told += 1
-            if other := self._plan.get(record.trial_id):
+            other = self._plan.get(record.trial_id)
+            if other and not self._is_begun_again(record):
                 self._streaks.setdefault((other.test, other.model), Streak()).add(record)
         streak = self._streaks.get((trial.test, trial.model))
         reason = streak.reason if streak else ""
         return NotStarted("faulty", reason) if reason else None
+
+    def _is_begun_again(self, record: Record) -> bool:
+        """Say whether a trial is played once more, since what played it died: many die at once with a node."""
+        if record.fault is None or record.fault.kind != "process":
+            return False
+        self._deaths[record.trial_id] += 1
+        return self._deaths[record.trial_id] < self._attempts
 
     def _proven(self, trial: PlannedTrial) -> NotStarted | None:
         if not self._stop_early:
