@@ -25,7 +25,7 @@ from pytest_rltask.run.record import Fault, Record, RequestLog
 from pytest_rltask.trial.event_loop import SteadyLoop
 from pytest_rltask.trial.play import TrialSpec, unplayed
 
-__all__ = ["Admit", "Engine", "Unwritable"]
+__all__ = ["ATTEMPTS", "Admit", "Engine", "Unwritable"]
 
 ATTEMPTS = 2
 """How often a trial is begun whose players die."""

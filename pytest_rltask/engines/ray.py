@@ -23,8 +23,9 @@ from pytest_rltask.engines.player import Player, PlayerDied, Told
 from pytest_rltask.engines.ray_calls import Died, awaited, ended
 from pytest_rltask.engines.ray_cluster import Cluster, keys_of, wanted_of
 from pytest_rltask.engines.ray_leave import start_leave
-from pytest_rltask.engines.ray_node import Event, Host, Post, Ticket, play_alone
+from pytest_rltask.engines.ray_node import Host, Ticket, play_alone
 from pytest_rltask.engines.ray_place import Settings
+from pytest_rltask.engines.ray_post import Event, Reading
 from pytest_rltask.engines.travel import packed
 from pytest_rltask.models.contact import News
 from pytest_rltask.models.named import is_paid, parse_model
@@ -96,7 +97,7 @@ class RayPlayer:
         self._here = here
         self._leave: Any = None  # the actor by whose leave models send requests
         self._post: Any = None
-        self._reader: asyncio.Task[None] | None = None
+        self._reading: Reading | None = None
         self._attempts: dict[str, _Attempt] = {}
         self._numbers = itertools.count()
         self._news: dict[str, News] = {}
@@ -164,19 +165,21 @@ class RayPlayer:
         """End all that runs for this process."""
         import ray
 
-        if self._reader is not None:
-            self._reader.cancel()
         if self._hiring is not None:
             self._hiring.cancel()
-        for actor in [*(host.actor for host in self._hosts), *filter(None, (self._post, self._leave))]:
+        for actor in [*(host.actor for host in self._hosts), *filter(None, (self._leave,))]:
             with contextlib.suppress(Exception):
                 ray.kill(actor)
+        if self._reading is not None:
+            await self._reading.aclose()  # after those that tell it something
         await self._here.aclose()
 
     # ---- playing ----
 
     async def _played(self, key: str, spec: TrialSpec, *, is_shared: bool) -> bytes:
-        self._open_post()
+        if self._reading is None:
+            self._reading = Reading(self._note)
+            self._post = self._reading.post
         asks = is_shared or any(map(is_paid, spec.judges.values()))
         if asks and self._leave is None:
             self._leave = start_leave()
@@ -290,35 +293,6 @@ class RayPlayer:
             self._hosts.append(host)
 
     # ---- what is told meanwhile ----
-
-    def _open_post(self) -> None:
-        if self._post is None:
-            import ray
-
-            make = ray.remote(num_cpus=0, max_concurrency=10_000, max_restarts=-1, max_task_retries=-1)(Post)
-            self._post = make.remote()
-            self._reader = asyncio.ensure_future(self._read())
-
-    async def _read(self) -> None:
-        noted: list[tuple[int, str]] = []
-        take = self._post.take.options(max_task_retries=0)  # else Ray tells of its death at the end of the run
-        while True:
-            try:
-                letters = await awaited(take.remote(noted))
-            except Exception:  # it is started again, and what was not taken note of comes again
-                await asyncio.sleep(0.5)
-                noted = []
-                continue
-            noted = []
-            for number, events, waits in letters:
-                why = ""
-                for event in events:
-                    try:
-                        await self._note(event)
-                    except Exception as error:
-                        why = f"{type(error).__name__}: {error_text(error)}"
-                if waits:
-                    noted.append((number, why))
 
     async def _note(self, event: Event) -> None:
         if event.news is not None:

@@ -1,9 +1,8 @@
-"""What runs on the nodes of a Ray cluster: hosts play trials, and a post carries what they tell to the driver.
+"""What runs on the nodes of a Ray cluster: hosts play trials, many at once, and tasks one each.
 
 A host is an actor that plays many trials of an API's models at once; a trial that computes is a Ray task of its own.
 Either returns the finished record. What is to be told before (a paid request, turns, whom a host waits for) goes
-through the post, an actor that the driver asks for news: unlike Ray's streaming generators that works through Ray's
-client too, and the driver can answer, so that a paid request is on its disk before the trial goes on.
+through the post (`ray_post`).
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from typing import Any
 from pytest_rltask.clock import monotonic_s
 from pytest_rltask.engines.ray_leave import model_on_node
 from pytest_rltask.engines.ray_place import Settings, not_allowed, said_of, take_environment
+from pytest_rltask.engines.ray_post import Event, mention
 from pytest_rltask.engines.travel import installed
 from pytest_rltask.models import Model
 from pytest_rltask.run.artifacts import MOST_BYTES
@@ -28,12 +28,10 @@ from pytest_rltask.trial.event_loop import run
 from pytest_rltask.trial.keeping import contents_of
 from pytest_rltask.trial.play import TrialSpec, play, unplayed
 
-__all__ = ["Event", "Host", "Post", "Ticket", "play_alone"]
+__all__ = ["Host", "Ticket", "play_alone"]
 
 TURNS_S = 0.5
 """Seconds within which turns of a trial are told together."""
-LINGER_S = 0.005
-"""Seconds that the post waits for more to carry, once there is something."""
 ENDING_S = 1.0
 """Seconds that cancelled trials have to kill their processes and remove their files."""
 
@@ -57,68 +55,6 @@ class Ticket:
     """Whether the server of an API's model has answered anybody in this run."""
 
 
-@dataclass(frozen=True)
-class Event:
-    """What the driver is told of a trial, or of a host, while it goes on."""
-
-    key: str
-    """Of the trial's attempt, or of the host."""
-    header: dict[str, Any] | None = None
-    """The fields of its record, once; without conversation and requests."""
-    messages: tuple[dict[str, Any], ...] = ()
-    """Those that were not told before."""
-    told: int = 0
-    """How many messages were told before."""
-    request: RequestLog | None = None
-    """One that cost something."""
-    number: int = 0
-    """How many such were told before."""
-    news: tuple[str, tuple[Any, ...]] | None = None
-    """A method of the model's news, and its arguments."""
-
-
-class Post:
-    """Carries events to the driver, and back that they are on its disk. An actor without a place of its own."""
-
-    def __init__(self) -> None:
-        self._letters: list[tuple[int, tuple[Event, ...], bool]] = []
-        self._waiting: dict[int, asyncio.Future[None]] = {}
-        self._there = asyncio.Event()
-        self._count = 0
-
-    async def tell(self, events: tuple[Event, ...], *, waits: bool) -> None:
-        """Have the driver told; if so asked, wait until it has taken note.
-
-        Raises:
-            RuntimeError: it could not.
-        """
-        self._count += 1
-        number = self._count
-        self._letters.append((number, events, waits))
-        self._there.set()
-        if waits:
-            self._waiting[number] = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiting[number]
-            finally:
-                del self._waiting[number]
-
-    async def take(self, noted: list[tuple[int, str]]) -> list[tuple[int, tuple[Event, ...], bool]]:
-        """Return what there is to be told, as soon as there is something.
-
-        Args:
-            noted: the letters that are taken note of, each with why that failed; empty: it did not.
-        """
-        for number, why in noted:
-            if (waiting := self._waiting.get(number)) and not waiting.done():
-                waiting.set_exception(RuntimeError(why)) if why else waiting.set_result(None)
-        await self._there.wait()
-        await asyncio.sleep(LINGER_S)
-        self._there.clear()
-        taken, self._letters = self._letters, []
-        return taken
-
-
 class _Outbox:
     """What is told of one trial."""
 
@@ -133,7 +69,7 @@ class _Outbox:
     def turned(self, record: Record) -> None:
         """Tell of turns, now and then: a trial that ends soon tells nothing but its record."""
         if monotonic_s() - self._told_s >= TURNS_S:
-            self._post.tell.remote((self._event(record),), waits=False)
+            mention(self._post, self._event(record))
 
     async def paid(self, record: Record, request: RequestLog) -> None:
         """Tell what a request cost, and wait until that is on disk."""
@@ -192,7 +128,7 @@ class _News:
         return self.is_answered
 
     def _send(self, method: str, *arguments: Any) -> None:
-        self._post.tell.remote((Event(self._key, news=(method, arguments)),), waits=False)
+        mention(self._post, Event(self._key, news=(method, arguments)))
 
 
 class Host:

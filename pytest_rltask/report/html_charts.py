@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import statistics
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
 from pytest_rltask.report.html_markup import Html, element, join
@@ -82,11 +83,14 @@ def score_plot(records: Iterable[Record]) -> Html | None:
 
 def _levels(places: list[float]) -> list[int]:
     """Return how high each dot stands so that none touches another; the places ascend."""
-    last: list[float] = []
+    free: list[int] = []  # a heap of levels that have been taken
+    taken: deque[tuple[float, int]] = deque()
     levels = []
     for x in places:
-        level = next((level for level, taken in enumerate(last) if x - taken >= 2 * DOT), len(last))
-        last[level : level + 1] = [x]
+        while taken and x - taken[0][0] >= 2 * DOT:
+            heapq.heappush(free, taken.popleft()[1])
+        level = heapq.heappop(free) if free else len(taken)
+        taken.append((x, level))
         levels.append(level)
     return levels
 

@@ -1,7 +1,8 @@
 """What the processes of a run have begun, finished and paid, kept up with while they go on.
 
-Unlike :mod:`~pytest_rltask.run.live` it keeps the outcome and cost of every trial, so that a process can decide by all
-of them whether another one may start. Conversations are read over and not kept.
+Unlike :mod:`~pytest_rltask.run.live` it tells the outcome and cost of every trial, so that a process can decide by all
+of them whether another one may start. Conversations are read over and not kept, and records only where the order in
+which trials started counts: a run may have a hundred thousand.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Ledger:
         since: UTC time, ISO 8601: what began before belongs to an invocation that this one resumes.
         is_alive: says of a process of the run, by its name, whether it is alive.
         price: returns what tokens of a model cost; None: unknown.
+        keeps_outcomes: whether `outcomes` is going to be asked.
     """
 
     def __init__(
@@ -43,11 +45,14 @@ class Ledger:
         since: str,
         is_alive: Callable[[str], bool],
         price: Callable[[str, Usage], float | None] = lambda model, usage: None,
+        keeps_outcomes: bool = True,
     ) -> None:
         self.payments: list[tuple[str, float | None]] = []
-        """Trial and cost of every record, those that do not count included; None: unknown."""
+        """Trial and cost of every record, those that do not count included; None: unknown. Who has taken them in
+        removes them."""
         self.ended: list[Record] = []
-        """Records of this invocation, without conversations and requests, as they were read."""
+        """Records of this invocation, without conversations and requests, as they were read; the same holds."""
+        self._keeps_outcomes = keeps_outcomes
         self._path = path
         self._since = since
         self._is_alive = is_alive
@@ -66,11 +71,12 @@ class Ledger:
             trial_id, at = str(entry.get("trial_id")), str(entry.get("at", ""))
             match entry.get("type"):
                 case "started":
-                    self._starts.setdefault(trial_id, []).append(at)
+                    if self._keeps_outcomes:
+                        self._starts.setdefault(trial_id, []).append(at)
                     self._attempts.setdefault((trial_id, file), []).append(Attempt(trial_id, at))
                 case "trial":
                     self._finish(Record.from_json({**entry, "messages": [], "tools": [], "asked": []}), file)
-                case _:
+                case _ if self._keeps_outcomes:
                     self._counting.pop(trial_id, None)
                     self._amendments.note(entry)
         return self
@@ -79,8 +85,9 @@ class Ledger:
         trial_id = record.trial_id
         self.payments.append((trial_id, self._cost(record)))
         record.requests = []  # a run may have thousands of trials
-        self._counting.pop(trial_id, None)
-        self._records.setdefault(trial_id, []).append(record)
+        if self._keeps_outcomes:
+            self._counting.pop(trial_id, None)
+            self._records.setdefault(trial_id, []).append(record)
         if record.started >= self._since:
             self.ended.append(record)
         if attempts := self._attempts.get((trial_id, file)):

@@ -260,6 +260,7 @@ class Playing:
 
     def _admits(self) -> Admit:
         """Return what lets trials start, and notes that they do."""
+        from pytest_rltask.engines.engine import ATTEMPTS
         from pytest_rltask.suite.stopping import Admission
 
         admission = Admission(
@@ -271,6 +272,7 @@ class Playing:
             prices=prices_of(self.options),
             log_dir=self._log_dir,
             is_alive=self._is_alive,
+            attempts=ATTEMPTS if self._remote else 1,
         )
         return admission.ask
 

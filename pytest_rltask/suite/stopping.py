@@ -10,7 +10,9 @@ from __future__ import annotations
 import bisect
 import contextlib
 import fcntl
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +49,7 @@ class Admission:
         prices: what tokens of models cost that the table lacks; None: none is given.
         log_dir: where earlier runs tell what trials cost.
         is_alive: says of a process of the run, by its name, whether it is alive.
+        attempts: how often a trial is begun whose process dies: before the last of them, that says nothing of it.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Admission:
         prices: Prices | None = None,
         log_dir: Path,
         is_alive: Callable[[str], bool],
+        attempts: int = 1,
     ) -> None:
         self._writer = writer
         self._plan = {trial.trial_id: trial for trial in plan}
@@ -67,31 +71,54 @@ class Admission:
         for trial in self._plan.values():
             self._groups.setdefault((trial.test, trial.model), []).append(trial.trial_id)
         self._streaks: dict[tuple[str, str], Streak] = {}
-        self._told = 0  # how many records that ended the streaks have taken in
+        self._attempts = attempts
+        self._deaths: Counter[str] = Counter()
+        self._spent = 0.0
+        self._dearest_here: dict[tuple[str, str], float] = {}  # what the dearest trial of each test and model cost
+        self._unknown: Counter[tuple[str, str]] = Counter()  # trials of unknown cost, by test and model
         self._stop_early = stop_early
         self._max_cost = max_cost
         self._earlier = EarlierRuns(log_dir, besides=writer.path)
-        self._ledger = Ledger(writer.path, since=since, is_alive=is_alive, price=(prices or Prices()).of_tokens)
+        price = (prices or Prices()).of_tokens
+        self._ledger = Ledger(writer.path, since=since, is_alive=is_alive, price=price, keeps_outcomes=stop_early)
 
     def ask(self, trial_id: str) -> NotStarted | Literal["later"] | None:
         """Let a trial start, and note that it does (None); or say why it does not."""
         trial = self._plan[trial_id]
         with locked(self._writer.path / "run.json"):
-            self._ledger.read()
+            self._take_in(self._ledger.read())
             answer = self._faulty(trial) or self._proven(trial) or self._unaffordable(trial)
             if answer is None:
                 self._writer.start(trial_id)
         return answer
 
-    def _faulty(self, trial: PlannedTrial) -> NotStarted | None:
-        while self._told < len(self._ledger.ended):
-            record = self._ledger.ended[self._told]
-            self._told += 1
-            if other := self._plan.get(record.trial_id):
+    def _take_in(self, ledger: Ledger) -> None:
+        """Take in what has ended since the last time: to look through all of it for each trial would take hours."""
+        for record in ledger.ended:
+            other = self._plan.get(record.trial_id)
+            if other and not self._is_begun_again(record):
                 self._streaks.setdefault((other.test, other.model), Streak()).add(record)
+        for trial_id, cost in ledger.payments:
+            self._spent += cost or 0.0
+            if paid_for := self._plan.get(trial_id):
+                group = paid_for.test, paid_for.model
+                if cost:
+                    self._dearest_here[group] = max(cost, self._dearest_here.get(group, 0.0))
+                self._unknown[group] += cost is None
+        ledger.ended.clear()
+        ledger.payments.clear()
+
+    def _faulty(self, trial: PlannedTrial) -> NotStarted | None:
         streak = self._streaks.get((trial.test, trial.model))
         reason = streak.reason if streak else ""
         return NotStarted("faulty", reason) if reason else None
+
+    def _is_begun_again(self, record: Record) -> bool:
+        """Say whether a trial is played once more, since what played it died: many die at once with a node."""
+        if record.fault is None or record.fault.kind != "process":
+            return False
+        self._deaths[record.trial_id] += 1
+        return self._deaths[record.trial_id] < self._attempts
 
     def _proven(self, trial: PlannedTrial) -> NotStarted | None:
         if not self._stop_early:
@@ -103,53 +130,59 @@ class Admission:
     def _unaffordable(self, trial: PlannedTrial) -> NotStarted | Literal["later"] | None:
         if self._max_cost is None or not is_paid_trial(trial):
             return None
-        payments = self._ledger.payments
-        here: dict[tuple[str, str], float] = {}  # what the dearest trial of each test and model cost
-        for trial_id, cost in payments:
-            if cost and (paid_for := self._plan.get(trial_id)):
-                group = paid_for.test, paid_for.model
-                here[group] = max(cost, here.get(group, 0.0))
         # Of unknown cost, although the price is known: most likely no more than the dearest of its kind.
-        unknown = [other for trial_id, cost in payments if cost is None and (other := self._plan.get(trial_id))]
-        spent = sum(cost for _, cost in payments if cost) + sum(self._dearest(other, here) or 0.0 for other in unknown)
+        unknown = (count * (self._dearest(self._any(*group)) or 0.0) for group, count in self._unknown.items() if count)
+        spent = self._spent + sum(unknown)
         funds = Funds(self._max_cost, spent=spent)
         for attempt, in_flight in self._ledger.attempts():
             other = self._plan.get(attempt.trial_id)
             if other and is_paid_trial(other):
-                funds = funds.reserving(self._dearest(other, here), in_flight=in_flight)
-        return funds.answer(self._dearest(trial, here))
+                funds = funds.reserving(self._dearest(other), in_flight=in_flight)
+        return funds.answer(self._dearest(trial))
 
-    def _dearest(self, trial: PlannedTrial, here: Mapping[tuple[str, str], float]) -> float | None:
+    def _any(self, test: str, model: str) -> PlannedTrial:
+        return self._plan[self._groups[test, model][0]]
+
+    def _dearest(self, trial: PlannedTrial) -> float | None:
         """Return what the dearest trial of the same test and model cost, here or in earlier runs; None: unknown."""
-        return max(here.get((trial.test, trial.model), 0.0), self._earlier.dearest(trial) or 0.0) or None
+        here = self._dearest_here.get((trial.test, trial.model), 0.0)
+        return max(here, self._earlier.dearest(trial) or 0.0) or None
 
 
 class Streak:
     """How the last trials of a test and model ended: in one fault again and again, or not."""
 
     def __init__(self) -> None:
-        self._ended: list[tuple[float, str, str]] = []
-        """When each ended, where its fault happened (empty: it has a grade), and what to say of it."""
+        self._ended: list[tuple[float, str]] = []
+        """When the last of them ended, and where their faults happened (empty: it has a grade)."""
+        self._told: dict[str, tuple[float, str]] = {}
+        """When a fault happened first, and what was said of it then, by place."""
 
     def add(self, record: Record) -> None:
         """Take in a finished trial. One whose fault is tolerated says nothing: the next may fare better."""
         end_s = datetime.fromisoformat(record.started).timestamp() + record.seconds.get("total", 0.0)
         if record.graded or record.fault is None:
-            bisect.insort(self._ended, (end_s, "", ""))
+            self._insert(end_s, "")
         elif not is_tolerated(record):
             first, *_ = record.fault.message.splitlines() or [""]
             said = f"{record.fault.kind} fault: {first}"
             told = f"{REPEATS} trials in a row ended in the same {said}"
             remedy = CAUSES[cause_of(record)].remedy
-            bisect.insort(self._ended, (end_s, record.fault.place, f"{told}; {remedy}, then go on with --resume"))
+            place, said = record.fault.place, f"{told}; {remedy}, then go on with --resume"
+            self._told[place] = min((end_s, said), self._told.get(place, (math.inf, "")))
+            self._insert(end_s, place)
+
+    def _insert(self, end_s: float, place: str) -> None:
+        bisect.insort(self._ended, (end_s, place))
+        del self._ended[:-REPEATS]
 
     @property
     def reason(self) -> str:
         """Why no more of them are played; empty if they are."""
-        places = {place for _, place, _ in self._ended[-REPEATS:]}
+        places = {place for _, place in self._ended}
         if len(self._ended) < REPEATS or len(places) > 1:
             return ""
-        return next(told for _, place, told in self._ended if place in places)  # the first: one reason for all
+        return self._told.get(places.pop(), (0.0, ""))[1]  # as the first said: one reason for all
 
 
 @dataclass(frozen=True)

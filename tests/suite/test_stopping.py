@@ -268,3 +268,18 @@ def test_a_process_that_is_forked_meanwhile_holds_up_nobody(tmp_path: Path):
     os.close(ours)
     os.close(ends)
     os.waitpid(child, 0)
+
+
+def test_trials_that_a_cluster_plays_once_more_give_up_none(tmp_path: Path):
+    trials = plan(5)
+    process = Process(tmp_path / "run", "main", trials, attempts=2)
+    died = [replace(record(trial, "errored"), fault=Fault("process", "a node died")) for trial in trials[:3]]
+    for trial, death in zip(trials, died, strict=False):
+        process.ask(trial.trial_id)
+        process.writer.append(death)
+
+    assert [process.ask(trial.trial_id) for trial in trials[:4]] == [None, None, None, None]
+
+    for death in died:
+        process.writer.append(death)
+    assert "process fault: a node died" in never(process.ask(trials[4].trial_id))
