@@ -14,7 +14,7 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,8 @@ class IsolatedGrade:
     """The run of the process that held the agent's code, with what that printed; None if it ran together."""
     said: Mapping[str, str] = field(default_factory=dict)
     """What pytest says of each test that did not pass."""
+    problem: str = ""
+    """Why nothing was run, if what the agent left cannot be copied: its own fault. Else empty."""
 
     @property
     def passed(self) -> int:
@@ -80,6 +82,8 @@ class IsolatedGrade:
         """Why it is not ok, in a line; empty if it is."""
         if self.ok:
             return ""
+        if self.problem:
+            return f"the tests were not run: {self.problem}"
         if not self.complete:
             return f"the tests did not come to their end: the runner {self.runner.summary}"
         if not self.tests:
@@ -105,7 +109,7 @@ def isolated_grade(
     them ``agent_code.run(["python", "main.py"], stdin="...")`` as well, for programs.
 
     Args:
-        sandbox: The agent's; it is only read, and nothing runs in it.
+        sandbox: The agent's: it is only read. What its shells left at work is killed, so that it stays as it is.
         files: The tests and what they need, by their paths; they replace the agent's of the same name.
         command: What runs them; by default pytest, on the ``test_*.py`` of ``files``. Of installed plugins pytest loads
             those alone that the command names by ``-p``.
@@ -126,14 +130,23 @@ def isolated_grade(
     if command is None and not tests:
         raise DefinitionError("isolated_grade got no test_*.py among its files, and no command; give one of them")
     wall_s = sandbox.limits.wall_s if wall_s is None else wall_s
+    sandbox.end_jobs()
     with sandbox.sibling() as theirs, sandbox.sibling(of_tests=True) as ours:
-        _copy(sandbox, theirs, files if together else {}, steers=together)
+        try:
+            theirs.take(sandbox, _wanted(files if together else None))
+        except ToolError as error:  # what the agent left is its own doing
+            return _not_run(str(error))
         holder = theirs if together else ours
         support = {f"{_SUPPORT}/{_PLUGIN}.py": source("told")}
         if not together:
             support |= {f"{_SUPPORT}/agent_code.py": source("agent_code")}
             support |= {f"{_SUPPORT}/{name}": _STAND_IN for name in names}
-        holder.write_files({**files, **support})
+        try:
+            holder.write_files({**files, **support})
+        except ToolError as error:
+            if not together:
+                raise
+            return _not_run(f"the tests could not be put beside what the agent left: {error}")
         words = list(command) if command is not None else [holder.python, "-m", "pytest", "-q", *tests]
         grade = _graded(holder, None if together else theirs, words, wall_s=wall_s, call_s=call_s, together=together)
     _check(grade, words, together=together)
@@ -165,22 +178,34 @@ def _modules(code: Sequence[str], files: Iterable[str]) -> list[str]:
     return [name for name in found if f"{name.removesuffix('.py')}/__init__.py" not in found]
 
 
-def _copy(sandbox: Sandbox, into: Sandbox, without: Iterable[str], *, steers: bool) -> None:
-    """Copy the agent's files that can be read, without those that would steer pytest or Python if that is wanted."""
-    left_out = set(without)
-    for name in sandbox.files(recursive=True):
-        base = os.path.basename(name)
-        if name in left_out or name.split("/")[0] == _SUPPORT:
-            continue
-        if steers and (base in _STEERS or base.endswith((".pth", ".pyc", ".so"))):
-            continue
-        if steers and name.split("/")[0].removesuffix(".py") in {*sys.stdlib_module_names, "pytest", "_pytest"}:
-            continue
-        try:
-            data = sandbox.read_file(name, max_bytes=sandbox.limits.file_bytes)
-            into.write_file(name, data, executable=os.access(sandbox.path / name, os.X_OK, follow_symlinks=False))
-        except (FileNotFoundError, ToolError):
-            continue  # it has other names, is closed, or is none any more
+def _wanted(tests: Iterable[str] | None) -> Callable[[str], bool]:
+    """Return what says which of the agent's files are copied.
+
+    Args:
+        tests: The files of the tests if they share a folder: then also what would stand in their way is left out, and
+            what would steer pytest or Python.
+    """
+    taken = set(tests or ())
+    above = {"/".join(parts[:depth]) for parts in (name.split("/") for name in taken) for depth in range(1, len(parts))}
+
+    def wanted(name: str) -> bool:
+        parts = name.split("/")
+        if parts[0] == _SUPPORT:
+            return False
+        if tests is None:
+            return True
+        if name in above or any("/".join(parts[:depth]) in taken for depth in range(1, len(parts) + 1)):
+            return False
+        if parts[-1] in _STEERS or parts[-1].endswith((".pth", ".pyc", ".so")):
+            return False
+        return parts[0].removesuffix(".py") not in {*sys.stdlib_module_names, "pytest", "_pytest"}
+
+    return wanted
+
+
+def _not_run(problem: str) -> IsolatedGrade:
+    """Return the grade of an agent that left what no test can be run on."""
+    return IsolatedGrade({}, False, None, SandboxResult("disk", None, "", "", 0.0), problem=problem)
 
 
 def _graded(

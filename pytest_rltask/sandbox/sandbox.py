@@ -6,7 +6,7 @@ import errno
 import os
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from pytest_rltask.sandbox.copying import entries_of
 from pytest_rltask.sandbox.result import SandboxError, SandboxLimits, SandboxResult
 from pytest_rltask.sandbox.runner import Runner, Wanted, warn
 from pytest_rltask.sandbox.shell import Shell
+from pytest_rltask.sandbox.taking import take
 from pytest_rltask.sandbox.watcher.disk import usage
 from pytest_rltask.sandbox.watcher.removal import claim, remove_tree
 from pytest_rltask.tools import ToolError
@@ -173,6 +174,14 @@ class Sandbox:
             else:
                 self._written(entry.name, entry.source.read_bytes(), held=held, executable=entry.executable)
 
+    def take(self, other: Sandbox, wanted: Callable[[str], bool] = bool) -> None:
+        """Copy the files of another sandbox to this one, which is empty; see ``taking``.
+
+        Raises:
+            ToolError: they take more than the limits.
+        """
+        take(other.path, self.path, wanted, limits=self.limits, owner=self._runner.backend.owner)
+
     def read_file(self, name: str, *, max_bytes: int) -> bytes:
         """Return the content of a file.
 
@@ -262,6 +271,11 @@ class Sandbox:
         shell = Shell(self._runner, merged=merged, note=self._note)
         self._shells.append(shell)
         return shell
+
+    def end_jobs(self) -> None:
+        """Kill what commands of shells have left at work, so that files stay as they are; a shell keeps its state."""
+        for shell in self._shells:
+            shell.end_jobs()
 
     def close(self) -> None:
         """Kill what runs, and remove the directory. Harmless when called again, or while a run is going on."""

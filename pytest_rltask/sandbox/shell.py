@@ -129,6 +129,13 @@ class Shell:
             with contextlib.suppress(OSError):
                 self._old.unlink()
 
+    def end_jobs(self) -> None:
+        """Kill what commands have left at work, and one that is running; the state stays."""
+        if server := self._server:
+            server.end()
+        with self._turn:
+            self._end()
+
     def close(self) -> None:
         """Kill all that runs in it. Harmless when called again, or while a command is running."""
         self._closed = True

@@ -21,31 +21,44 @@ from pytest_rltask.sandbox.watcher.removal import kind_of as _kind
 from pytest_rltask.tools import ToolError
 
 _NAME_BYTES, _PATH_BYTES = 255, 1024
+_CHUNK_BYTES = 2**20
 _OUR_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 
 
 def write_file(root: Path, name: str, data: bytes, *, owner: int | None = None, executable: bool = False) -> Path:
     """Create or replace a file below ``root``, all at once, with the folders it needs; for a user, or for our own."""
-    parts = _parts(name)
-    with _blaming(name), _folder(root, parts[:-1], create=True, owner=owner) as folder:
-        kind = _kind(parts[-1], folder)
-        if kind not in (None, "file"):
-            raise ToolError(f"{name!r} is a {kind}; choose another name")
-        draft = f".{secrets.token_hex(8)}.tmp"
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
-        try:
-            with open(fd, "wb") as file:
-                file.write(data)
-                if executable or (kind and os.stat(parts[-1], dir_fd=folder, follow_symlinks=False).st_mode & 0o100):
-                    os.fchmod(fd, 0o700)  # whoever writes to a program leaves it one
-                if owner is not None:
-                    os.fchown(fd, owner, owner)
-            os.rename(draft, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(draft, dir_fd=folder)
-            raise
-    return root.joinpath(*parts)
+    with _draft(root, name, owner=owner, executable=executable) as fd, open(fd, "wb", closefd=False) as file:
+        file.write(data)
+    return root.joinpath(*_parts(name))
+
+
+def copy_file(root: Path, name: str, into: Path, *, room: int, owner: int | None = None) -> int:
+    """Copy a plain file from below one folder to below another; return the bytes that it takes there.
+
+    Holes stay holes: of a file that says it has 64 MB, no more is read and written than it holds.
+
+    Raises:
+        NoRoom: it takes more than ``room``.
+    """
+    with open_file(root, name) as source:
+        status = os.fstat(source)
+        with _draft(into, name, owner=owner, executable=bool(status.st_mode & 0o100)) as fd:
+            os.ftruncate(fd, status.st_size)
+            taken = 0
+            for start, end in _extents(source, status.st_size):
+                while start < end and (chunk := os.pread(source, min(end - start, _CHUNK_BYTES), start)):
+                    taken += len(chunk)
+                    if taken > room:
+                        raise NoRoom
+                    written = 0
+                    while written < len(chunk):
+                        written += os.pwrite(fd, chunk[written:], start + written)
+                    start += len(chunk)
+            return max(taken, os.fstat(fd).st_blocks * 512)
+
+
+class NoRoom(Exception):
+    """What is to be copied takes more than it may."""
 
 
 def read_file(root: Path, name: str, *, max_bytes: int) -> bytes:
@@ -178,6 +191,46 @@ def _parts(name: str) -> list[str]:
     if len(parts) > DEPTH + 1:
         raise ToolError(f"{name[:80]!r} lies below {len(parts) - 1} folders; {DEPTH} are the most")
     return parts
+
+
+@contextlib.contextmanager
+def _draft(root: Path, name: str, *, owner: int | None, executable: bool) -> Iterator[int]:
+    """Open what becomes a file below ``root`` once it is written."""
+    parts = _parts(name)
+    with _blaming(name), _folder(root, parts[:-1], create=True, owner=owner) as folder:
+        kind = _kind(parts[-1], folder)
+        if kind not in (None, "file"):
+            raise ToolError(f"{name!r} is a {kind}; choose another name")
+        draft = f".{secrets.token_hex(8)}.tmp"
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        try:
+            try:
+                yield fd
+                if executable or (kind and os.stat(parts[-1], dir_fd=folder, follow_symlinks=False).st_mode & 0o100):
+                    os.fchmod(fd, 0o700)  # whoever writes to a program leaves it one
+                if owner is not None:
+                    os.fchown(fd, owner, owner)
+            finally:
+                os.close(fd)
+            os.rename(draft, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(draft, dir_fd=folder)
+            raise
+
+
+def _extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield where a file holds something, as far as its file system knows."""
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+            end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # a file system without holes
+                yield end, size
+            return  # behind the last of it
+        yield start, end
 
 
 @contextlib.contextmanager

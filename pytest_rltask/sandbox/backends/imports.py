@@ -7,6 +7,7 @@ are not: those of the suite could hold its graders. What is left out is told wit
 
 from __future__ import annotations
 
+import filecmp
 import importlib.metadata
 import importlib.util
 import json
@@ -85,6 +86,32 @@ def projects_of(file: str) -> set[str]:
     An installer may have linked it from its cache, file by file: then there are two.
     """
     return {_project_of(os.path.abspath(file)), _project_of(os.path.realpath(file))}
+
+
+def copies_of(files: Collection[str], folders: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield what may be installed of source files in folders of packages, where none of them is imported from.
+
+    Args:
+        files: The source files.
+        folders: Those of packages.
+
+    Yields:
+        A file, and the package in which its like lies; of a module that is no part of a package, the module itself.
+    """
+    for file in files:
+        parts = os.path.abspath(file).strip(os.sep).split(os.sep)  # where its packages begin cannot be told
+        for folder in folders:
+            for start in range(len(parts)):
+                like = os.path.join(folder, *parts[start:])
+                if os.path.isfile(like) and (start < len(parts) - 1 or _are_equal(file, like)):
+                    yield file, os.path.realpath(os.path.join(folder, parts[start]))
+
+
+def _are_equal(one: str, other: str) -> bool:
+    try:
+        return filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
 
 
 def _project_of(file: str) -> str:

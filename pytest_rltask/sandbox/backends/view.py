@@ -19,6 +19,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from pytest_rltask.sandbox.backends.imports import (
+    copies_of,
     is_inside,
     is_inside_any,
     options_of_pytest,
@@ -27,6 +28,7 @@ from pytest_rltask.sandbox.backends.imports import (
     user_site,
 )
 from pytest_rltask.sandbox.backends.interpreters import Interpreter, facts_of, ours
+from pytest_rltask.tools import DefinitionError
 
 _SYSTEM = (
     *("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64"),
@@ -35,7 +37,7 @@ _SYSTEM = (
     *("/etc/mime.types", "/etc/debian_version", "/etc/lsb-release"),  # mimetypes and pip stop where these are closed
 )
 _OF_PREFIX = ("bin", "lib", "lib32", "lib64", "include", "share", "pyvenv.cfg")
-_HIDDEN: ContextVar[tuple[str, ...]] = ContextVar("rltask_hidden", default=())
+_SOURCES: ContextVar[tuple[str, ...]] = ContextVar("rltask_sources", default=())
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -86,11 +88,11 @@ def interpreter() -> str:
 @contextlib.contextmanager
 def hiding(files: Iterable[str]) -> Iterator[None]:
     """Hide the projects that source files belong to from the agents whose sandboxes are made in this context."""
-    token = _HIDDEN.set(tuple(sorted({os.path.realpath(folder) for file in files for folder in projects_of(file)})))
+    token = _SOURCES.set(tuple(sorted({os.path.abspath(file) for file in files})))
     try:
         yield
     finally:
-        _HIDDEN.reset(token)
+        _SOURCES.reset(token)
 
 
 def view_of_python(python: str | os.PathLike[str] | None = None) -> View:
@@ -100,23 +102,26 @@ def view_of_python(python: str | os.PathLike[str] | None = None) -> View:
         python: It, or its virtual environment; None for the interpreter of this process.
 
     Raises:
-        DefinitionError: it is neither.
+        DefinitionError: it is neither; or what it imports from has the task's module, which cannot be hidden there.
     """
     other = facts_of(python) if python is not None else None
     try:
         cwd = os.getcwd()
     except FileNotFoundError:  # somebody has removed it
         cwd = os.sep
-    return _view(_HIDDEN.get(), cwd, other or ours())
+    return _view(_SOURCES.get(), cwd, other or ours())
 
 
 @functools.lru_cache(maxsize=32)
-def _view(hidden: tuple[str, ...], cwd: str, python: Interpreter) -> View:
+def _view(files: tuple[str, ...], cwd: str, python: Interpreter) -> View:
+    hidden = {os.path.realpath(folder) for file in files for folder in projects_of(file)}
     # Links may lead to our package as a whole, or to each of its files.
     ours = {os.path.realpath(_PACKAGE), os.path.dirname(os.path.realpath(os.path.join(_PACKAGE, "__init__.py")))}
     sources = {*ours, *hidden, os.path.realpath(cwd)}
     own = {os.path.realpath(path) for path in python.paths}
     found = packages(sources, own, None if python.is_ours else python.import_path)
+    copies = _copies(files, {*own, *found.folders})
+    sources |= copies
     wanted = {*_SYSTEM, *_links(python.executable), *found.folders, *found.linked}
     wanted |= {os.path.join(prefix, name) for prefix in python.prefixes for name in _OF_PREFIX}
     real = {path: os.path.realpath(path) for path in map(os.path.abspath, wanted) if os.path.exists(path)}
@@ -140,6 +145,23 @@ def _view(hidden: tuple[str, ...], cwd: str, python: Interpreter) -> View:
         found.left_out,
         python.is_ours,
     )
+
+
+def _copies(files: tuple[str, ...], folders: set[str]) -> set[str]:
+    """Return the packages that hold the suite once more.
+
+    Raises:
+        DefinitionError: it is a module without a package: only folders can be hidden among others.
+    """
+    found = set()
+    for file, copy in copies_of(files, folders):
+        if not os.path.isdir(copy):
+            raise DefinitionError(
+                f"{copy} is the task's module {file}, installed where agents read packages, with its grader; "
+                "uninstall it there, or make it part of a package, which is hidden from them"
+            )
+        found.add(copy)
+    return found
 
 
 def is_public(path: str) -> bool:

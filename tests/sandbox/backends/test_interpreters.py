@@ -12,6 +12,8 @@ import pytest
 
 from pytest_rltask import DefinitionError, Sandbox
 from pytest_rltask.sandbox import SandboxError, resolve_backend
+from pytest_rltask.sandbox.backends.view import view_of_python
+from pytest_rltask.sandbox.choice import using_backend
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,41 @@ def test_it_cannot_be_changed(sandbox: Sandbox, env: Path) -> None:
     assert not sandbox.run(f"touch {env}/bin/new").ok
     if Path(sys.prefix) != Path(sys.base_prefix):
         assert not sandbox.run(f"ls {sys.prefix}/lib").ok, "pytest's own environment is not seen"
+
+
+@pytest.mark.parametrize("backend", ["bwrap", "landlock"])
+def test_a_second_copy_of_the_suite_in_it_is_hidden(backend: str, env: Path, tmp_path: Path) -> None:
+    try:
+        resolve_backend(backend)
+    except SandboxError as error:
+        pytest.skip(str(error))
+    (store,) = env.glob("lib/python3*/site-packages")
+    task, copy = tmp_path / "src/some_suite/deep/task.py", store / "some_suite/deep/task.py"
+    for file in (task, copy):
+        file.parent.mkdir(parents=True)
+        file.write_text("ANSWER = 42")
+    try:
+        with using_backend(backend, sources=[str(task)]), Sandbox(python=env) as sandbox:
+            assert not sandbox.run(f"cat {copy}").ok
+            assert sandbox.run("python -c 'import only_here'").ok
+        view = view_of_python(env)
+        assert view.shows(str(copy)), "nobody else's suite is hidden"
+    finally:
+        shutil.rmtree(store / "some_suite")
+
+
+def test_a_task_that_is_installed_as_a_module_is_refused(env: Path, tmp_path: Path) -> None:
+    (store,) = env.glob("lib/python3*/site-packages")
+    for folder in (tmp_path, store):
+        (folder / "some_task.py").write_text("ANSWER = 42")
+    try:
+        with (
+            using_backend("none", sources=[str(tmp_path / "some_task.py")]),
+            pytest.raises(DefinitionError, match="installed where agents read packages, with its grader; uninstall it"),
+        ):
+            Sandbox(python=env)
+    finally:
+        (store / "some_task.py").unlink()
 
 
 def test_modules_of_it_can_be_preloaded(env: Path) -> None:
