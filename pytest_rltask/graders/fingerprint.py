@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_rltask.graders.content import content_text, values_in
+from pytest_rltask.graders.loaded import Loaded
 from pytest_rltask.graders.project import Project, is_library, state_of
 from pytest_rltask.graders.sources import Part, Source, digest_of, with_values
 from pytest_rltask.judges.rubric import WORDING
@@ -138,6 +139,7 @@ class Graders:
         self._known: dict[tuple[object, ...], Grader] = {}
         self._asked: dict[str, Callable[[Graders], Grader]] = {}
         self._late: dict[Path, tuple[int, int]] = {}
+        self._loaded = Loaded()
 
     def of(
         self,
@@ -172,7 +174,8 @@ class Graders:
             asked |= {"words of RubricJudge": WORDING} if asked else {}
             grader = dataclasses.replace(grader, fields=grader.fields | asked)
             self._known[key] = grader
-            self._late |= {path: state for path, state in self._project.states.items() if str(path) not in _loaded()}
+            loaded = self._loaded.files
+            self._late |= {path: state for path, state in self._project.states.items() if str(path) not in loaded}
             where: dict[str, Any] = {"path": path, "name": name, "cls": cls, "given": given, "judges": judges}
             self._asked[grader.digest] = lambda others: others.of(task, test, **where)
         return self._known[key]
@@ -188,7 +191,9 @@ class Graders:
         return grader if grader.digest != digest else None
 
     def _has_late_change(self) -> bool:
-        loaded = _loaded()
+        if not self._late:
+            return False
+        loaded = self._loaded.files
         for path, state in list(self._late.items()):
             if state_of(path) != state:
                 return True
@@ -315,11 +320,6 @@ def _file(named: Any) -> str:
     code = getattr(named, "__code__", None)
     file = code.co_filename if code else getattr(sys.modules.get(named.__module__), "__file__", None)
     return file if file and Path(file).is_file() else ""
-
-
-def _loaded() -> set[str | None]:
-    """Return the files of the modules that are imported."""
-    return {getattr(module, "__file__", None) for module in list(sys.modules.values())}
 
 
 def _owner(named: Any) -> str:

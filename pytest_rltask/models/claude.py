@@ -30,6 +30,7 @@ from pytest_rltask.models.native_tools import sent_tools
 from pytest_rltask.models.prices import Prices, usage_of
 from pytest_rltask.models.reach import Unreachable, host_of, unreachable
 from pytest_rltask.models.refused import refused_setting
+from pytest_rltask.models.sending import Answer, send
 from pytest_rltask.models.servers import ANTHROPIC, Server
 from pytest_rltask.models.settings import KEY_VARIABLES
 from pytest_rltask.run.record import error_text
@@ -158,7 +159,7 @@ class ClaudeModel:
             raise self._fatal
         try:
             with self._under_way(request):
-                response = await self._send(request)
+                answer = await self._send(request)
         except APIStatusError as error:
             self._contact.answered()
             if api_faults.is_refusal(error):
@@ -169,9 +170,9 @@ class ClaudeModel:
                 return self._outgrown(error)
             raise
         self._contact.answered()
-        message = parsed(response.http_response.content, response.request_id, self._server.read)
-        reply = self._reply(message, response.request_id)
-        self._limiter.answered(place, response.headers, reply.usage)
+        message = parsed(answer.content, answer.request_id, self._server.read)
+        reply = self._reply(message, answer.request_id)
+        self._limiter.answered(place, answer.headers, reply.usage)
         self._contact.replied()
         return reply
 
@@ -202,10 +203,10 @@ class ClaudeModel:
         lost = self._spoilt(message, None)
         return replace(lost, stop_reason="unanswered", faults=(UNANSWERED,), guessed_usd=lost.cost_usd or 0.0)
 
-    async def _send(self, request: Request) -> Any:
+    async def _send(self, request: Request) -> Answer:
         client = self._client or self._connect()
-        messages = as_sent(request.messages, request.media)
-        arguments: dict[str, Any] = {"messages": self._server.sent(messages)}
+        messages = self._server.sent(as_sent(request.messages, request.media))
+        arguments: dict[str, Any] = {"max_tokens": request.max_tokens, "messages": messages, "model": self.name}
         if request.system:
             arguments["system"] = request.system
         if request.tools:
@@ -217,13 +218,9 @@ class ClaudeModel:
         try:
             with self._contact.pending(host_of(self._url)):
                 async with asyncio.timeout_at(min(request.deadline, until)):
-                    return await client.messages.with_raw_response.create(
-                        model=self.name,
-                        max_tokens=request.max_tokens,
-                        extra_body={**self._server.extras, **request_fields(self.settings)},
-                        timeout=anthropic.Timeout(self._reply_timeout_s, connect=self._contact.connect_s),
-                        **arguments,
-                    )
+                    extras = {**self._server.extras, **request_fields(self.settings)}
+                    timeout = anthropic.Timeout(self._reply_timeout_s, connect=self._contact.connect_s)
+                    return await send(client, arguments, extras, timeout)
         except (TimeoutError, anthropic.APITimeoutError) as error:
             if unreachable(error, self._url):
                 raise

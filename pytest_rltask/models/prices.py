@@ -10,11 +10,13 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from pytest_rltask.clock import utc
 from pytest_rltask.models.message import TOKEN_COUNTS, Message
 from pytest_rltask.models.model_settings import REMOTE, split_name
+from pytest_rltask.models.rates import Rates
 from pytest_rltask.run.record import Usage
 
 __all__ = ["Prices", "parse_prices", "usage_of"]
@@ -92,7 +94,7 @@ class Prices:
 
         reference, provider = listed
 
-        def price(message: Message) -> float | None:
+        def price(message: Message) -> Decimal | None:
             said = {key: value for key in CONTEXT if isinstance(value := message["usage"].get(key), str)}
             try:
                 found = extract_usage(message, provider_id="anthropic")
@@ -109,9 +111,9 @@ class Prices:
                     )
             except (LookupError, ValueError):
                 return None
-            return float(cost.total_price)  # prices change with the date
+            return cost.total_price  # prices change with the date
 
-        return price
+        return Rates(price).price
 
 
 def parse_prices(lines: Iterable[str]) -> Prices:

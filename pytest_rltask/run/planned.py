@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from pytest_rltask.run.record import Fault, Record, RequestLog
 
 __all__ = ["SHOWN_CHARS", "NotStarted", "PlannedTrial", "split_trial_id", "transcript_path", "variant_of"]
 
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.@=,+%-]")
 SHOWN_CHARS = 200
 """Characters of a parameter's value that are kept."""
 
@@ -138,7 +140,7 @@ def transcript_path(run_dir: Path, task: str, trial_id: str) -> Path:
     """Return where the readable form of a trial is written: ``transcripts/<task>-<run>.txt``."""
     name = f"{task}-{split_trial_id(trial_id)[1]}"
     # A name that no shell asks to quote; a model's first colon aside, what had to change gets a digest to stay unique.
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.@=,+%") else "_" for c in name)
+    safe = _UNSAFE.sub("_", name)
     if safe != name.replace(":", "_", 1) or len(safe) > 100:
         safe = f"{safe[:90]}-{hashlib.sha256(trial_id.encode(errors='replace')).hexdigest()[:8]}"
     return run_dir / "transcripts" / f"{safe}.txt"

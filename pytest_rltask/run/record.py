@@ -6,7 +6,6 @@ run can be shown again years later from the run directory.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -281,10 +280,9 @@ class Record:
         return sum(request.cost_usd for request in self.paid_requests if request.cost_usd is not None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON data."""
-        data = dataclasses.asdict(dataclasses.replace(self, media={}))
-        del data["media"]
-        return data
+        """Return the record as JSON data, in which the conversation is the record's own and no copy."""
+        told = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "media"}
+        return {name: value if name in _JSON_FIELDS else _plain(value) for name, value in told.items()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Record:
@@ -314,6 +312,18 @@ class Record:
             raise ValueError(f"not a trial's record: {error}") from error
 
 
+def _plain(value: Any) -> Any:
+    """Return a field's value as JSON data."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    fields = getattr(type(value), "__dataclass_fields__", None)
+    return value if fields is None else {name: _plain(getattr(value, name)) for name in fields}
+
+
+_JSON_FIELDS = ("messages", "tools")
+"""What holds JSON data alone, and most of it: copied block by block it would take longer than all that is written."""
 _KINDS: dict[str, type[Any]] = {
     "trial_id": str, "task": str, "model": str, "label": str, "reason": str, "messages": list, "tools": list,
     "metrics": dict, "settings": dict, "info": dict, "seconds": dict, "started": str, "turns": int,
