@@ -23,13 +23,16 @@ class Ahead:
         self._plan = plan
         self._entries = list(plan.entries.values())
         self._setups: dict[str, Setup] = {}
+        self._equal: dict[Setup, Setup] = {}
+        """Each kind of them once: most of a run's trials find the same."""
         self._there: frozenset[Hashable] = frozenset()
         self._seen: dict[int, int] = {}
 
     def setup(self, item: pytest.Item) -> Setup:
         """Return what is set up for an item."""
         if item.nodeid not in self._setups:
-            self._setups[item.nodeid] = setup_of(item)
+            setup = setup_of(item)
+            self._setups[item.nodeid] = self._equal.setdefault(setup, setup)
         return self._setups[item.nodeid]
 
     def of(self, item: pytest.Item, *, shares: int, is_suspect: Callable[[str], bool]) -> Iterator[Entry]:

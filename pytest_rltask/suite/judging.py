@@ -120,6 +120,7 @@ class Judge:
             self._judge(item, call, report, record)
         if record is not None and call.when == "teardown" and not item.stash.get(IN_TEST_KEY, False):
             del item.stash[RECORD_KEY]  # pytest keeps its items, and a conversation is long
+            del item.stash[WAITED_KEY], item.stash[TRANSCRIPT_KEY]
 
     def _judge(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport, record: Record) -> None:
         """Let the test decide: it held, an assertion failed, or it ended otherwise and nobody has judged the trial."""
