@@ -6,13 +6,25 @@ judges, each with the model that answers and a script that stands in for it wher
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from pytest_rltask.tools import ToolCall
 
-__all__ = ["ASKS", "Answer", "Asker", "Asks", "Judge", "JudgeError", "Question", "Script", "asks_of", "question"]
+__all__ = [
+    "ASKS",
+    "Answer",
+    "Asker",
+    "Asks",
+    "Judge",
+    "JudgeError",
+    "Pending",
+    "Question",
+    "Script",
+    "asks_of",
+    "question",
+]
 
 _T = TypeVar("_T")
 ASKS = "_rltask_asks"
@@ -108,6 +120,33 @@ class Asks(Protocol):
         ...
 
 
+class Pending(Coroutine[Any, Any, _T]):
+    """An answer that is to be awaited, and says so to whoever takes it for the answer."""
+
+    def __init__(self, work: Coroutine[Any, Any, _T], call: str, sync: str) -> None:
+        self._work, self._said = work, f"{call} was not awaited: write `await {call}`, or {sync} where no `async` is"
+
+    def __await__(self) -> Generator[Any, Any, _T]:
+        return self._work.__await__()
+
+    def send(self, value: Any) -> Any:
+        """Go on, as a coroutine does."""
+        return self._work.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an exception."""
+        return self._work.throw(*error)
+
+    def close(self) -> None:
+        """End it."""
+        self._work.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_"):
+            self._work.close()  # else Python warns of it as well
+        raise AttributeError(self._said)
+
+
 def asks_of(episode: object) -> Asks:
     """Return what answers the questions of an open episode.
 
@@ -160,7 +199,7 @@ def _blocks(message: Mapping[str, Any]) -> dict[str, Any]:
 class Asker:
     """An episode as one that asks models."""
 
-    async def ask(
+    def ask(
         self,
         judge: str,
         messages: str | Sequence[Mapping[str, Any]],
@@ -168,8 +207,8 @@ class Asker:
         system: str = "",
         tools: Sequence[Mapping[str, Any]] = (),
         max_tokens: int = ANSWER_TOKENS,
-    ) -> Answer:
-        """Ask a model, in an ``async`` tool, nudge, finish or grade; see docs/judges.md.
+    ) -> Coroutine[Any, Any, Answer]:
+        """Ask a model, by ``await self.ask(...)`` in an ``async`` tool, nudge, finish or grade; see docs/judges.md.
 
         What it costs counts for the run and is told apart from what the player costs; its time is none of the player's.
         What goes wrong with it makes the trial errored, whatever becomes of the exception.
@@ -181,7 +220,8 @@ class Asker:
             tools: what it may call, in the form of the Messages API; nothing runs, the call is the answer.
             max_tokens: of the answer; one that is longer is a fault, and not an answer cut short.
         """
-        return await asks_of(self).ask(question(judge, messages, system=system, tools=tools, max_tokens=max_tokens))
+        asked = question(judge, messages, system=system, tools=tools, max_tokens=max_tokens)
+        return Pending(asks_of(self).ask(asked), "self.ask(...)", "self.ask_sync(...)")
 
     def ask_sync(self, judge: str, messages: str | Sequence[Mapping[str, Any]], **more: Any) -> Answer:
         """Ask a model in a method that is not ``async``; arguments are those of :meth:`ask`."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from pytest_rltask.judges.agreement import agreement, majority, mean
-from pytest_rltask.judges.judge import Answer, JudgeError, Question, Script, asks_of, question
+from pytest_rltask.judges.judge import Answer, JudgeError, Pending, Question, Script, asks_of, question
 from pytest_rltask.tools import DefinitionError, ToolCall
 
 __all__ = ["WORDING", "Criterion", "Marks", "RubricJudge", "fenced"]
@@ -39,8 +39,11 @@ Call the tool {tool} once, with a whole number for each criterion: from 0, not m
 there, not what may have been meant; where you are in doubt, give the lower mark."""
 ASKED = "The work was asked for in these words:\n\n{asked}"
 REFERENCE = "This is known to be right, and was not shown to whoever wrote the work:\n\n{reference}"
+CUT = """\
+The work was too long to be read whole: it has {whole} characters, of which the {left_out} in the middle are left out, \
+where the line [...] stands. Whoever wrote it may have counted on that: give no mark for what may stand there."""
 AGAIN = "That is no verdict: {problem}. Call the tool {tool} with a whole number for each of: {names}."
-WORDING = hashlib.sha256("".join([SYSTEM, ASKED, REFERENCE, AGAIN]).encode()).hexdigest()[:16]
+WORDING = hashlib.sha256("".join([SYSTEM, ASKED, REFERENCE, CUT, AGAIN]).encode()).hexdigest()[:16]
 """What identifies these words: verdicts on other ones are another judge's."""
 
 
@@ -106,16 +109,21 @@ class RubricJudge:
     """What the votes on a criterion come to: of a tie, the majority is the lower mark."""
     max_tokens: int = field(default=2048, kw_only=True)
     """Of one reply."""
+    most_chars: int = field(default=50_000, kw_only=True)
+    """Of the work: of a longer one the judge reads head and tail, and is told so. What is too long for the judge's
+    model would be no verdict, and void the trial; the default leaves room for any script in 200,000 tokens."""
 
     def __post_init__(self) -> None:
         names = [one.name for one in self.criteria]
         if not names or len(set(names)) < len(names):
             raise DefinitionError(f"a RubricJudge needs criteria of different names, got {names}")
+        if self.most_chars < 2:
+            raise DefinitionError(f"most_chars={self.most_chars!r}: write how much of a work is read, such as 50_000")
         if self.votes < 1 or self.combine not in ("mean", "majority"):
             raise DefinitionError(f"votes={self.votes!r}, combine={self.combine!r}: write votes=3, combine='majority'")
 
-    async def mark(self, episode: Any, work: str, *, asked: str = "", reference: str = "") -> Marks:
-        """Judge a text.
+    def mark(self, episode: Any, work: str, *, asked: str = "", reference: str = "") -> Coroutine[Any, Any, Marks]:
+        """Judge a text, by ``await RUBRIC.mark(...)``.
 
         Args:
             episode: that asks: ``self``.
@@ -126,13 +134,16 @@ class RubricJudge:
         Raises:
             JudgeError: a vote was not in order after several replies.
         """
+        return Pending(self._mark(episode, work, asked, reference), "mark(...)", "mark_sync(...)")
+
+    async def _mark(self, episode: Any, work: str, asked: str, reference: str) -> Marks:
         asked = asked or str(episode.prompt)
         cast = await _all(self._vote(episode, work, asked, reference, nth) for nth in range(self.votes))
         return self.counted([marks for marks, _ in cast], [reasons for _, reasons in cast])
 
     def mark_sync(self, episode: Any, work: str, *, asked: str = "", reference: str = "") -> Marks:
         """Judge a text in a method that is not ``async``; see :meth:`mark`."""
-        return asks_of(episode).wait(self.mark(episode, work, asked=asked, reference=reference))
+        return asks_of(episode).wait(self._mark(episode, work, asked, reference))
 
     def counted(self, votes: Sequence[Mapping[str, int]], reasons: Sequence[str]) -> Marks:
         """Return what votes come to."""
@@ -162,10 +173,18 @@ class RubricJudge:
         """Return the question of one vote."""
         turn = nth % len(self.criteria)
         criteria = [*self.criteria[turn:], *self.criteria[:turn]]
+        work = work.encode("utf-8", "replace").decode()  # half a surrogate pair no request can carry
+        cut = ""
+        if len(work) > self.most_chars:
+            half = self.most_chars // 2
+            cut = CUT.format(whole=len(work), left_out=len(work) - 2 * half)
+            work = f"{work[:half]}\n[...]\n{work[-half:]}"
         fence, text = fenced(work)
         told = "\n".join(f"- {one.name} (0 to {one.most}): {one.text}" for one in criteria)
         parts = [ASKED.format(asked=asked), *([REFERENCE.format(reference=reference)] if reference else [])]
-        said = "\n\n".join([*parts, f"The criteria:\n{told}", text, f"Call the tool {TOOL} now."])
+        said = "\n\n".join(
+            [*parts, f"The criteria:\n{told}", text, *([cut] if cut else []), f"Call the tool {TOOL} now."]
+        )
         system = SYSTEM.format(fence=fence, tool=TOOL)
         return question(self.judge, said, system=system, tools=[_tool(criteria)], max_tokens=self.max_tokens)
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from pytest_rltask.media.opened import read_path
 from pytest_rltask.media.sniffed import SUFFIXES, Format, sniff
 from pytest_rltask.tools import ToolError, ToolResult
 
@@ -25,6 +25,7 @@ __all__ = [
     "Pdf",
     "as_sent",
     "content_text",
+    "count_in",
     "estimated_tokens",
     "is_reference",
     "media_line",
@@ -44,7 +45,7 @@ MOST_PAGES = 100
 MOST_MEDIA, MOST_BYTES = 100, 22_000_000
 """Of one conversation: all of it goes with each request, which the API takes up to 32 MB of base64."""
 FEW, MOST_PX_OF_MANY = 20, 2000
-_NAME_CHARS = 100
+_NAME_CHARS, _MOST_COUNT = 100, 10**12
 _TOKENS_OF_IMAGE, _PX_A_TOKEN, _TOKENS_A_PAGE = 1600, 750, 2000
 
 
@@ -61,7 +62,8 @@ class Media:
         name: for transcripts and the model's documents; by default that of the file.
 
     Raises:
-        ToolError: it is too large, or no such format: if the model made it, it can make another.
+        ToolError: it is too large, no such format, or not in the sandbox (where no link is followed): if the model is
+            to make it, it can make another.
     """
 
     content: bytes
@@ -78,9 +80,13 @@ class Media:
         if isinstance(content, bytes | bytearray | memoryview):
             data, own = bytes(content), ""
         elif isinstance(content, str | os.PathLike):
-            data, own = _read(Path(content), self.most_bytes), Path(content).name
+            data, own = read_path(Path(content), self.most_bytes), Path(content).name
         elif callable(getattr(content, "read", None)):
-            data, own = content.read(max_bytes=self.most_bytes), Path(str(getattr(content, "path", ""))).name
+            own = Path(str(getattr(content, "path", "") or getattr(content, "name", ""))).name
+            try:
+                data = content.read(max_bytes=self.most_bytes)
+            except FileNotFoundError:  # which a model can make
+                raise ToolError(f"there is no file {own!r}; make it first") from None
         else:
             got = type(content).__name__
             raise TypeError(f"{what} takes bytes or a path, got {got}; write {what}(data) or {what}(path)")
@@ -91,7 +97,7 @@ class Media:
         found = sniff(data)
         if found is None or found.media_type not in self.takes:
             known = ", ".join(SUFFIXES[one].upper() for one in self.takes)
-            raise ToolError(f"{called} is no {known} (it begins with {data[:12]!r})")
+            raise ToolError(f"{called} is no {known}: its {len(data):,} bytes begin as none of them does")
         if max(found.width, found.height) > MOST_PX:
             raise ToolError(
                 f"{called} has {found.width} x {found.height} pixels; at most {MOST_PX} a side can be shown"
@@ -146,15 +152,6 @@ class Pdf(Media):
     most_bytes = DOCUMENT_BYTES
 
 
-def _read(path: Path, most: int) -> bytes:
-    """Read a file; what is none, as a pipe that an agent put there, holds nobody up."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ToolError(f"{path.name} is no file")
-        return file.read(most + 1)
-
-
 def is_reference(block: Any) -> bool:
     """Say whether a block of a message refers to media."""
     return isinstance(block, Mapping) and block.get("type") in KINDS and isinstance(block.get("file"), str)
@@ -169,19 +166,30 @@ def media_line(block: Mapping[str, Any]) -> str:
         '[image a.png: png, 4 x 3, 1,234 bytes, media/ab.png]'
     """
     kind = SUFFIXES.get(str(block.get("media_type")), "of unknown type")
-    size = [f"{block['width']} x {block['height']}"] if block.get("width") else []
-    size += [f"{block['pages']} page{'s' * (block['pages'] != 1)}"] if block.get("pages") else []
-    name = f" {block['name']}" if block.get("name") else ""
-    weight = f"{block['bytes']:,} bytes" if isinstance(block.get("bytes"), int) else "bytes unknown"
-    return f"[{block['type']}{name}: {', '.join([kind, *size, weight, str(block.get('file', '?'))])}]"
+    width, height, pages, weight = (count_in(block, key) for key in ("width", "height", "pages", "bytes"))
+    size = [f"{width} x {height}"] if width and height else []
+    size += [f"{pages} page{'s' * (pages != 1)}"] if pages else []
+    name = f" {str(block['name'])[:_NAME_CHARS]}" if block.get("name") else ""
+    parts = [kind, *size, f"{weight:,} bytes" if weight else "bytes unknown", str(block.get("file", "?"))[:_NAME_CHARS]]
+    return f"[{block['type']}{name}: {', '.join(parts)}]"
+
+
+def count_in(block: Mapping[str, Any], key: str) -> int:
+    """Return a number of a block's, which may stand in a record that somebody else wrote; 0 if it is none."""
+    found = block.get(key)
+    return found if type(found) is int and 0 < found < _MOST_COUNT else 0
 
 
 def content_text(content: Any) -> str:
     """Return a result's content as text, with a line for each picture and document."""
     if not isinstance(content, list):
         return str(content)
-    lines = (media_line(one) if is_reference(one) else str(one.get("text", one)) for one in content)
+    lines = (media_line(one) if is_reference(one) else _text_of(one) for one in content)
     return "\n".join(lines)
+
+
+def _text_of(block: Any) -> str:
+    return str(block.get("text", block) if isinstance(block, Mapping) else block)
 
 
 def result_of(block: Mapping[str, Any]) -> ToolResult:
@@ -207,13 +215,12 @@ def too_much(messages: Iterable[Mapping[str, Any]], more: Iterable[Media]) -> st
         more: what is to be shown.
     """
     blocks = [*references(messages), *(one.block for one in more)]
-    weight = sum(block["bytes"] for block in blocks)
+    weight = sum(count_in(block, "bytes") for block in blocks)
     if len(blocks) > MOST_MEDIA:
         return f"A conversation can show {MOST_MEDIA} images and documents, and would hold {len(blocks)}."
     if weight > MOST_BYTES:
         return f"A conversation can show {MOST_BYTES:,} bytes of images and documents, and would hold {weight:,}."
-    longest = max((block.get("width", 0) for block in blocks), default=0)
-    longest = max([longest, *(block.get("height", 0) for block in blocks)])
+    longest = max((count_in(block, side) for block in blocks for side in ("width", "height")), default=0)
     if len(blocks) > FEW and longest > MOST_PX_OF_MANY:
         return f"Of more than {FEW} images each can have at most {MOST_PX_OF_MANY} pixels a side; one has {longest}."
     return ""
@@ -255,6 +262,6 @@ def estimated_tokens(messages: Iterable[Mapping[str, Any]]) -> int:
     """
     total = 0
     for block in references(messages):
-        area = int(block.get("width", 0)) * int(block.get("height", 0))
+        area = count_in(block, "width") * count_in(block, "height")
         total += min(_TOKENS_OF_IMAGE, area // _PX_A_TOKEN) if area else _TOKENS_A_PAGE * int(block.get("pages", 1))
     return total

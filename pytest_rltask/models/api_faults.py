@@ -48,7 +48,7 @@ REMEDIES = {
     "key": f"check {KEY_VARIABLES[0]}",
     "money": "add credit or raise the limit of the account, then go on with --resume",
     "rights": "check what the key's account may do",
-    "model": "check --model, and ANTHROPIC_BASE_URL if it is set",
+    "model": "check --model, or --judge if it is a judge, and ANTHROPIC_BASE_URL if it is set",
 }
 
 

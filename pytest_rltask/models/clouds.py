@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from pytest_rltask.models.servers import Server
-from pytest_rltask.models.settings import HEADERS
+from pytest_rltask.models.settings import HEADERS, wrong_key
 from pytest_rltask.models.transport import http_client
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def lacking(kind: str, environment: Mapping[str, str]) -> str:
         environment: where it looks.
     """
     if kind == "bedrock":
+        if (key := environment.get(BEARER)) and (wrong := wrong_key(BEARER, key)):
+            return f"{BEARER} {wrong}"
         if not environment.get(BEARER) and not _has("boto3"):
             return f"it needs boto3 or {BEARER}: pip install 'pytest-rltask[bedrock]', or set that to a key of Bedrock"
         if not any(environment.get(name) for name in REGIONS) and not _has("boto3"):

@@ -278,7 +278,17 @@ def _checked(key: str, value: str) -> str:
         raise ValueError(f"{key} is filled in by the trial{instead}")
     if (close := difflib.get_close_matches(key, [*SETTINGS, *FURTHER], 1, cutoff=0.75)) and close[0] != key:
         raise ValueError(f"{key} is no setting; write {close[0]}={value}")
+    if value[0] in '{["':
+        _check_json(key, value)
     return _spelled(_value(value))
+
+
+def _check_json(key: str, value: str) -> None:
+    """Raise a ValueError if a value begins like JSON and is none: it would be sent as a text."""
+    try:
+        json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the value of {key} begins like JSON and is none ({error}): {value[:60]}") from None
 
 
 def _value(text: str) -> Any:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import quote
 
 from pytest_rltask.models.model import Model
@@ -209,6 +209,8 @@ def _unplayable(name: ModelName, environment: Mapping[str, str]) -> str:
         from pytest_rltask.models.clouds import lacking
 
         return lacking(name.kind, environment)
+    if name.kind == "claude" and (wrong := _odd_word(name)):
+        return wrong
     if environment.get(BASE_URL):
         return ""
     if name.kind == "api":
@@ -224,6 +226,32 @@ def _unplayable(name: ModelName, environment: Mapping[str, str]) -> str:
         f"Anthropic's API takes no {sampling} any more: the installed SDK has no such field; leave it out "
         f"(effort=low is taken), or play api:NAME at a server that takes it"
     )
+
+
+def _odd_word(name: ModelName) -> str:
+    """Say which further field has a value that is none of those the SDK's types name; empty if none has."""
+    further = {
+        key: value for key, value in name.fields.items() if isinstance(value, str) and key in dict(name.settings)
+    }
+    if not further:
+        return ""
+    from anthropic.types import message_create_params
+
+    types = get_type_hints(message_create_params.MessageCreateParamsNonStreaming)
+    for key, value in further.items():
+        words = _literals(types.get(key))
+        if words and value not in words:
+            return f"{key}={value} is none of what the API takes: write {key}={' or '.join(map(str, words))}"
+    return ""
+
+
+def _literals(kind: Any) -> list[Any]:
+    """Return the words that a type allows; none if it allows more than words."""
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    parts = [one for one in get_args(kind) if one is not type(None)]
+    found = [_literals(one) for one in parts]
+    return [word for words in found for word in words] if found and all(found) else []
 
 
 def make_model(

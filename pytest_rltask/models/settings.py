@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-__all__ = ["BASE_URL", "HEADERS", "KEY_VARIABLES", "credential_in", "unusable", "wrong_url"]
+__all__ = ["BASE_URL", "HEADERS", "KEY_VARIABLES", "credential_in", "unusable", "wrong_key", "wrong_url"]
 
 KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE")
 """Where the SDK looks for a credential, in its order."""
@@ -36,14 +36,15 @@ def unusable(environment: Mapping[str, str]) -> str | None:
         "ANTHROPIC_BASE_URL='localhost:8000' does not begin with http:// or https://"
     """
     name = credential_in(environment)
-    if name and (wrong := _wrong_key(name, environment[name])):
+    if name and (wrong := wrong_key(name, environment[name])):
         return f"{name} {wrong}"
     if (url := environment.get(BASE_URL)) is not None and (wrong := wrong_url(url)):
         return f"{BASE_URL}={_shown(url, environment)} {wrong}; write {BASE_URL}=https://HOST[:PORT], or unset it"
     return _wrong_headers(environment.get(HEADERS, ""))
 
 
-def _wrong_key(name: str, key: str) -> str:
+def wrong_key(name: str, key: str) -> str:
+    """Say why no request can carry a variable's key, and what to write; empty if one can."""
     trimmed = f'write it without, as in export {name}="$(printf %s "${name}" | tr -d \'[:space:]\')"'
     if not key.strip():
         return "holds nothing but white space: set it to the key, or unset it"

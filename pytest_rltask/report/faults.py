@@ -111,4 +111,10 @@ def _one(alike: list[Any]) -> Any:
 
 def _line(record: Record) -> str:
     said = f"{record.fault.kind} fault: {record.fault.message}" if record.fault else record.reason
-    return said.partition("\n")[0][:120]
+    first = said.partition("\n")[0]
+    return (
+        first if len(first) <= _LINE_CHARS else f"{first[:_LINE_CHARS].rpartition(' ')[0] or first[:_LINE_CHARS]} ..."
+    )
+
+
+_LINE_CHARS = 160

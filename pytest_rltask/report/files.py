@@ -91,7 +91,7 @@ def _lines(run: Run, summary: Summary) -> Iterator[str]:
     if summary.part:
         yield f"# Pass rates of shard {summary.part}, which are not judged"
     else:
-        yield f"# Pass rates, gate `{summary.gate}`: {'holds' if summary.holds else 'fails'}"
+        yield f"# Pass rates, gate `{summary.gate}`: {summary.gate_word}"
     yield ""
     yield f"`{run.header['command']}`, {run.header['created']}"
     yield ""

@@ -127,6 +127,8 @@ def _headline(run: Run, summary: Summary, *, is_live: bool) -> str:
         return f"The run goes on: {ended:,} of {len(run.plan):,} trials have ended"
     if summary.part:
         return f"Pass rates of shard {summary.part}, which are not judged"
+    if summary.gate_word.startswith("undecided"):
+        return f"The gate is {summary.gate_word}"
     failing = [row for row in summary.rows if not row.verdict.holds]
     if not failing:
         return "The gate holds" if summary.rows else "No trial was planned"

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_rltask.media.attached import MOST_PX, count_in
 from pytest_rltask.media.sniffed import sniff
 from pytest_rltask.report.html_markup import Html, clip, element
 from pytest_rltask.report.html_trials import LINE_CHARS, TrialView
@@ -58,9 +59,9 @@ def picture(run_dir: Path, block: Mapping[str, Any]) -> str:
 
     Its type is that of its bytes: what a record says of it is a model's, or somebody else's.
     """
-    content = load_media(run_dir, block) if 0 < int(block.get("bytes") or 0) <= PICTURE_BYTES else None
+    content = load_media(run_dir, block) if 0 < count_in(block, "bytes") <= PICTURE_BYTES else None
     found = sniff(content) if content else None
-    if content is None or found is None or not found.width:
+    if content is None or found is None or not 0 < max(found.width, found.height) <= MOST_PX:  # few bytes may be a wall
         return ""
     return f"data:{found.media_type};base64,{base64.b64encode(content).decode('ascii')}"
 

@@ -141,6 +141,16 @@ class Summary:
     """Of tests over several values of their parameters, at which of them the pass rate lands in the band."""
 
     @property
+    def gate_word(self) -> str:
+        """What became of the gate: while each row that fails it has trials that did not end, it is not known yet."""
+        if self.holds:
+            return "holds"
+        failing = [row for row in self.rows if not row.verdict.holds]
+        if not all(row.lost for row in failing):
+            return "fails"
+        return f"undecided, since the run was interrupted ({sum(row.lost for row in failing)} trials did not end)"
+
+    @property
     def holds(self) -> bool:
         """Whether the gate holds for every row; of a shard it is not asked."""
         return bool(self.part) or all(row.verdict.holds for row in self.rows)

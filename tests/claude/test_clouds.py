@@ -158,6 +158,11 @@ def test_a_client_without_credentials_is_told_once(monkeypatch: pytest.MonkeyPat
         ("bedrock", {"AWS_REGION": "r"}, "pip install 'pytest-rltask[bedrock]'"),
         ("bedrock", {"AWS_BEARER_TOKEN_BEDROCK": "k"}, "set AWS_REGION=us-east-1"),
         ("bedrock", {"AWS_BEARER_TOKEN_BEDROCK": "k", "AWS_DEFAULT_REGION": "r"}, ""),
+        (
+            "bedrock",
+            {"AWS_BEARER_TOKEN_BEDROCK": "k\n", "AWS_REGION": "r"},
+            "AWS_BEARER_TOKEN_BEDROCK ends with a line end",
+        ),
         ("vertex", {}, "set CLOUD_ML_REGION=global"),
         ("vertex", {"CLOUD_ML_REGION": "r"}, "set ANTHROPIC_VERTEX_PROJECT_ID"),
         ("vertex", {"CLOUD_ML_REGION": "r", "ANTHROPIC_VERTEX_PROJECT_ID": "p"}, "pip install 'pytest-rltask[vertex]'"),

@@ -166,7 +166,7 @@ BROKE = "Your credit balance is too low to access the Anthropic API. Please go t
         (status(402), "HTTP 402: scripted billing_error; add credit"),
         (status(403), "HTTP 403: scripted permission_error; check what the key's account may do"),
         (status(401), "HTTP 401: scripted authentication_error; check ANTHROPIC_API_KEY"),
-        (status(404, message=f"model: {MODEL}"), f"HTTP 404: model: {MODEL}; check --model"),
+        (status(404, message=f"model: {MODEL}"), f"HTTP 404: model: {MODEL}; check --model, or --judge if"),
         (status(429, message="x", details={"error_code": "insufficient_quota"}), "HTTP 429, insufficient_quota: x"),
         (raw(400, "application/json", b'{"error": "model foo-1 not found"}'), "HTTP 400: "),
     ],

@@ -164,3 +164,44 @@ def test_a_script_marks_the_work():
 def test_a_rubric_that_cannot_be_is_refused_where_it_is_written(make: Any):
     with pytest.raises(DefinitionError):
         make()
+
+
+def text_of(asked: Any) -> str:
+    return "\n".join(block["text"] for block in asked.messages[0]["content"])
+
+
+def test_a_work_that_is_too_long_is_cut_in_the_middle_and_the_judge_is_told():
+    rubric = RubricJudge("customer", [POLITE], most_chars=100)
+    work = "head " + "x" * 10**6 + " tail"
+
+    said = text_of(rubric.asked(work, asked="Write."))
+
+    assert len(said) < 1500
+    assert "head xx" in said
+    assert "xx tail" in said
+    assert "it has 1000010 characters, of which the 999910 in the middle are left out" in said
+    assert said.index("tail") < said.index("was too long to be read whole"), "behind the work, which cannot say it"
+    assert "left out" not in text_of(rubric.asked("x" * 100, asked="Write."))
+    with pytest.raises(DefinitionError, match="most_chars=1: write"):
+        RubricJudge("customer", [POLITE], most_chars=1)
+
+
+def test_half_a_surrogate_pair_in_a_work_voids_no_trial():
+    record, (request,) = judged(verdict(), work="Please \ud800 come.")
+
+    assert record.outcome == "passed"
+    assert "Please ? come." in str(request.messages)
+
+
+@pytest.mark.parametrize("what", ["mark", "ask"])
+def test_what_was_not_awaited_says_so(what: str):
+    async def grades(episode: TalkEpisode) -> Grade:
+        if what == "mark":
+            return Grade(RUBRIC.mark(episode, "x").score, threshold=0.5)  # type: ignore[attr-defined]
+        return Grade(float(episode.ask("customer", "x").text), threshold=0.5)  # type: ignore[attr-defined]
+
+    record = played(Talk(grading=grades), model=answering(lambda request: verdict()))
+
+    assert record.outcome == "errored"
+    call = {"mark": "mark(...)", "ask": "self.ask(...)"}[what]
+    assert f"{call} was not awaited: write `await {call}`" in record.fault.message

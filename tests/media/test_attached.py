@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pytest_rltask import Image, Pdf, ToolError
-from pytest_rltask.media import attached
-from pytest_rltask.media.attached import as_sent, content_text, estimated_tokens, result_of, too_much
+from pytest_rltask import Image, Pdf, Sandbox, ToolError
+from pytest_rltask.media import attached, opened
+from pytest_rltask.media.attached import as_sent, content_text, estimated_tokens, media_line, result_of, too_much
+from pytest_rltask.report.html_blocks import picture
 from pytest_rltask.run.media_files import load_media, store_media
 from pytest_rltask.run.record import Record
 from tests.media.pictures import GIF, PDF, SVG, png
@@ -38,7 +41,7 @@ def test_it_is_made_of_bytes_a_path_or_a_file(tmp_path: Path):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Image(SVG, "x.png"), r"x.png is no PNG, JPG, GIF, WEBP \(it begins with b\"<svg"),
+        (lambda: Image(SVG, "x.png"), r"x.png is no PNG, JPG, GIF, WEBP: its \d+ bytes begin as none of them does"),
         (lambda: Image(PDF), "the image is no PNG"),
         (lambda: Pdf(png()), "the pdf is no PDF"),
         (lambda: Image(png() + b"\0" * 3_750_000), "at most 3,750,000 can be shown"),
@@ -57,6 +60,60 @@ def test_a_pipe_in_the_place_of_a_picture_holds_nobody_up(tmp_path: Path):
 
     with pytest.raises(ToolError, match=r"plot.png is no file"):
         Image(tmp_path / "plot.png")
+
+
+@pytest.fixture
+def within(tmp_path: Path) -> Iterator[Path]:
+    with Sandbox(backend="none") as sandbox:
+        (tmp_path / "secret.png").write_bytes(png())
+        (sandbox.path / "in").mkdir()
+        (sandbox.path / "in/plot.png").write_bytes(png())
+        (sandbox.path / "link.png").symlink_to(tmp_path / "secret.png")
+        (sandbox.path / "out").symlink_to(tmp_path)
+        (sandbox.path / "pipe.png").touch()
+        os.link(sandbox.path / "pipe.png", sandbox.path / "twice.png")
+        yield sandbox.path
+
+
+def test_a_path_in_a_sandbox_is_read(within: Path):
+    assert Image(within / "in/plot.png").name == "plot.png"
+    assert Image(os.path.relpath(within / "in/plot.png")).content == png()
+    assert (within.name, (within.parent / opened.OWNER).is_file()) == (opened.WORK, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("link.png", "is a link, no file, or closed"),
+        ("out/secret.png", "is a link, no file, or closed"),
+        ("in/../link.png", r"contains '\.\.'"),
+        ("twice.png", "has hard links"),
+        ("later.png", "there is no file 'later.png'; make it first"),
+        ("in", "in is no file"),
+    ],
+)
+def test_no_link_of_an_agents_is_followed(within: Path, name: str, said: str):
+    with pytest.raises(ToolError, match=said):
+        Image(within / name)
+
+
+def test_a_file_that_the_model_has_not_made_yet_is_told_to_it():
+    with Sandbox(backend="none") as sandbox, pytest.raises(ToolError, match=r"there is no file 'plot.png'; make it"):
+        Image(sandbox.file("plot.png"))
+
+
+def test_a_file_of_the_authors_that_is_missing_is_a_bug(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        Image(tmp_path / "plot.png")
+
+
+def test_what_is_not_taken_is_not_quoted(tmp_path: Path):
+    (tmp_path / "x.png").write_bytes(b"SECRET=1234567")
+
+    with pytest.raises(ToolError, match=r"^x.png is no PNG") as caught:
+        Image(tmp_path / "x.png")
+
+    assert "SECRET" not in str(caught.value)
 
 
 def test_what_is_no_content_is_a_bug():
@@ -141,3 +198,31 @@ def test_no_link_is_followed(tmp_path: Path):
     (other / image.file.partition("/")[2]).write_bytes(GIF)
 
     assert load_media(run, image.block) is None
+
+
+@pytest.mark.parametrize("key", ["bytes", "width", "height", "pages", "name", "media_type", "sha256"])
+@pytest.mark.parametrize("value", ["many", [], {}, None, -1, True, 10**4000, "x" * 10**6])
+def test_what_somebody_else_wrote_of_a_picture_is_shown_or_not_and_raises_nothing(
+    key: str, value: object, tmp_path: Path
+):
+    image = Image(png())
+    store_media(tmp_path, record(**{image.file.partition("/")[2]: png()}))
+    block = {**image.block, key: value}
+
+    assert picture(tmp_path, image.block).startswith("data:image/png;base64,")
+    assert picture(tmp_path, block) in ("", picture(tmp_path, image.block))
+    assert len(media_line(block)) < 400
+    assert content_text([block, "text", 3]).endswith("\ntext\n3")
+    assert estimated_tokens([{"content": [block]}]) >= 0
+    assert isinstance(too_much([{"content": [block]}], []), str)
+
+
+def test_a_picture_that_is_a_wall_of_pixels_is_not_put_in_the_page(tmp_path: Path):
+    wall = png(40_000, 40_000)
+    digest = hashlib.sha256(wall).hexdigest()
+    name = f"{digest[:32]}.png"
+    store_media(tmp_path, record(**{name: wall}))
+    block = {"type": "image", "file": f"media/{name}", "sha256": digest, "bytes": len(wall)}
+
+    assert load_media(tmp_path, block) == wall
+    assert picture(tmp_path, block) == ""

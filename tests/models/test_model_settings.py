@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pytest_rltask.models.model_settings import EFFORTS, OURS, SETTINGS, parse_further, request_fields, unfit_for
-from pytest_rltask.models.named import parse_model
+from pytest_rltask.models.named import missing_key, parse_model
 from tests.support.request_schemas import schemas, violations_of
 
 KEYS = st.from_regex(r"x_[a-z0-9_]{0,8}", fullmatch=True)
@@ -122,6 +122,19 @@ def test_a_label_is_plain_and_names_one_model(name: str):
     assert not set(model.label) & set(" []\\'\"|<>&;")
     assert "::" not in model.label
     assert len(model.label) <= 120
+
+
+@pytest.mark.parametrize("text", ['metadata={"user_id": 1', "stop_sequences=[a]", 'x="a'])
+def test_what_begins_like_json_and_is_none_is_not_sent(text: str):
+    with pytest.raises(ValueError, match="begins like JSON and is none"):
+        parse_further(text)
+
+
+@pytest.mark.parametrize(("tier", "said"), [("foo", "write service_tier=auto or standard_only"), ("auto", None)])
+def test_a_word_that_the_sdk_does_not_name_is_told_before_anything(tier: str, said: str | None):
+    found = missing_key(parse_model(f"claude-opus-5@service_tier={tier}"), {"ANTHROPIC_API_KEY": "k"}, ())
+
+    assert (found is None) if said is None else said in (found or "")
 
 
 def test_what_is_set_of_all_gives_way_to_what_a_name_says():
