@@ -66,7 +66,7 @@ compat: $(VENV)-compat/uv/.done  ## the plugin's own tests on each declared Pyth
 mutants: $(VENV)/.dev $(VENV)-mutants/.done  ## change an operator here and there: is there a test that notices? (30 minutes or more)
 	$(VENV)-mutants/bin/python -m tests.bench.mutants --python $(BIN)/python --each $(MUTANTS) --seed $(MUTANTS_SEED)
 
-bench-startup: $(VENV)/.dev  ## what the plugin costs a suite without tasks
+bench-startup: $(VENV)/.dev  ## what the plugin costs a suite without tasks, and seconds to the first request
 	$(BIN)/python -m tests.bench.startup
 
 bench-overhead: $(VENV)/.dev  ## what the trial loop costs over the bare SDK
@@ -84,7 +84,7 @@ bench-preload: $(VENV)/.dev  ## what preloading torch gains a run
 bench-storm: $(VENV)/.dev  ## 200 runs, 20 of them hostile, with each sandbox: nothing may leak
 	$(BIN)/python -m tests.bench.storm
 
-bench-scale: $(VENV)/.dev $(VENV)-inspect/.done  ## many trials in one process: wall, CPU and memory, beside Inspect AI
+bench-scale: $(VENV)/.dev $(VENV)-inspect/.done  ## many trials in one process: wall, CPU and memory, beside the bare SDK and Inspect AI
 	$(BIN)/python -m tests.bench.scale --inspect $(VENV)-inspect/bin/python
 
 bench-fixtures: $(VENV)/.dev  ## what fixtures of each test cost a suite: wall time with and without

@@ -45,7 +45,9 @@ async def send(client: AsyncAnthropic, fields: Mapping[str, Any], extras: Mappin
     import httpx2
 
     content = _ENCODE({**fields, **extras}).encode()
-    response = await client.post(PATH, cast_to=httpx2.Response, content=content, options={"timeout": timeout})
+    base = str(client.base_url)
+    address = PATH if "?" in base else f"{base.rstrip('/')}{PATH}"  # whole, it need not be put together each time
+    response = await client.post(address, cast_to=httpx2.Response, content=content, options={"timeout": timeout})
     return Answer(response.content, response.headers, response.headers.get("request-id"))
 
 

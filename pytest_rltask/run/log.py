@@ -19,7 +19,7 @@ from pytest_rltask.clock import utc, utc_now
 from pytest_rltask.run.files import created, write_text, write_whole
 from pytest_rltask.run.lines import Lines, Reserve
 from pytest_rltask.run.planned import NotStarted, PlannedTrial, transcript_path
-from pytest_rltask.run.record import SCHEMA_VERSION, Outcome, Record, RequestLog
+from pytest_rltask.run.record import SCHEMA_VERSION, Outcome, Record, RequestLog, plain
 
 __all__ = ["RunWriter"]
 
@@ -64,7 +64,7 @@ class RunWriter:
         Raises:
             OSError: the disk is full; the line was still written, into space set aside, unless that was full too.
         """
-        told = {"trial_id": record.trial_id, "started": record.started, "at": utc_now(), "request": asdict(request)}
+        told = {"trial_id": record.trial_id, "started": record.started, "at": utc_now(), "request": plain(request)}
         try:
             self._append_line({"type": "paid", **told}, durable=False)
         except OSError:

@@ -28,6 +28,7 @@ __all__ = [
     "error_text",
     "known_fields",
     "outcome_word",
+    "plain",
     "request_from_json",
 ]
 
@@ -282,7 +283,7 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON data, in which the conversation is the record's own and no copy."""
         told = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "media"}
-        return {name: value if name in _JSON_FIELDS else _plain(value) for name, value in told.items()}
+        return {name: value if name in _JSON_FIELDS else plain(value) for name, value in told.items()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Record:
@@ -312,14 +313,14 @@ class Record:
             raise ValueError(f"not a trial's record: {error}") from error
 
 
-def _plain(value: Any) -> Any:
-    """Return a field's value as JSON data."""
+def plain(value: Any) -> Any:
+    """Return a value of a record, such as one of its dataclasses, as JSON data."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     fields = getattr(type(value), "__dataclass_fields__", None)
-    return value if fields is None else {name: _plain(getattr(value, name)) for name in fields}
+    return value if fields is None else {name: plain(getattr(value, name)) for name in fields}
 
 
 _JSON_FIELDS = ("messages", "tools")

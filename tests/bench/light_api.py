@@ -93,6 +93,7 @@ class Served:
         """Return what a client's measurement needs to know."""
         return {
             "journal": self.journal,
+            "first_s": self.first_s,
             "span_s": self.last_s - (self.first_s or self.last_s),
             "peak_in_flight": self.peak_in_flight,
             "late_s": self.late_s,

@@ -2,18 +2,27 @@
 
 Run as `make bench-startup`. Both variants alternate, so that a noisy machine hits both alike; the median of the
 paired differences is what counts. It also lists which heavy libraries the plugin loaded: there must be none.
+
+Then `pytest benchmarks`, from typing it to the first request at a Messages API on this machine, beside all that a bare
+pytest takes for one empty test, and a Python that imports the SDK; in turns as well, in seconds of wall time.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
+MODEL = "claude-haiku-4-5-20251001"
+FIRST_REQUEST_S = 1.5
 PLUGIN = "pytest_rltask.plugin"
 HEAVY = ("torch", "anthropic", "numpy", "pandas", "pydantic", "sklearn", "onnxruntime", "genai_prices", "asyncio")
 SHOW_MODULES = """
@@ -38,12 +47,45 @@ def main() -> None:
         for _ in range(pairs):
             with_plugin.append(measure(suite, with_plugin=True))
             without.append(measure(suite, with_plugin=False))
+        first_request(suite)
+        firsts = [(first_request(suite), bare_pytest(suite), bare_import(suite)) for _ in range(max(3, pairs // 3))]
         loaded = heavy_modules(suite)
     differences = [a - b for a, b in zip(with_plugin, without, strict=True)]
     print(f"CPU of pytest with the plugin:    {statistics.median(with_plugin) * 1000:6.1f} ms (median of {pairs})")
     print(f"CPU of pytest without the plugin: {statistics.median(without) * 1000:6.1f} ms")
     print(f"the plugin costs:                 {statistics.median(differences) * 1000:6.1f} ms (target: at most 30)")
     print(f"heavy libraries loaded by it:     {', '.join(loaded) or 'none'} (target: none)")
+    first_s, pytest_s, sdk_s = (statistics.median(side) for side in zip(*firsts, strict=True))
+    print(f"pytest benchmarks, to the first request: {first_s:.2f} s (target: at most {FIRST_REQUEST_S})")
+    print(f"a bare pytest: {pytest_s:.2f} s, import anthropic: {sdk_s:.2f} s")
+
+
+def first_request(folder: Path) -> float:
+    """Return the seconds from the start of `pytest benchmarks` to the first request that a server is sent."""
+    serving = [sys.executable, "-m", "tests.bench.light_api", "--turns", "1", "--latency", "0"]
+    words = ["benchmarks", "--model", MODEL, "--runs", "1", "--log-dir", str(folder / "logs")]
+    with subprocess.Popen(serving, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        named = {"ANTHROPIC_BASE_URL": server.stdout.readline().strip(), "ANTHROPIC_API_KEY": "none"}
+        begin = time.monotonic()
+        subprocess.run(_words(*words), cwd=ROOT, env=os.environ | named, capture_output=True, check=False)
+        server.stdin.close()
+        return float(json.load(server.stdout)["first_s"]) - begin
+
+
+def bare_pytest(suite: Path) -> float:
+    """Return the seconds that pytest takes for an empty test without the plugin."""
+    begin = time.monotonic()
+    _pytest(suite, "-p", f"no:{PLUGIN}")
+    return time.monotonic() - begin
+
+
+def bare_import(folder: Path) -> float:
+    """Return the seconds that a Python takes which imports the SDK and ends."""
+    begin = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import anthropic"], cwd=folder, check=True)
+    return time.monotonic() - begin
 
 
 def measure(suite: Path, *, with_plugin: bool) -> float:
@@ -66,8 +108,11 @@ def heavy_modules(suite: Path) -> list[str]:
 
 def _pytest(suite: Path, *arguments: str) -> None:
     # Other plugins of this environment would only add noise, to both sides alike.
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments]
-    subprocess.run(command, cwd=suite, check=True, capture_output=True)
+    subprocess.run(_words(*arguments), cwd=suite, check=True, capture_output=True)
+
+
+def _words(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments]
 
 
 if __name__ == "__main__":
