@@ -64,6 +64,7 @@ def assert_in_band(passed: list[bool]) -> None:
     assert LOW * RUNS + SPARE <= sum(passed) <= HIGH * RUNS - SPARE
 
 
+@pytest.mark.slow
 def test_each_trial_of_imbalance_is_decided_by_a_margin() -> None:
     records = [play_policy(Imbalance(), "baseline", seed) for seed in SEEDS]
 

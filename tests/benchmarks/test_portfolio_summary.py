@@ -67,6 +67,7 @@ def test_seeds_that_a_player_lacks_are_left_out_of_the_variance() -> None:
     assert "seeds 1, mean pass rate 25.0%" in portfolio_summary(rows, ["a", "b"])
 
 
+@pytest.mark.slow
 def test_players_that_are_no_policies_of_the_task_play_under_their_names(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser, ["quitter"])

@@ -7,7 +7,7 @@ import pytest
 from pytest_rltask.models.hopeless import why_hopeless
 from pytest_rltask.models.settings import unusable
 from tests.claude.desk import KEY, MODEL
-from tests.conftest import Suite, workers_at_once
+from tests.conftest import Suite
 from tests.plugin.test_usage_errors import assert_usage_error
 from tests.support.messages_api import raw, reply, status, tool_use
 from tests.support.serving import Serve
@@ -38,7 +38,6 @@ def test_a_key_that_cannot_be_sent_is_told_and_not_shown(variable: str, written:
     assert KEY not in told
 
 
-@workers_at_once("any_suite")
 def test_a_key_with_a_line_end_is_a_usage_error(any_suite: Suite, serve: Serve, monkeypatch: pytest.MonkeyPatch):
     api = serve([reply(tool_use("submit", {"number": 43}))])
     monkeypatch.setenv("ANTHROPIC_API_KEY", f"{KEY}\n")

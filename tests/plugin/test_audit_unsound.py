@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_rltask.audit import leftovers
+from tests.conftest import slow
 from tests.plugin.vault import Vault, red
 
 
@@ -141,8 +142,8 @@ NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="it i
     ("taken", "said"),
     [
         ("tempfile.mkdtemp(prefix='vault-')", "temporary file vault-"),
-        ("threading.Timer(9, print).start()", "thread 'Thread-"),
-        pytest.param("os.dup(0)", "open file ", marks=NEEDS_PROC),
+        slow("threading.Timer(9, print).start()", "thread 'Thread-"),
+        pytest.param("os.dup(0)", "open file ", marks=(NEEDS_PROC, pytest.mark.slow)),
     ],
     ids=["folder", "thread", "open file"],
 )

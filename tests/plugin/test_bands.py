@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Suite, workers_at_once
+from tests.conftest import Suite
 from tests.plugin.test_usage_errors import assert_usage_error
 
 MODELS = ("--model", "policy:null")
@@ -22,7 +22,6 @@ def bands(suite: Suite) -> dict[str, tuple[float, float]]:
     return {row["model"]: (row["band"]["low"], row["band"]["high"]) for row in suite.report()["rows"]}
 
 
-@workers_at_once("any_suite")
 def test_each_model_has_its_band_and_its_gate(any_suite: Suite):
     any_suite.write(
         test_sum=TEST.format(band='{"policy:sol*": (0.9, 1), "policy:solver": (0.8, 1), "*:base*": (0, 0.2)}')

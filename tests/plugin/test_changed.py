@@ -115,7 +115,6 @@ def test_a_changed_helper_is_refused_by_name_and_nothing_is_written(any_graded: 
     assert sum(any_graded.plays().values()) == 4
 
 
-@workers_at_once("any_graded")
 def test_graded_anew_by_replay_the_rate_is_that_of_a_new_run(any_graded: Graded):
     any_graded.begin("--runs", "6")
     any_graded.change(*LOGIC)
@@ -165,7 +164,6 @@ def test_an_assertion_judges_recorded_scores_anew(graded: Graded):
     assert essence(graded.run_dirs[0]) == graded.afresh("--runs", "4")
 
 
-@workers_at_once("any_graded")
 def test_played_again_old_trials_stay_and_are_paid(any_graded: Graded):
     any_graded.begin("--runs", "3")
     any_graded.change(*LOGIC)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_rltask.verdict import GATES
-from tests.conftest import SUITE, WAYS, WAYS_IDS, Suite, unwrapped, workers_at_once
+from tests.conftest import SUITE, WAYS, WAYS_IDS, Suite, unwrapped
 from tests.report.pages import opened
 
 # A task that breaks for the seeds that files name: so it can be mended without a change of its source.
@@ -183,7 +183,6 @@ def test_another_task_is_played_although_one_is_given_up(faulty: FaultySuite):
 
 
 @pytest.mark.parametrize("variable", ["CI", None])
-@workers_at_once("any_faulty")
 def test_equal_faults_are_told_once(any_faulty: FaultySuite, variable, monkeypatch):
     # Where it is set, pytest repeats the whole of a failure that is a string.
     monkeypatch.delenv("BUILD_NUMBER", raising=False)

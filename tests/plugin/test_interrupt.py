@@ -43,7 +43,7 @@ def assert_ended_in_order(run: Interrupted) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [slow(name) if name == "backoff" else name for name in SITUATIONS if name != "half done"]
+    "name", [slow(name) if name in ("backoff", "computing") else name for name in SITUATIONS if name != "half done"]
 )
 def test_ctrl_c_ends_a_run_whatever_its_trials_are_at(tmp_path: Path, name: str):
     with started(tmp_path / "run", SITUATIONS[name]) as run:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.claude.desk import MODEL
-from tests.conftest import Suite, next_words, unwrapped, workers_at_once
+from tests.conftest import Suite, next_words, unwrapped
 from tests.plugin.test_usage_errors import assert_usage_error
 from tests.support.messages_api import Step, reply, status, text, thinking, tool_use
 from tests.support.serving import Serve, submits
@@ -32,7 +32,6 @@ def by_effort(body: dict[str, Any], turn: int) -> Step:
     return submits(seed + 1 if is_right else 0)
 
 
-@workers_at_once("any_suite")
 def test_two_settings_of_one_model_are_two_rows_each_with_its_band(any_suite: Suite, serve: Serve):
     any_suite.write(test_sum=TEST.format(band=BANDS))
     api = serve(by_effort)

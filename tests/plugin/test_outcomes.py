@@ -74,7 +74,6 @@ def test_an_errored_trial_does_not_count_in_the_pass_rate(suite: Suite):
     assert row["verdict"]["rate"] == 0
 
 
-@workers_at_once("any_suite")
 def test_the_assertion_overrules_the_grader_and_the_record_says_so(any_suite: Suite):
     any_suite.write(test_sum="from tasks import *\n@pytest.mark.rltask(task=Sum())\ndef test_sum(trial): pass\n")
 
@@ -257,7 +256,6 @@ def test_skipping_inside_a_task_is_no_way_out_of_a_trial(suite: Suite):
     result.assert_outcomes(errors=1, failed=1)
 
 
-@workers_at_once("any_suite")
 def test_junit_shows_missed_trials_as_passed_and_the_gate_as_a_test_case(any_suite: Suite):
     any_suite.run("--junitxml=junit.xml", model="policy:null")
 

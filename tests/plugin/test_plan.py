@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.claude.desk import MODEL
-from tests.conftest import Suite, workers_at_once
+from tests.conftest import Suite
 from tests.plugin.test_usage_errors import assert_usage_error
 from tests.support.serving import EACH, Serve, every_third
 
 
-@workers_at_once("any_suite")
 def test_it_plays_nothing_and_writes_nothing(any_suite: Suite):
     tasks = (any_suite.pytester.path / "tasks.py").read_text()
     any_suite.write(tasks=tasks.replace("return SumEpisode(self, seed)", "raise AssertionError('opened')"))

@@ -175,7 +175,6 @@ def test_each_record_is_on_disk_before_its_item_reports(suite: Suite):
     result.stdout.fnmatch_lines([f"*run-{run:02d}[]] on disk: 1" for run in range(3)])
 
 
-@workers_at_once("any_suite")
 def test_a_failing_gate_is_named_in_the_short_summary_and_not_in_the_progress(any_suite: Suite):
     result = any_suite.run("--runs", "4", model="policy:null")
 

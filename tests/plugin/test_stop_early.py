@@ -177,7 +177,6 @@ def test_each_task_and_model_stops_by_itself(any_stopped: Stopped):
     assert rows["policy:solver"]["judged"] <= 10
 
 
-@workers_at_once("any_stopped")
 def test_sequential_runs_stop_too(any_stopped: Stopped):
     any_stopped.play("--runs", "20", "--sequential")
 

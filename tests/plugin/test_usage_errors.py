@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Suite, workers_at_once
+from tests.conftest import Suite
 
 HEAD = "from tasks import *\n"
 MARKED = HEAD + "@pytest.mark.rltask({marker})\ndef test_sum({argument}): pass\n"
@@ -66,7 +66,6 @@ def test_an_ini_setting_that_cannot_be_used(suite: Suite):
     assert_usage_error(result, "ini setting rltask_runs: none is not a whole number", "write rltask_runs = 10")
 
 
-@workers_at_once("any_suite")
 def test_a_claude_model_without_a_key_names_both_ways_out(any_suite: Suite):
     result = any_suite.run(model=None)
 

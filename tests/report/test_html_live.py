@@ -14,7 +14,7 @@ from pytest_rltask.report.files import write_page
 from pytest_rltask.report.html_live import LivePage, pause_s
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.log import RunWriter
-from tests.conftest import SUITE, TEST, Suite, workers_at_once
+from tests.conftest import SUITE, TEST, Suite
 from tests.report.pages import by_class, plan, record, text_of, tree
 
 HEADER = {"schema": 1, "id": "a", "created": "", "command": "pytest", "gate": "point"}
@@ -124,7 +124,6 @@ def test_the_end_of_a_run_does_not_wait_for_a_page(tmp_path: Path, monkeypatch: 
     assert not written.count.acquire(blocking=False)
 
 
-@workers_at_once("any_suite")
 def test_a_run_has_a_page_while_it_goes_on(any_suite: Suite, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(html_live, "FIRST_S", 0.05)
     monkeypatch.setattr(html_live, "LEAST_S", 0.05)

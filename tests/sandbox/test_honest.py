@@ -19,7 +19,7 @@ from tests.sandbox.honest_programs import PROGRAMS
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the backends are Linux's")
 
 KINDS = (
-    *("KMeans", "cross_val_score by threading", "a pipeline, saved", "csv by each engine", "torch: threads"),
+    *("KMeans", "csv by each engine"),
     *("multiprocessing.Pool", "locks and queues", "shared_memory", "asyncio with subprocesses", "subprocess of sh"),
     *("a server on loopback", "kill a child", "read /proc", "tempfile", "a file in /tmp", "sqlite3", "chmod"),
     *("os.utime", "a second module and a package", "exit codes", "signal.alarm", "python -m pytest", "who am I"),

@@ -69,6 +69,7 @@ def test_each_part_has_its_size_and_its_share_of_the_minority(minority_frac: flo
     assert {(str(part.features.dtype), str(part.labels.dtype)) for part in parts} == {("float32", "int8")}
 
 
+@pytest.mark.slow
 @given(minority_frac=FRACTIONS)
 @settings(max_examples=15, deadline=None)
 def test_at_any_fraction_parts_are_stratified_to_a_row(minority_frac: float) -> None:

@@ -68,7 +68,7 @@ def test_null_never_starts(task: str) -> None:
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("policy", sorted(WEAK))
 def test_whoever_does_nothing_useful_fails(policy: str, task: str) -> None:
-    for seed in SEEDS[: 8 if task == "3 %" else 4]:
+    for seed in SEEDS[:4]:
         record = played(policy, seed, task)
 
         assert (record.outcome, record.label) == ("failed", "F1 below tau"), record.reason

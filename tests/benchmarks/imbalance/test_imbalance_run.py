@@ -282,6 +282,7 @@ def test_collecting_loads_nothing_heavy(machine: Machine) -> None:
     assert not {"torch", "numpy", "sklearn", "imblearn", "pandas", "kagglehub"} & set(loaded.split())
 
 
+@pytest.mark.slow
 def test_a_sweep_submits_if_asked_to(machine: Machine) -> None:
     run = machine.run("benchmarks/imbalance --auto-submit sweep --runs 1 --model policy:cheat_noop")
 

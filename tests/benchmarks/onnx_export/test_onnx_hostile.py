@@ -21,6 +21,7 @@ from benchmarks.onnx_export.task import OnnxExport
 from pytest_rltask import Sandbox, SandboxError
 from tests.benchmarks.onnx_export.onnx_hostile import HOSTILE, empty_nodes
 from tests.benchmarks.onnx_export.onnx_models import HONEST, ONE, SCORE, WEIGHTS, build, external, value
+from tests.conftest import slow
 
 FEATURES = np.random.default_rng(1).normal(size=(203, 10)).round(6)
 ROWS = len(FEATURES)
@@ -42,7 +43,9 @@ def rejection(files: dict[str, bytes]) -> str:
 # Models
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize(
+    "name", [slow(name) if name in ("hoarding loop", "10^6 empty nodes") else name for name in HOSTILE]
+)
 def test_a_hostile_model_is_rejected_in_words(name: str) -> None:
     content, words = HOSTILE[name]
 

@@ -75,6 +75,7 @@ def test_every_torch_export_is_accepted_and_read_alike(tmp_path: Path) -> None:
             assert predict(snapshot(box), features).classes.tolist() == expected, name
 
 
+@pytest.mark.slow
 def test_every_policy_moves_the_same_way_for_the_same_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     really_write = Sandbox.write_file
@@ -104,6 +105,7 @@ def test_a_configuration_replaces_the_scripts_own(script: str) -> None:
     compile(content, script, "exec")
 
 
+@pytest.mark.slow
 def test_an_interrupted_calibration_goes_on(tmp_path: Path, secret: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     results = tmp_path / "calibration.jsonl"
     finished = {"policy": "null", "seed": 42, "passed": True, "cheated": False, "label": "score", "seconds": 1.0}

@@ -66,6 +66,7 @@ def test_a_player_knows_nothing_of_how_the_data_were_made(name: str) -> None:
         assert not re.search(r"make_classification|hypercube|class_sep|fresh", script)
 
 
+@pytest.mark.slow
 def test_a_player_really_delivers(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     results = ["--results", str(tmp_path / "portfolio.jsonl")]
 

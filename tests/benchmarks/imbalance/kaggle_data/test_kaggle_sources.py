@@ -173,6 +173,7 @@ def test_a_home_directory_may_be_abbreviated(local_csv: Path, machine: Path, mon
     assert load_small().labels.sum() == POSITIVES
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_download_once(server: FakeKaggle) -> None:
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(4)
