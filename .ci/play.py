@@ -30,7 +30,7 @@ MINUTES = 60
 FIRST, SECOND = "first pass", "second pass"
 SECRET = f"RLTASK_SECRET={'0' * 32}"
 """What fixes the data of the tasks, as in the Makefile."""
-OF_BUBBLEWRAP = "not ([landlock or -landlock] or -landlock- or [none or -none] or -none-)"
+OF_BUBBLEWRAP = "bwrap or not ([landlock or -landlock] or -landlock- or [none or -none] or -none-)"
 """What the second pass plays: bubblewrap changes nothing for what names another backend, and the first has played."""
 LAST_FAILED = ("--last-failed", "--last-failed-no-failures=none")
 
