@@ -119,8 +119,10 @@ class Judge:
         elif call.when == "call":
             self._judge(item, call, report, record)
         if record is not None and call.when == "teardown" and not item.stash.get(IN_TEST_KEY, False):
-            del item.stash[RECORD_KEY]  # pytest keeps its items, and a conversation is long
-            del item.stash[WAITED_KEY], item.stash[TRANSCRIPT_KEY]
+            kept: tuple[pytest.StashKey[Any], ...] = (RECORD_KEY, WAITED_KEY, TRANSCRIPT_KEY)
+            for key in kept:  # pytest keeps its items, and a conversation is long
+                if key in item.stash:  # a warning that was made an error comes before the last one
+                    del item.stash[key]
 
     def _judge(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport, record: Record) -> None:
         """Let the test decide: it held, an assertion failed, or it ended otherwise and nobody has judged the trial."""

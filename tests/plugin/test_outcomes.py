@@ -307,3 +307,32 @@ def test_an_error_in_another_fixture_loses_no_trial(any_suite: Suite):
     assert all(record.graded for record in records.values()), "it is judged by --resume, and not played again"
     (row,) = any_suite.report()["rows"]
     assert (row["planned"], row["judged"], row["errored"]) == (4, 3, 1)
+
+
+def test_a_warning_that_is_made_an_error_ends_its_item_and_no_run(suite: Suite):
+    suite.write(
+        test_sum="""
+        from tasks import *
+
+        class Mute(Episode):
+            prompt, done = "Say something.", False
+            def grade(self): return Grade(1.0, threshold=1.0)
+
+        KNOWN_LATE = [Mute]
+
+        @dataclass(frozen=True)
+        class Saying(Task):
+            policies = {"baseline": lambda view: (yield "something")}
+            def open(self, seed): return KNOWN_LATE[seed * 0]()
+
+        @pytest.mark.rltask(task=Saying())
+        def test_saying(trial):
+            assert trial.passed
+        """
+    )
+
+    result = suite.run("--runs=2", "-W", "error::pytest_rltask.task.TaskWarning")
+
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+    assert "no tool" in result.stdout.str()
+    assert len(suite.last_run().records) == 2
