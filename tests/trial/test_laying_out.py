@@ -127,36 +127,53 @@ def test_one_that_takes_too_long_is_the_tasks_fault():
     assert "close" in task.opened[0].events
 
 
+class Held:
+    """A task whose episodes are laid out once they may be."""
+
+    def __init__(self) -> None:
+        self.begun, self.may = threading.Event(), threading.Event()
+        self.task = LaidBench({"lay_out": self._wait})
+
+    def _wait(self) -> None:
+        self.begun.set()
+        assert self.may.wait(30)
+
+    async def began(self) -> None:
+        await asyncio.to_thread(self.begun.wait, 30)
+
+    async def ended(self, playing: asyncio.Future[Record]) -> None:
+        """Let it be laid out, and wait for its trial, which has had every chance to close it before."""
+        await asyncio.wait([playing], timeout=0.1)
+        self.may.set()
+        await asyncio.wait([playing])
+        assert self.task.opened[0].events == ["prompt", "laid out", "close"]
+
+
 def test_a_model_that_fails_meanwhile_is_told_and_it_is_closed_behind_it():
-    may = threading.Event()
+    held = Held()
 
-    async def fail_first() -> None:
-        asyncio.get_running_loop().call_later(0.05, may.set)
+    async def failed() -> Record:
+        playing = asyncio.ensure_future(play(spec_of(held.task), Slow(held.began, ModelFault("overloaded"))))
+        await held.began()
+        await held.ended(playing)
+        return playing.result()
 
-    task = LaidBench({"lay_out": lambda: may.wait(30) and None})
-    record = play_bench(task, Slow(fail_first, ModelFault("overloaded")))  # type: ignore[arg-type]
+    record = asyncio.run(failed())
 
     assert (record.reason, record.fault and record.fault.kind) == ("overloaded", "api")
-    assert task.opened[0].events == ["prompt", "laid out", "close"]
 
 
 def test_a_trial_that_is_cancelled_meanwhile_is_closed_behind_it():
-    task = LaidBench()
+    held = Held()
 
-    async def cancelled() -> None:
-        begun, may = threading.Event(), threading.Event()
-        task.hooks["lay_out"] = lambda: begun.set() or (may.wait(30) and None)  # type: ignore[index]
-        playing = asyncio.ensure_future(play(spec_of(task), Slow(asyncio.Event().wait)))
-        await asyncio.to_thread(begun.wait, 30)
+    async def cancelled() -> bool:
+        playing = asyncio.ensure_future(play(spec_of(held.task), Slow(asyncio.Event().wait)))
+        await held.began()
         playing.cancel()
-        await asyncio.sleep(0)
-        may.set()
-        with pytest.raises(asyncio.CancelledError):
-            await playing
+        await held.ended(playing)
+        return playing.cancelled()
 
-    asyncio.run(cancelled())
-
-    assert task.opened[0].events == ["prompt", "laid out", "close"]
+    assert asyncio.run(cancelled())
 
 
 def test_whoever_opens_an_episode_has_it_laid_out():
