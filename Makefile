@@ -14,6 +14,9 @@ RUNS ?= 20
 # Of `make honest`; those that do not work here are left out.
 BACKENDS ?= bwrap,landlock,docker,none
 COMMA := ,
+# A folder in which it keeps what programs do outside of sandboxes, and finds it again.
+BARE ?=
+KEPT = $(if $(BARE),--bare $(BARE)/bare-$(1).json)
 # Without isolation an ordinary user's processes differ in nothing from root's.
 OF_USER = $(patsubst %$(COMMA)none,%,$(BACKENDS))
 # A published secret and this seed fix the data that the baseline sees, so that the run ends alike on every machine.
@@ -60,8 +63,8 @@ lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/mypy --strict pytest_rltask
 
 honest: $(VENV)/.dev  ## what honest programs do in each sandbox and outside, as root and as an ordinary user
-	$(BIN)/python -m tests.sandbox.honest --backends $(BACKENDS)
-	@test "$$(id -u)" != 0 || $(BIN)/python -m tests.as_user python -m tests.sandbox.honest --backends $(OF_USER)
+	$(BIN)/python -m tests.sandbox.honest --backends $(BACKENDS) $(call KEPT,own)
+	@test "$$(id -u)" != 0 || $(BIN)/python -m tests.as_user python -m tests.sandbox.honest --backends $(OF_USER) $(call KEPT,user)
 
 compat: $(VENV)-compat/uv/.done  ## the plugin's own tests on each declared Python, with the lowest versions, and beside plugins of others
 	$(PYTHON) -m tests.compat --folder $(VENV)-compat --constraints '$(CONSTRAINTS)' --reports '$(REPORTS)'

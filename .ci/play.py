@@ -66,7 +66,7 @@ class Ci:
         for target in ("test", "test-slow"):
             make = ("make", target, f"REPORTS={self._reports(FIRST)}")
             self.player.play(f"{FIRST}: make {target}", *make, within=hidden, again=[*make, "AGAIN=1"])
-        play("honest programs", "make", "honest")
+        play("honest programs", "make", "honest", f"BARE={self.reports}")
         self._as_user(FIRST, hidden, ("tests/sandbox", "benchmarks --audit"))
         play("installing it", sys.executable, ".ci/install.py")
 
@@ -89,7 +89,7 @@ class Ci:
             if not case.file.startswith("tests/sandbox/")
         }
         self.player.play(f"{SECOND}: environment", "make", ".venv/.dev")
-        self.player.play(f"{SECOND}: honest programs", "make", "honest", "BACKENDS=bwrap")
+        self.player.play(f"{SECOND}: honest programs", "make", "honest", "BACKENDS=bwrap", f"BARE={self.reports}")
         pytest = (".venv/bin/pytest", *sorted(files), "--ignore=tests/sandbox/test_honest.py", "-k", OF_BUBBLEWRAP)
         self._pytest(SECOND, "sandbox, attacks, HTML page", pytest, "tests", [])
         self.player.play(f"{SECOND}: make bench", "make", "bench")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,8 @@ ON_EITHER_SIDE = _without("claude", "judges", "plugin", "sandbox", "suite")
 """What is pytest's and the API's, played on the versions on either side of this one alone."""
 OURS_ALONE = _without("analysis", "commands", "export", "media", "report")
 """What is arithmetic and text of our own, played on two Pythons already."""
+OF_THE_KERNEL = _without("sandbox/attacks", "sandbox/containers", "sandbox/test_honest_commands.py")
+"""What kernel, containers and bash decide, whatever Python asks them: `.ci/run` plays it as root and as a user."""
 ON_A_CLUSTER = (
     *("tests/engines/test_ray_engine.py", "tests/engines/test_travel.py"),
     *("-k", "policies or hosts or once or copy"),
@@ -66,7 +69,7 @@ class Environment:
 ENVIRONMENTS = (
     Environment("lowest", "3.11", lowest=True, tests=(*TESTS, *OF_OTHERS)),
     Environment("python3.12", "3.12", tests=(*TESTS, *ON_EITHER_SIDE)),
-    Environment("python3.13", "3.13", tests=(*TESTS, *OURS_ALONE)),
+    Environment("python3.13", "3.13", tests=(*TESTS, *OURS_ALONE, *OF_THE_KERNEL)),
     Environment(
         "plugins",
         "3.11",
@@ -120,14 +123,18 @@ class Compat:
     constraints: str
     reports: str
 
-    def play(self, environment: Environment) -> str:
-        """Make an environment, play its tests, and return what became of it."""
+    def make(self, environment: Environment) -> str:
+        """Make an environment, and return why its tests cannot be played; empty if they can."""
         python = find_python(environment.python)
         if python is None:
             return f"NOT PLAYED: there is no Python {environment.python} on this machine"
+        return "" if self._install(environment, python) else "FAILED: its packages could not be installed"
+
+    def play(self, environment: Environment, made: Future[str]) -> str:
+        """Play the tests of an environment as soon as it is made, and return what became of it."""
         began = time.monotonic()
-        if not self._install(environment, python):
-            return "FAILED: its packages could not be installed"
+        if problem := made.result():
+            return problem
         status = self._test(environment)
         minutes = (time.monotonic() - began) / 60
         return f"{'passed' if status == 0 else f'FAILED with exit status {status}'} in {minutes:.1f} minutes"
@@ -183,11 +190,16 @@ def main() -> int:
     options = parser.parse_args()
 
     compat = Compat(options.folder.resolve(), options.constraints, options.reports)
+    wanted = [each for each in ENVIRONMENTS if not options.names or each.name in options.names]
     became = {}
-    for environment in ENVIRONMENTS:
-        if not options.names or environment.name in options.names:
-            print(f"compat: {environment.name}", flush=True)
-            became[environment.name] = compat.play(environment)
+    with ThreadPoolExecutor(1) as ahead:  # while tests are played, the next environment is downloaded
+        made = [ahead.submit(compat.make, environment) for environment in wanted]
+        try:
+            for environment, future in zip(wanted, made, strict=True):
+                print(f"compat: {environment.name}", flush=True)
+                became[environment.name] = compat.play(environment, future)
+        finally:
+            ahead.shutdown(cancel_futures=True)
     for name, result in became.items():
         print(f"compat: {name}: {result}")
     return 1 if any(result.startswith("FAILED") for result in became.values()) else 0

@@ -39,6 +39,8 @@ from pytest_rltask.suite.wording import explained, is_skipped_in_junit
 from pytest_rltask.tools import DefinitionError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_rltask.audit.plays import Plays
     from pytest_rltask.report.html_live import LivePage
     from pytest_rltask.report.statusline import StatusLine
@@ -201,9 +203,6 @@ class Session:
         going_on = resumption.headline(collected) if resumption else ""
         if going_on and worker and is_checker and not self._plays_nothing:
             directory.is_checked = True
-        from pytest_rltask.report.html_live import LivePage
-        from pytest_rltask.report.statusline import status_line
-
         run_dir = directory.path
         if run_dir is None or self._headline_shown:
             return sandbox_line(self.config, [self._audited_in])
@@ -212,9 +211,8 @@ class Session:
             directory.hold(run_dir)
             self._interrupts.install(run_dir)
             self.config.add_cleanup(lambda: cleared(run_dir))
-            self._status = status_line(self.config, run_dir, since=directory.since)
-            self._page = LivePage(run_dir, self.options.gate, stop_early=self.options.stop_early)
-            self.config.add_cleanup(self._page.stop)
+            if not self.is_worker:
+                self._show(run_dir)
         isolated_by = sandbox_line(self.config, (trial.sandbox for trial in directory.plan))
         alone = [f"rltask: {line}" for line in self._notes()]
         command = str(directory.header["command"])
@@ -222,6 +220,15 @@ class Session:
         cluster = self._remote.headline if self._remote else ""
         lines = [f"rltask: {command}", f"rltask: records in {run_dir}", cluster, isolated_by, *alone, claimed, going_on]
         return "\n".join(line for line in lines if line)
+
+    def _show(self, run_dir: Path) -> None:
+        """Show the progress of the run, in a line and in its page, from now on."""
+        from pytest_rltask.report.html_live import LivePage
+        from pytest_rltask.report.statusline import status_line
+
+        self._status = status_line(self.config, run_dir, since=self.directory.since)
+        self._page = LivePage(run_dir, self.options.gate, stop_early=self.options.stop_early)
+        self.config.add_cleanup(self._page.stop)
 
     def audit(self, item: pytest.Function) -> bool | None:
         """Run an item of ``--audit``; return None, and do nothing, for any other."""

@@ -27,7 +27,7 @@ def tries(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> Tries:
     return Tries(pytester, request.param)
 
 
-@pytest.fixture(params=[("-n", "1"), ("-n", "2"), slow(("-n", "4"))], ids=["n1", "n2", "n4"])
+@pytest.fixture(params=[slow(("-n", "1")), ("-n", "2"), slow(("-n", "4"))], ids=["n1", "n2", "n4"])
 def distributed(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> Tries:
     """A suite played by one, two and four workers."""
     return Tries(pytester, request.param)

@@ -143,8 +143,9 @@ def test_a_change_is_refused_and_named(runs: Runs, old: str, new: str, arguments
 
 
 def test_a_change_is_refused_once_by_all_workers(pytester: pytest.Pytester):
-    runs = Runs(pytester, ("-n", "2"))
+    runs = Runs(pytester)
     runs.begin("--runs", "2")
+    runs.workers = ("-n", "2")
     before, plan = runs.lines(), (runs.run_dirs[0] / "plan.json").read_text()
     runs.change("How much is", "What is")
 

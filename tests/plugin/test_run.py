@@ -140,9 +140,19 @@ def test_one_run_can_be_selected(suite: Suite):
     assert suite.report()["rows"][0]["planned"] == 1
 
 
+PAGES = """
+import pathlib, threading
+def pytest_runtest_teardown(item):
+    if any(thread.name == "rltask-page" for thread in threading.enumerate()):
+        (pathlib.Path(item.config.rootpath) / f"page-{hasattr(item.config, 'workerinput')}").touch()
+"""
+
+
 @workers_at_once("any_suite")
 def test_the_run_directory_holds_what_is_needed_to_understand_the_run(any_suite: Suite):
-    any_suite.run("--runs", "2")
+    any_suite.write(conftest=PAGES).run("--runs", "2")
+
+    assert not (any_suite.pytester.path / "page-True").exists(), "its page is the controller's alone"
 
     run = any_suite.last_run()
     assert run.header["command"].startswith("pytest --model policy:baseline")
@@ -229,6 +239,7 @@ def test_an_interrupted_run_keeps_its_trials_and_checks_no_gate(suite: Suite):
     assert len(suite.last_run().records) == 3
 
 
+@pytest.mark.slow  # test_shares_deaths.py has it of a task of its own
 def test_a_crashed_worker_loses_only_the_trial_in_flight(pytester: pytest.Pytester):
     suite = Suite(pytester, ("-n", "2", "--max-worker-restart=2"))
     suite.write(
@@ -256,6 +267,7 @@ def test_a_crashed_worker_loses_only_the_trial_in_flight(pytester: pytest.Pytest
     assert (row["planned"], row["judged"], row["errored"], row["lost"]) == (8, 7, 1, 0)
 
 
+@pytest.mark.slow  # and this
 def test_a_trial_whose_test_kills_two_workers_is_not_judged(pytester: pytest.Pytester):
     suite = Suite(pytester, ("-n", "1", "--max-worker-restart=2"))
     suite.write(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Suite, workers_at_once
+from tests.conftest import Suite
 from tests.plugin.tries import ONE, TRIES, TWO, Tries, told, told_of
 
 # ---- what a run is told ----
 
 
-@workers_at_once("tries")
 def test_each_run_is_told_what_earlier_runs_tried(tries: Tries):
     tries.write(test_pick=TWO)
 

@@ -50,7 +50,7 @@ async def meeting(episode):
 
 
 @pytest.mark.parametrize(
-    "workers", [(), ("-n", "1"), slow(("-n", "4")), slow(("-n", "2", "--dist", "loadfile"))], ids=str
+    "workers", [(), slow(("-n", "1")), slow(("-n", "4")), slow(("-n", "2", "--dist", "loadfile"))], ids=str
 )
 def test_scores_do_not_depend_on_the_workers(pytester: pytest.Pytester, workers: tuple[str, ...]):
     suite = Meeting(pytester, *workers)
@@ -88,8 +88,9 @@ def test_ordinary_tests_are_spread_one_by_one_beside_trials(pytester: pytest.Pyt
     assert suite.count("trial") == once(*range(5))
 
 
-def test_trials_of_several_models_and_tests_are_dealt_alike(pytester: pytest.Pytester):
-    suite = Meeting(pytester, "-n", "3")
+@pytest.mark.parametrize("workers", [2, slow(3)])
+def test_trials_of_several_models_and_tests_are_dealt_alike(pytester: pytest.Pytester, workers: int):
+    suite = Meeting(pytester, "-n", str(workers))
     more = (
         TEST.replace("MEETING", NOBODY).replace("meeting)", 'meeting), name="other"').replace("test_meet", "test_other")
     )
@@ -101,8 +102,8 @@ def test_trials_of_several_models_and_tests_are_dealt_alike(pytester: pytest.Pyt
     assert len(records) == 16
     dealt: dict[str, set[int]] = {}
     for number, trial in enumerate(suite.last_run().plan):
-        dealt.setdefault(records[trial.trial_id].info["worker"], set()).add(number % 3)
-    assert sorted(dealt.values(), key=min) == [{0}, {1}, {2}]
+        dealt.setdefault(records[trial.trial_id].info["worker"], set()).add(number % workers)
+    assert sorted(dealt.values(), key=min) == [{number} for number in range(workers)]
 
 
 def test_a_worker_does_not_start_ahead_what_it_cannot_know_to_be_its_own(pytester: pytest.Pytester):

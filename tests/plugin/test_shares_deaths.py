@@ -117,7 +117,7 @@ async def meeting(episode):
 
 
 def test_a_test_that_kills_its_worker_twice_leaves_its_trial_unjudged(pytester: pytest.Pytester):
-    suite = Meeting(pytester, "-n", "2")
+    suite = Meeting(pytester, "-n", "1")
     suite.write(
         test_meet="""
         from meet import *

@@ -10,8 +10,10 @@ they do not, the table names the difference, docs/security.md states it under th
 from __future__ import annotations
 
 import argparse
+import base64
 import functools
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -25,6 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 from pytest_rltask.sandbox import Sandbox, SandboxError, SandboxLimits, resolve_backend
 from pytest_rltask.sandbox.watcher import removal
@@ -256,6 +259,9 @@ def main() -> int:
     parser.add_argument("--backends", default=",".join(BACKENDS))
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--bare", type=Path, help="a file of what programs do outside: read, if it is there, or written"
+    )
     parser.add_argument("programs", nargs="*", default=[])
     told = parser.parse_args()
     started = time.monotonic()
@@ -264,12 +270,39 @@ def main() -> int:
     programs = {name: program for name, program in programs.items() if name not in left_out}
     columns_here = list(columns(told.backends.split(","), told.modes.split(",")))
     with ThreadPoolExecutor(told.jobs) as pool:
-        bare = dict(zip(programs, pool.map(run_bare, programs.values()), strict=True))
-        results = pool.map(lambda column: _column(column, programs, bare), columns_here)
-        cells = dict(zip(columns_here, results, strict=True))
+        bare = _outside(programs, pool, told.bare)
+        # Each column in as many parts as are played at once: one that takes longer than others would be waited for.
+        parts = [(column, part) for column in columns_here for part in range(told.jobs)]
+        names = list(programs)
+        results = pool.map(lambda it: _column(it[0], {n: programs[n] for n in names[it[1] :: told.jobs]}, bare), parts)
+        cells: dict[Column, dict[str, Cell]] = {column: {} for column in columns_here}
+        for (column, _), result in zip(parts, results, strict=True):
+            cells[column] |= result
     wrong = _print(programs, cells, left_out)
     print(f"{time.monotonic() - started:.0f} s")
     return wrong
+
+
+def _outside(programs: Mapping[str, Program], pool: ThreadPoolExecutor, kept: Path | None) -> dict[str, Deed]:
+    """Return what programs do outside: what the file holds of them, as they are now; the rest is played and kept."""
+    told = json.loads(kept.read_text()) if kept and kept.exists() else {}
+    known = {
+        name: deed for name, (sources, deed) in told.items() if name in programs and sources == _sources(programs[name])
+    }
+    new = {name: program for name, program in programs.items() if name not in known}
+    bare = {name: _read(deed) for name, deed in known.items()}
+    bare |= zip(new, pool.map(run_bare, new.values()), strict=True)
+    if kept and new:
+        kept.write_text(json.dumps({name: [_sources(programs[name]), _written(deed)] for name, deed in bare.items()}))
+    return bare
+
+
+def _written(deed: Deed) -> dict[str, object]:
+    return {**vars(deed), "files": {name: base64.b64encode(data).decode() for name, data in deed.files.items()}}
+
+
+def _read(told: Mapping[str, Any]) -> Deed:
+    return Deed(**{**told, "files": {name: base64.b64decode(data) for name, data in told["files"].items()}})
 
 
 def _column(column: Column, programs: Mapping[str, Program], bare: Mapping[str, Deed]) -> dict[str, Cell]:

@@ -18,7 +18,7 @@ from pytest_rltask import play_policy
 from pytest_rltask.run.record import Record
 from tests.conftest import slow
 
-SEEDS = range(42, 54)
+SEEDS = range(42, 48)
 TASKS = {"3 %": Imbalance(minority_frac=0.03, tau=0.3), "20 %": Imbalance(minority_frac=0.2, tau=0.7, max_steps=4)}
 WEAK = {"naive", *(name for name in POLICIES if name.startswith("cheat_"))}
 
@@ -59,7 +59,7 @@ def steps_used(record: Record) -> list[int]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_null_never_starts(task: str) -> None:
-    for seed in SEEDS[:3]:
+    for seed in SEEDS[:2]:
         record = played("null", seed, task)
 
         assert (record.outcome, record.score, record.label) == ("failed", 0.0, "never started")
@@ -68,7 +68,7 @@ def test_null_never_starts(task: str) -> None:
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("policy", sorted(WEAK))
 def test_whoever_does_nothing_useful_fails(policy: str, task: str) -> None:
-    for seed in SEEDS[:4]:
+    for seed in SEEDS[:2]:
         record = played(policy, seed, task)
 
         assert (record.outcome, record.label) == ("failed", "F1 below tau"), record.reason
@@ -81,7 +81,7 @@ def test_whoever_does_nothing_useful_fails(policy: str, task: str) -> None:
 def test_the_solver_passes(task: str) -> None:
     passed = [played("solver", seed, task).outcome == "passed" for seed in SEEDS]
 
-    assert sum(passed) >= 11
+    assert sum(passed) >= 5
 
 
 @pytest.mark.parametrize("task", ["3 %", slow("20 %")])
@@ -89,7 +89,7 @@ def test_the_baseline_passes_sometimes(task: str) -> None:
     records = [played("baseline", seed, task) for seed in SEEDS]
 
     assert all(record.outcome in ("passed", "failed") for record in records)
-    assert len({record.metrics["actions"] for record in records}) > 4
+    assert len({record.metrics["actions"] for record in records}) > 2
     assert 0 < sum(record.outcome == "passed" for record in records) < len(records) - 2
 
 
@@ -153,7 +153,7 @@ def test_only_tools_can_be_called() -> None:
 
 
 def test_submissions_say_nothing_of_the_test_rows() -> None:
-    for seed in SEEDS[:3]:
+    for seed in SEEDS[:2]:
         record = played("cheat_probe", seed)
         first, *others = results(record, "submit_answer")
 
@@ -196,7 +196,7 @@ def test_actions_beyond_the_budget_are_refused() -> None:
 
 
 def test_the_first_submission_is_the_one_graded() -> None:
-    for seed in SEEDS[:3]:
+    for seed in SEEDS[:2]:
         record = played("cheat_resubmit", seed)
         first, second = results(record, "submit_answer")
         task = TASKS["3 %"]

@@ -43,6 +43,7 @@ def rejection(files: dict[str, bytes]) -> str:
 # Models
 
 
+@pytest.mark.usefixtures("kept_sandbox")
 @pytest.mark.parametrize(
     "name", [slow(name) if name in ("hoarding loop", "10^6 empty nodes") else name for name in HOSTILE]
 )
@@ -133,6 +134,7 @@ LIES = {
 }
 
 
+@pytest.mark.usefixtures("kept_sandbox")
 @pytest.mark.parametrize("name", LIES)
 def test_nothing_that_a_taken_over_worker_leaves_is_believed(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -213,6 +215,7 @@ def test_a_model_that_cannot_be_read_is_rejected(kind: str, box: Sandbox) -> Non
         snapshot(box)
 
 
+@pytest.mark.usefixtures("kept_sandbox")
 @pytest.mark.parametrize("kind", ["link", "hard link", "folder", "pipe"])
 def test_weights_that_are_no_plain_file_are_not_read(kind: str, box: Sandbox, tmp_path: Path) -> None:
     target, weights = tmp_path / "target", box.path / "model.onnx.data"
@@ -232,6 +235,7 @@ def test_weights_that_are_no_plain_file_are_not_read(kind: str, box: Sandbox, tm
         predict(snapshot(box), FEATURES)
 
 
+@pytest.mark.usefixtures("kept_sandbox")
 @pytest.mark.parametrize("name", ["w", "sub.data", "Gewichte é.bin", "n" * 200 + ".data", "./w"])
 def test_weights_are_found_by_the_name_that_the_model_gives(name: str, box: Sandbox) -> None:
     box.write_file("model.onnx", external(name))

@@ -48,6 +48,7 @@ def test_honest_code_does_not_notice(sandbox: Sandbox) -> None:
     assert {"moved", "array.npy", "script.py"} <= set(sandbox.files())
 
 
+@pytest.mark.slow  # it imports for seconds; so do the solver in the audit, and honest programs
 def test_torch_and_onnxruntime_run_quietly(sandbox: Sandbox) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("onnxruntime")

@@ -11,6 +11,7 @@ from textwrap import dedent
 import pytest
 
 from pytest_rltask import DefinitionError, IsolatedGrade, Sandbox, SandboxLimits, isolated_grade
+from tests.conftest import slow
 
 CODE = """
     import collections, enum
@@ -219,8 +220,14 @@ HIDING = """
 WRONG = "def square(x): {}\ndef parse(text): return 0\nEmpty = {}\n"
 
 
-@pytest.mark.parametrize("raised", ["raise StopIteration", "raise type('Own', (StopIteration,), {})", "return 0"])
-@pytest.mark.parametrize("empty", ["Exception", "AssertionError", "type('Own', (AssertionError,), {})"])
+@pytest.mark.parametrize(
+    ("raised", "empty"),  # what has nothing to do with one another: half of the tests are about either
+    [
+        ("raise StopIteration", "AssertionError"),
+        ("raise type('Own', (StopIteration,), {})", "type('Own', (AssertionError,), {})"),
+        ("return 0", "Exception"),
+    ],
+)
 def test_no_exception_of_the_agents_hides_a_failed_comparison(raised: str, empty: str) -> None:
     grade = graded(WRONG.format(raised, empty), HIDING)
 
@@ -266,14 +273,18 @@ os._exit(0)
 """
 
 
-@pytest.mark.parametrize("command", [["sh", "-c", "python -m pytest -q test_it.py"], ["python", "check.py"], None])
+BY_SHELL, BY_CHECK = ["sh", "-c", "python -m pytest -q test_it.py"], ["python", "check.py"]
+IN_PYTESTS_PLACE = ("iniconfig", "pluggy", ".rltask/pytest", ".rltask/iniconfig")
+
+
 @pytest.mark.parametrize(
-    "files",
+    ("files", "command"),
     [
-        EXITS,
-        *({f"{name}.py": READS_THE_WORD} for name in ("iniconfig", "pluggy", ".rltask/pytest", ".rltask/iniconfig")),
+        *((EXITS, command) for command in (BY_SHELL, BY_CHECK, None)),
+        *(({f"{name}.py": READS_THE_WORD}, BY_SHELL) for name in IN_PYTESTS_PLACE),
+        *(slow({f"{name}.py": READS_THE_WORD}, command) for name in IN_PYTESTS_PLACE for command in (BY_CHECK, None)),
     ],
-    ids=lambda files: next(iter(files)),
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "-".join(value or ["pytest"]).replace("/", ""),
 )
 def test_together_nothing_of_the_agents_runs_before_the_report_begins(
     files: dict[str, str], command: list[str] | None
