@@ -10,6 +10,7 @@ trial, and are raised as :class:`DefinitionError` with the line to write.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import inspect
@@ -74,8 +75,8 @@ class Limits:
     tool_output_chars: int = 20_000
     """Characters of one tool's output that reach the model; of a longer one the middle is cut."""
     tool_s: float = 300.0
-    """Seconds one call into the task may take: opening, a tool, grading, closing. More is a fault of the task. The time
-    of judges that it asks does not count."""
+    """Seconds one call into the task may take, be it a tool, grading or closing, without the time of judges it asks.
+    More is a fault of the task."""
 
     def __post_init__(self) -> None:
         for limit in dataclasses.fields(self):
@@ -163,9 +164,8 @@ Policy = Callable[[PolicyView], Generator["ToolCall | Sequence[ToolCall] | str",
 
 It yields a :class:`~pytest_rltask.ToolCall` and receives its :class:`~pytest_rltask.ToolResult`; or a list of
 calls (one turn, in parallel) and receives the list of results; or a string, which is said to the harness as
-a reply without tools. It ends its turn for good by returning.
-
-To call a tool that does not exist is a bug of the suite, which makes the trial errored; a cheat may try it.
+a reply without tools. It ends its turn for good by returning. To call a tool that does not exist is a bug of the
+suite, which makes the trial errored; a cheat may try it.
 """
 
 
@@ -192,10 +192,8 @@ class Task:
     band: ClassVar[Band] = Band()
     """The pass rates at which the task is worth training on; ``band=`` in the marker overrides it."""
     policies: ClassVar[Mapping[str, Policy]] = {}
-    """Scripted policies by name, played with ``--model policy:NAME`` and by ``--audit``.
-
-    Usual: null, naive, baseline, solver, and one ``cheat_...`` for each way in which a model might cheat.
-    """
+    """Scripted policies by name, for ``--model policy:NAME`` and ``--audit``; usually null, naive, baseline, solver,
+    and one ``cheat_...`` for each way in which a model might cheat."""
     judges: ClassVar[Mapping[str, Judge]] = {}
     """Models that its episodes ask, by the name that :meth:`Episode.ask` gives: graders, simulated customers."""
     needs_sandbox: ClassVar[bool] = False
@@ -203,12 +201,12 @@ class Task:
     needs_tools: ClassVar[bool] = True
     """Whether its episodes are to have tools. False says that a model is meant to answer in words alone."""
     needs_seed: ClassVar[bool] = True
-    """Whether its episodes are to differ by seed. False says that all runs are meant to play the same instance."""
+    """Whether its episodes are to differ by seed. False: all runs are meant to play the same instance."""
     sources: ClassVar[Sequence[str]] = ()
     """What else its grades depend on: files that no import leads to, such as data, and installed packages.
 
-    Paths and patterns are relative to the folder of the task's module. A run is resumed only where all this, and the
-    code of the project that the task and its test reach, is what it was: see ``--changed``.
+    Paths and patterns are relative to the folder of the task's module. A run is resumed only where all this, and what
+    the task and its test reach of the project, is what it was: see ``--changed``.
     """
     resources: ClassVar[Resources] = Resources()
     """What a trial needs where ``--engine ray`` plays it."""
@@ -269,15 +267,22 @@ class KeptFile(Protocol):
 class Episode(Asker):
     """One instance of a task: a prompt, tools and a grader, over a dataset drawn from a seed.
 
-    Subclass it, write the ``prompt`` property and :meth:`grade`, and mark each method that the model may call
-    with :func:`pytest_rltask.tool`. No two of its methods run at the same time, save :meth:`close`, which an
-    interrupted trial calls while a tool is still at work. Tools, `tried`, :meth:`nudge`, :meth:`finish`, :meth:`grade`
-    and :meth:`close` may block: the harness runs them off its event loop; tools, nudge, finish and grade may be
-    ``async`` instead, and run on it. The other properties and hooks must be quick.
+    Subclass it, write the ``prompt`` property and :meth:`grade`, and mark each method that the model may call with
+    :func:`pytest_rltask.tool`. No two of its methods run at once, save :meth:`close`, which an interrupted trial calls
+    while a tool is still at work. Tools, :meth:`lay_out`, :meth:`nudge`, :meth:`finish`, :meth:`grade`, :meth:`close`
+    and `tried` may block: they run off the event loop; all but the last two may be ``async`` instead, and run on it.
+    The other properties and hooks must be quick. A ``with`` block lays an episode out and closes it, without a harness.
     """
 
     tools: Sequence[object] = ()
     """Objects whose methods marked ``@tool`` are tools as well, such as ``BashTool(self.sandbox)``; set as it opens."""
+
+    def lay_out(self) -> Awaitable[None] | None:
+        """Do what takes time and the prompt needs not, such as drawing data, while the model reads its prompt.
+
+        Called once, behind `prompt`, `system` and the tools; nothing else is asked until it has returned. What may well
+        fail belongs into :meth:`Task.open`: by the time that this fails, a request is paid.
+        """
 
     @property
     def prompt(self) -> str | list[str | Image | Pdf]:
@@ -315,8 +320,7 @@ class Episode(Asker):
     def hidden(self) -> Mapping[str, Any]:
         """What the agent must never read, by name: labels, an answer, a key. ``--audit`` looks for each value.
 
-        Strings, bytes, numbers, and sequences or arrays of these. Values that a text may hold by chance, such as
-        small numbers, are no good here.
+        Strings, bytes, numbers, and sequences or arrays of these; none that a text may hold by chance: small numbers.
         """
         return {}
 
@@ -338,16 +342,14 @@ class Episode(Asker):
     def artifacts(self) -> Mapping[str, bytes | str | KeptFile]:
         """Name what the grader reads, to be kept in the run directory: contents, or files of a sandbox, by name.
 
-        Asked after :meth:`finish` and before :meth:`grade`. How much is kept at most, and what becomes of the rest, is
-        told in docs/graders.md.
+        Asked between :meth:`finish` and :meth:`grade`. How much is kept at most is told in docs/graders.md.
         """
         return {}
 
     def regrade(self, artifacts: Mapping[str, bytes]) -> Grade | Awaitable[Grade]:
         """Grade what was kept of a trial of this seed, in a fresh episode that nobody has played.
 
-        For a grader whose grade follows from the artifacts: where it changes, no conversation need be replayed. It must
-        say what :meth:`grade` would have said of them.
+        Where the grader changes, no conversation need be replayed then. It must say what :meth:`grade` would have said.
         """
         raise NotImplementedError
 
@@ -359,6 +361,10 @@ class Episode(Asker):
         """Give back what the episode holds: processes, files. Called exactly once, whatever happened."""
 
     def __enter__(self) -> Self:
+        with contextlib.ExitStack() as closing:
+            closing.callback(self.close)  # if that fails
+            self.lay_out()
+            closing.pop_all()
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field
 
 from benchmarks.imbalance import synthetic
-from benchmarks.imbalance.data import credit_card, gaussian_blobs
+from benchmarks.imbalance.data import Dataset, credit_card, gaussian_blobs
 from benchmarks.imbalance.difficulty import SAMPLE_SIZES, Source, check_tau
 from benchmarks.imbalance.policies import POLICIES
 from benchmarks.imbalance.scores import probability
@@ -104,7 +104,7 @@ class Imbalance(Task):
         return {"paid actions": self.max_steps, "free epochs": FREE_EPOCHS, "learning rate": MAX_LR}
 
     def open(self, seed: int) -> ImbalanceEpisode:
-        """Draw, or load and split, the data of a seed."""
+        """Load and split the data of a seed, if they are not drawn."""
         return ImbalanceEpisode(self, seed)
 
 
@@ -114,13 +114,19 @@ class ImbalanceEpisode(Episode):
     def __init__(self, task: Imbalance, seed: int) -> None:
         self._task = task
         self._seed = seed
-        if task.source == "kaggle":
-            self._data = credit_card(task.sample_n, seed)
-        else:
-            self._data = gaussian_blobs(task.minority_frac, seed)
-        self._session = Session(self._data, seed=seed, max_steps=task.max_steps)
         self._is_started = False
         self._is_submitted_for = False
+        if task.source == "kaggle":  # at once: it may not be there
+            self._begin(credit_card(task.sample_n, seed))
+
+    def lay_out(self) -> None:
+        """Draw the data, which takes seconds."""
+        if self._task.source != "kaggle":
+            self._begin(gaussian_blobs(self._task.minority_frac, self._seed))
+
+    def _begin(self, data: Dataset) -> None:
+        self._data = data
+        self._session = Session(data, seed=self._seed, max_steps=self._task.max_steps)
 
     @property
     def prompt(self) -> str:

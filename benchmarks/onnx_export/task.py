@@ -105,7 +105,7 @@ class OnnxExport(Task):
         return {secret.SECRET_VARIABLE: secret.load_secret().hex()}
 
     def open(self, seed: int) -> OnnxEpisode:
-        """Draw the data of a seed and lay them out in a fresh sandbox."""
+        """Make a fresh sandbox for the data of a seed."""
         return OnnxEpisode(self, seed)
 
 
@@ -113,10 +113,9 @@ class OnnxEpisode(Episode):
     """One dataset, and a working directory with its train.csv and test.csv."""
 
     def __init__(self, task: OnnxExport, seed: int) -> None:
-        key = secret.load_secret()
         self._task = task
-        self._data = data.draw(key, seed, class_sep=task.class_sep)
-        self._secret_fingerprint = secret.fingerprint(key)
+        self._seed = seed
+        self._secret = secret.load_secret()
         self._printed: list[str] = []
         self._delivered: dict[str, bytes] | grader.UndeliveredError | None = None
         self._complete = False
@@ -124,12 +123,12 @@ class OnnxEpisode(Episode):
         # Far more output is kept than is shown, since the accuracies may stand anywhere in it.
         self._limits = SandboxLimits(wall_s=task.run_timeout_s, cpu_s=2 * task.run_timeout_s, output_bytes=2**20)
         self._box = Sandbox(self._limits, preload=("torch", "torch._dynamo", "onnxscript", "pandas"))
-        try:
-            self._box.write_file("train.csv", self._data.train.csv())
-            self._box.write_file("test.csv", self._data.test.csv())
-        except BaseException:
-            self._box.close()
-            raise
+
+    def lay_out(self) -> None:
+        """Draw the data and write the agent's part of it, which takes seconds."""
+        self._data = data.draw(self._secret, self._seed, class_sep=self._task.class_sep)
+        self._box.write_file("train.csv", self._data.train.csv())
+        self._box.write_file("test.csv", self._data.test.csv())
 
     @property
     def prompt(self) -> str:
@@ -157,7 +156,7 @@ class OnnxEpisode(Episode):
     def info(self) -> Mapping[str, float | int | str | bool | None]:
         """How hard the draw is, and which secret it comes from; neither a label nor the secret."""
         return {
-            "secret_fingerprint": self._secret_fingerprint,
+            "secret_fingerprint": secret.fingerprint(self._secret),
             "attempt": self._data.attempt,
             "svc_accuracy": self._data.certificate.svc_accuracy,
             "svc_fresh_accuracy": self._data.certificate.svc_fresh_accuracy,
@@ -168,7 +167,7 @@ class OnnxEpisode(Episode):
     def hidden(self) -> Mapping[str, object]:
         """The rows that only the grader has, and what the data are made from."""
         return {
-            "the secret": secret.load_secret(),
+            "the secret": self._secret,
             "labels of the fresh rows": self._data.fresh.labels,
             "features of the fresh rows": self._data.fresh.features,
         }

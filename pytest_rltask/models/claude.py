@@ -31,7 +31,7 @@ from pytest_rltask.models.prices import Prices, usage_of
 from pytest_rltask.models.reach import Unreachable, host_of, unreachable
 from pytest_rltask.models.refused import refused_setting
 from pytest_rltask.models.sending import Answer, send
-from pytest_rltask.models.servers import ANTHROPIC, Server
+from pytest_rltask.models.servers import ANTHROPIC, Server, uncollected
 from pytest_rltask.models.settings import KEY_VARIABLES
 from pytest_rltask.run.record import error_text
 
@@ -235,7 +235,8 @@ class ClaudeModel:
 
     def _connect(self) -> AsyncAnthropic:
         try:
-            self._client = self._server.connect()
+            with uncollected():
+                self._client = self._server.connect()
         except Exception as error:  # whichever library of the SDK's is content with the environment or not
             said = f"{type(error).__name__}: {error_text(error)}"
             hint = "check the variables ANTHROPIC_* and those of a proxy"

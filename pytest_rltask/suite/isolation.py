@@ -8,13 +8,15 @@ allow it too.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 
 import pytest
 
 from pytest_rltask.report.isolation import NONE
 
-__all__ = ["check_allowed", "sandbox_line", "settled"]
+__all__ = ["check_allowed", "sandbox_line", "settled", "settling"]
 
 ALLOW_NONE = "rltask_sandbox_allow_none"
 
@@ -45,6 +47,20 @@ def settled(wanted: str) -> str:
         return resolve_backend(wanted)
     except SandboxError as error:
         raise pytest.UsageError(f"--sandbox {wanted}: {error}") from None
+
+
+def settling(wanted: str) -> Callable[[], str]:
+    """Begin to settle what isolates agents' code, beside what else is to do; return what waits for it as `settled`."""
+    ended: Future[str] = Future()
+
+    def settle() -> None:
+        try:
+            ended.set_result(settled(wanted))
+        except BaseException as error:  # for whoever waits
+            ended.set_exception(error)
+
+    threading.Thread(target=settle, name="rltask-isolation", daemon=True).start()
+    return ended.result
 
 
 def sandbox_line(config: pytest.Config, backends: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ from pytest_rltask.run.record import Record
 from pytest_rltask.suite.command import typed
 from pytest_rltask.suite.directory import Directory
 from pytest_rltask.suite.interrupt import Interrupts
-from pytest_rltask.suite.isolation import check_allowed, sandbox_line, settled
+from pytest_rltask.suite.isolation import check_allowed, sandbox_line, settled, settling
 from pytest_rltask.suite.items import TrialItems, TrialParam, param_of, plugin_files
 from pytest_rltask.suite.judging import Judge, lose
 from pytest_rltask.suite.option_names import names_of
@@ -79,6 +79,7 @@ class Session:
         self._plan: Plan | None = None
         self._playing: Playing | None = None
         self._remote: Remote | None = None
+        self._isolated_by: Callable[[], str] | None = None
         self._status: StatusLine | None = None
         self._page: LivePage | None = None
         self._headline_shown = False  # each worker of pytest-xdist gives occasion to
@@ -112,6 +113,9 @@ class Session:
         Raises:
             pytest.UsageError: it cannot be played.
         """
+        params = [param for item in items if (param := param_of(item))]
+        if not self._plays_nothing and self.options.engine == LOCAL and any(p.task.needs_sandbox for p in params):
+            self._isolated_by = settling(self.options.sandbox)
         wants_graders = self.options.plan or not self._plays_nothing
         try:
             self._plan = plan = make_plan(items, self.options, self._graders if wants_graders else None)
@@ -142,7 +146,7 @@ class Session:
     def _isolation(self, plan: Plan) -> Callable[[], str]:
         """Return what says by what agents' code is isolated: where it will be played, which is known after that."""
         if self.options.engine == LOCAL:
-            return lambda: settled(self.options.sandbox)
+            return lambda: (self._isolated_by or settling(self.options.sandbox))()
         self._remote = remote = Remote(self.config, self.options, plan)
         return lambda: remote.cluster.isolation
 

@@ -10,6 +10,7 @@ from pytest_rltask.run.record import Record, RequestLog
 from pytest_rltask.task import Policy
 from pytest_rltask.trial.asking import log_of
 from pytest_rltask.trial.guard import charged, timed
+from pytest_rltask.trial.opening import LayingOut
 from pytest_rltask.trial.turns import Turns
 
 __all__ = ["Conversation", "Paid", "Turned"]
@@ -31,12 +32,19 @@ class Conversation:
         policies: the scripted policies that the task ships.
         paid: called with the record and each of its requests that cost something, or may have, once it is answered.
         turned: called with the record after the prompt and after each turn.
+        laying_out: of the episode, done by the time that it is shown a reply; None: it is.
     """
 
     def __init__(
-        self, turns: Turns, policies: Mapping[str, Policy], paid: Paid | None = None, turned: Turned | None = None
+        self,
+        turns: Turns,
+        policies: Mapping[str, Policy],
+        paid: Paid | None = None,
+        turned: Turned | None = None,
+        laying_out: LayingOut | None = None,
     ) -> None:
         self.record = turns.record
+        self._laying_out = laying_out
         self._turns = turns
         self._policies = policies
         self._paid = paid
@@ -66,9 +74,14 @@ class Conversation:
         )
         with charged():
             player = model.player(start)
+        if self._laying_out is not None:
+            self._laying_out.begin()
         stop = None
         while stop is None:
-            stop = await turns.answer(await self._ask(player))
+            reply = await self._ask(player)
+            if self._laying_out is not None:
+                turns.lost_s += await self._laying_out.done()
+            stop = await turns.answer(reply)
             self._turned(self.record)
 
     async def _ask(self, player: Player) -> Reply:

@@ -300,11 +300,15 @@ class _Live:
         return await asyncio.get_running_loop().create_task(work, context=self._context)
 
     async def open(self) -> Turns:
-        self._episode = await self._stack.enter_async_context(opened(self.spec, self.record, self._worker))
-        answers = answering(self.spec, self.record, self._worker, self._episode, models=self._models)
+        opening = opened(self.spec, self.record, self._worker)
+        episode, laying_out = await self._stack.enter_async_context(opening)
+        self._episode = episode
+        answers = answering(self.spec, self.record, self._worker, episode, models=self._models)
         self._stack.enter_context(answers)
-        self._turns = turns_of(self.spec, self.record, self._episode, self._worker)
-        return self._turns
+        turns = turns_of(self.spec, self.record, episode, self._worker)
+        turns.lost_s += await laying_out.done()
+        self._turns = turns
+        return turns
 
     async def step(self, calls: Sequence[ToolCall], text: str, stop_reason: str | None) -> Step:
         assert self._turns is not None, "it is open"

@@ -88,8 +88,9 @@ async def regraded(
     with using_backend(spec.sandbox, sources=sources_of(spec.task)):
         worker = Worker(slots)
     try:
-        async with opened(spec, today, worker) as episode:
+        async with opened(spec, today, worker) as (episode, laying_out):
             turns_of(spec, today, episode, worker)
+            await laying_out.done()
             if type(episode).regrade is Episode.regrade or _is_other(record, today):
                 return None
             with blamed("the grader of artifacts"):

@@ -17,7 +17,7 @@ from pytest_rltask.trial.grading import plain
 from pytest_rltask.trial.guard import TrialFault, Worker, blamed, bounded, timed
 from pytest_rltask.trial.turns import Turns
 
-__all__ = ["TrialSpec", "completed", "mark_errored", "new_record", "opened", "sources_of", "turns_of"]
+__all__ = ["LayingOut", "TrialSpec", "completed", "mark_errored", "new_record", "opened", "sources_of", "turns_of"]
 
 _PACKAGE = __name__.partition(".")[0]
 _DIFFERENT = "Your code runs in a sandbox, which differs from an ordinary machine:"
@@ -84,21 +84,85 @@ def sources_of(task: Task) -> list[str]:
     return [file for file in files if file]
 
 
+class LayingOut:
+    """How an episode is laid out while the model reads its prompt.
+
+    Args:
+        episode: which is, if there is anything to lay out.
+        record: takes the seconds for which the trial had to wait, and what the episode tells of itself then.
+        worker: where it is done.
+        within_s: how long it may take.
+    """
+
+    def __init__(self, episode: Episode, record: Record, worker: Worker, within_s: float) -> None:
+        self._episode, self._record = episode, record
+        self._worker, self._within_s = worker, within_s
+        self._work: asyncio.Task[None] | None = None
+        self.is_needed = type(episode).lay_out is not Episode.lay_out
+        """Whether there is anything to do."""
+        self.is_done = False
+        """Whether the episode can be asked for anything else."""
+
+    def begin(self) -> None:
+        """Begin, behind what the loop has at hand, such as sending a request."""
+        if self._work is None and self.is_needed:
+            self._work = asyncio.ensure_future(self._lay_out())
+
+    async def done(self) -> float:
+        """Wait for it, having begun it if need be; return for how many seconds.
+
+        Raises:
+            TrialFault: it failed, or took too long.
+        """
+        if self.is_done:
+            return 0.0
+        begin = monotonic_s()
+        self.begin()
+        if self._work is not None:
+            with timed(self._record, "open"):
+                await asyncio.shield(self._work)
+        self._note()
+        return monotonic_s() - begin
+
+    async def over(self) -> None:
+        """Wait until nothing of it is at work any more, however it ends: the episode is to be closed."""
+        if self._work is not None:
+            await asyncio.wait([self._work])
+            if not self._work.cancelled():
+                self._work.exception()  # told where it was waited for, if anywhere
+
+    def _note(self) -> None:
+        with blamed("opening the episode"):
+            self._record.info = plain(self._episode.info)
+        self.is_done = True
+
+    async def _lay_out(self) -> None:
+        what = "laying out the episode"
+        with blamed(what):
+            await self._worker.awaited(self._episode.lay_out, what, within_s=self._within_s)
+
+
 @contextlib.asynccontextmanager
-async def opened(spec: TrialSpec, record: Record, worker: Worker) -> AsyncIterator[Episode]:
-    """Open the trial's episode and close it whatever happens, a cancelled trial included."""
+async def opened(spec: TrialSpec, record: Record, worker: Worker) -> AsyncIterator[tuple[Episode, LayingOut]]:
+    """Open the trial's episode and close it whatever happens, a cancelled trial included.
+
+    It is not laid out yet: whoever opens it asks for its prompt and tools first, then waits for that.
+    """
     with timed(record, "open"), blamed("opening the episode"):
         episode = await _open(spec, worker)
         if not isinstance(episode, Episode):
             raise TypeError(f"{type(spec.task).__name__}.open() returned {episode!r}; it must return an Episode")
+    laying_out = LayingOut(episode, record, worker, spec.limits.tool_s)
     try:
-        with blamed("opening the episode"):
-            record.info = plain(episode.info)
-        yield episode
+        if not laying_out.is_needed:
+            await laying_out.done()
+        yield episode, laying_out
     except BaseException:
+        await laying_out.over()  # what is half open cannot be closed yet
         with contextlib.suppress(TrialFault):  # what ended the trial is told, not what its clean-up met thereafter
             await _close(episode, worker, spec.limits)
         raise
+    await laying_out.over()
     await _close(episode, worker, spec.limits)
 
 

@@ -24,7 +24,16 @@ from pytest_rltask.trial.asking import Models, answering
 from pytest_rltask.trial.conversation import Conversation, Paid, Turned
 from pytest_rltask.trial.grading import judge, note_tried, take_grade
 from pytest_rltask.trial.guard import TrialFault, Worker, blamed
-from pytest_rltask.trial.opening import TrialSpec, completed, mark_errored, new_record, opened, sources_of, turns_of
+from pytest_rltask.trial.opening import (
+    LayingOut,
+    TrialSpec,
+    completed,
+    mark_errored,
+    new_record,
+    opened,
+    sources_of,
+    turns_of,
+)
 
 __all__ = ["Trial", "TrialSpec", "play", "probe", "take_grade", "unplayed"]
 
@@ -126,10 +135,10 @@ async def _played(
     record = new_record(spec)
     worker = Worker(slots)
     try:
-        async with opened(spec, record, worker) as episode:
+        async with opened(spec, record, worker) as (episode, laying_out):
             answers = answering(spec, record, worker, episode, player=model, models=models, paid=paid)
             with _telling(cut_off, record), answers:
-                await _converse(spec, record, episode, worker, model, paid, turned)
+                await _converse(spec, record, episode, laying_out, worker, model, paid, turned)
                 grade = await judge(record, episode, worker, spec.limits, keep)
                 if inspect is not None:
                     await _inspect(inspect, episode, grade, worker, spec.limits)
@@ -169,8 +178,9 @@ async def probe(spec: TrialSpec) -> Record:
     with using_backend(spec.sandbox, sources=sources_of(spec.task)) as choice:
         worker = Worker()
     try:
-        async with opened(spec, record, worker) as episode:
+        async with opened(spec, record, worker) as (episode, laying_out):
             turns_of(spec, record, episode, worker)
+            await laying_out.done()
             record.images = dict(choice.images)
     except TrialFault as error:
         mark_errored(record, error.fault)
@@ -190,17 +200,19 @@ async def _converse(
     spec: TrialSpec,
     record: Record,
     episode: Episode,
+    laying_out: LayingOut,
     worker: Worker,
     model: Model,
     paid: Paid | None,
     turned: Turned | None,
 ) -> None:
     """Hold the conversation; what was tried is noted even if it breaks off."""
-    conversation = Conversation(turns_of(spec, record, episode, worker), spec.task.policies, paid, turned)
+    turns = turns_of(spec, record, episode, worker)
+    conversation = Conversation(turns, spec.task.policies, paid, turned, laying_out)
     try:
         await conversation.hold(model, spec.variant)
     except TrialFault:
-        if not worker.busy:  # an interrupted tool may leave the episode in any state
+        if laying_out.is_done and not worker.busy:  # an interrupted tool may leave the episode in any state
             with contextlib.suppress(TrialFault):  # what ended the conversation is told, not what came of asking on
                 await note_tried(record, episode, worker, spec.limits)
         raise

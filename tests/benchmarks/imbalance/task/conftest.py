@@ -7,7 +7,7 @@ import pytest
 from benchmarks.imbalance import task as task_module
 from benchmarks.imbalance.data import Dataset
 from benchmarks.imbalance.task import Imbalance, ImbalanceEpisode
-from tests.benchmarks.imbalance.task.episodes import SEED
+from tests.benchmarks.imbalance.task.episodes import laid_out
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def small(tiny: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def fresh() -> ImbalanceEpisode:
     """An episode that has not been started."""
-    return Imbalance().open(SEED)
+    return laid_out(Imbalance())
 
 
 @pytest.fixture

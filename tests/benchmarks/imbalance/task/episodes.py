@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from benchmarks.imbalance.task import Imbalance
+from benchmarks.imbalance.task import Imbalance, ImbalanceEpisode
 from pytest_rltask import Policy, PolicyView, ToolCall, ToolResult
 from pytest_rltask.models.policy import PolicyModel
 from pytest_rltask.run.record import Record
@@ -35,6 +35,13 @@ class Played:
     results: list[ToolResult]
     reminders: list[str]
     record: Record
+
+
+def laid_out(task: Imbalance) -> ImbalanceEpisode:
+    """Open an episode that is ready for its tools."""
+    episode = task.open(SEED)
+    episode.lay_out()
+    return episode
 
 
 def conversation(*turns: list[ToolCall] | ToolCall | str, task: Imbalance | None = None, steps: int = 10) -> Played:

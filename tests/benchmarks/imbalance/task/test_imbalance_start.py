@@ -12,7 +12,7 @@ import pytest
 from benchmarks.imbalance.session import AUTO_EPOCHS, FREE_EPOCHS, MAX_LR
 from benchmarks.imbalance.task import Imbalance, ImbalanceEpisode
 from pytest_rltask import ToolError, call
-from tests.benchmarks.imbalance.task.episodes import SEED, TOOLS, conversation
+from tests.benchmarks.imbalance.task.episodes import SEED, TOOLS, conversation, laid_out
 
 # The start
 
@@ -57,7 +57,7 @@ def test_a_configuration_of_ones_own_is_refused_with_a_reason(name: str, fresh: 
     assert fresh.get_budget() == {"max_steps": 5, "steps_used": 0, "remaining": 5}
     with pytest.raises(ToolError, match="Call imbalance_start first"):
         fresh.eval_on_val()
-    assert fresh.imbalance_start() == Imbalance().open(SEED).imbalance_start()
+    assert fresh.imbalance_start() == laid_out(Imbalance()).imbalance_start()
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -89,7 +89,7 @@ def test_a_start_with_what_is_no_configuration_is_refused(odd: dict[str, Any]) -
     ],
 )
 def test_the_trials_own_configuration_may_be_repeated(task: Imbalance, given: dict[str, Any]) -> None:
-    assert task.open(SEED).imbalance_start(**given)["started"]
+    assert laid_out(task).imbalance_start(**given)["started"]
 
 
 def test_the_other_sources_argument_is_refused(small: None) -> None:
@@ -117,7 +117,7 @@ def test_a_tool_before_the_start_is_refused_and_free(name: str, fresh: Imbalance
         getattr(fresh, name)(**TOOLS[name])
 
     assert not fresh.done
-    assert fresh.imbalance_start() == Imbalance().open(SEED).imbalance_start()
+    assert fresh.imbalance_start() == laid_out(Imbalance()).imbalance_start()
 
 
 # What is refused
@@ -195,7 +195,7 @@ def test_arguments_reach_the_session_in_their_places(episode: ImbalanceEpisode) 
 
 
 def test_training_takes_the_highest_learning_rate_unless_told(episode: ImbalanceEpisode) -> None:
-    other = Imbalance().open(SEED)
+    other = laid_out(Imbalance())
     other.imbalance_start()
 
     episode.train(5)
