@@ -97,10 +97,14 @@ class Docker(Plain):
         streams = (asked.stdin, *asked.streams)
         given = {number: fd for number, fd in enumerate(streams) if fd != subprocess.DEVNULL}
         given |= {fd: fd for fd in asked.pass_fds}
+        # What an image sets for its own loader is not for ours; the commands that are forked get it all the same.
+        env = {
+            name: value for name, value in asked.env.items() if not (name.startswith("LD_") and name in self._root.env)
+        }
         wanted = {
             "arguments": list(asked.arguments),
             "cwd": str(asked.cwd),
-            "env": dict(asked.env),
+            "env": env,
             "fds": list(given),
             "counts_users_tasks": self.owner is not None,  # in there it could not see what else our own user runs
         }
