@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def load(words: Sequence[str], content: bytes) -> None:
     identity = "sha256:" + hashlib.sha256(content + json.dumps(config).encode()).hexdigest()
     root = STATE / identity / "root"
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        tar.extractall(root, filter="tar")
+        tar.extractall(root, filter="fully_trusted")  # the others close what anybody may write to
     about = {"Id": identity, "Os": "linux", "Architecture": os.uname().machine, "Config": config}
     (STATE / identity / "about.json").write_text(json.dumps(about))
     tag(words[-1]).write_text(identity)
@@ -93,6 +94,9 @@ def run(words: Sequence[str]) -> None:
     root, command = image(rest[0]) / "root", [*(value for name, value in options if name == "--entrypoint"), *rest[1:]]
     capabilities = [word for name, value in options if name == "--cap-add" for word in (name, f"CAP_{value}")]
     mounts = [dict(mount(value)) for name, value in options if name == "--mount"]
+    about = json.loads((root.parent / "about.json").read_text())
+    volumes = about["Config"]["Volumes"].keys() - {one["target"] for one in mounts}
+    read_only = [one["target"] for one in mounts if one["type"] == "tmpfs" and "readonly" in one]
     variables = [value.partition("=") for name, value in options if name == "--env"]
     arguments = [
         *("--unshare-pid", "--as-pid-1", "--unshare-ipc", "--unshare-uts", "--clearenv"),
@@ -102,6 +106,8 @@ def run(words: Sequence[str]) -> None:
         *("--proc", places(root, "/proc"), "--dev", places(root, "/dev"), "--ro-bind", "/sys", places(root, "/sys")),
         *(word for path in ("/tmp", "/dev/shm") for word in ("--perms", "1777", "--tmpfs", places(root, path))),
         *(word for option in sorted(mounts, key=lambda option: option["target"]) for word in bound(option, root)),
+        *(word for path in volumes for word in ("--bind", volume(root, path), path)),
+        *(word for path in read_only for word in ("--remount-ro", path)),
         *("--remount-ro", "/", "--chdir", "/"),
     ]
     if ("--detach", "") not in options:
@@ -126,7 +132,9 @@ def mount(value: str) -> Iterator[tuple[str, str]]:
 def bound(option: dict[str, str], root: Path) -> Iterator[str]:
     target = option["target"]
     if option["type"] == "tmpfs":
-        yield from ("--perms", option["tmpfs-mode"], "--tmpfs", places(root, target))
+        covered = root / target.lstrip("/")  # runc gives it the mode of that
+        mode = f"{covered.stat().st_mode & 0o7777:o}" if covered.is_dir() else option["tmpfs-mode"]
+        yield from ("--perms", mode, "--tmpfs", places(root, target))
     else:
         is_folder = Path(option["source"]).is_dir()
         for folder in list(map(str, Path(target).parents))[::-1]:
@@ -134,6 +142,13 @@ def bound(option: dict[str, str], root: Path) -> Iterator[str]:
                 yield from ("--perms", "0755", "--dir", folder)
         yield from ("--ro-bind" if "readonly" in option else "--bind", option["source"])
         yield places(root, target, is_folder=is_folder)
+
+
+def volume(root: Path, target: str) -> str:
+    """Make a volume that an image declares, as open as what it covers; return where it is."""
+    covered, folder = root / places(root, target).lstrip("/"), Path(tempfile.mkdtemp(dir=STATE))
+    folder.chmod(covered.stat().st_mode & 0o7777)
+    return str(folder)
 
 
 def places(root: Path, target: str, *, is_folder: bool = True) -> str:
