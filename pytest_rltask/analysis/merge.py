@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_rltask.run.files import created, odd_files, write_whole
+from pytest_rltask.run.images import images_text
 from pytest_rltask.run.load import Run, load_run
 from pytest_rltask.run.planned import PlannedTrial
 
@@ -117,8 +118,10 @@ def _rows(run: Run) -> dict[tuple[str, str], dict[str, Any]]:
         record = run.records.get(trial.trial_id)
         if record is not None and record.fault is None:
             row.setdefault("tools", record.tools_digest)
+            row.setdefault("images", images_text(record.images))
     for row in found.values():
         row.setdefault("tools", "")
+        row.setdefault("images", "")
     return found
 
 

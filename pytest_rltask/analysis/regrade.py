@@ -21,6 +21,7 @@ from pytest_rltask.models.judges import recorded
 from pytest_rltask.models.replay import ReplayModel, Replays
 from pytest_rltask.run.amendments import GRADE_FIELDS
 from pytest_rltask.run.artifacts import LostArtifact, load_artifacts
+from pytest_rltask.run.images import changed_images
 from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.record import Fault, Record
 from pytest_rltask.trial.event_loop import run
@@ -136,6 +137,8 @@ def divergence(old: Record, new: Record, again: Record | None = None) -> str:
         return "the prompt changed"
     if new.tools_digest != old.tools_digest:
         return "the tools changed"
+    if said := changed_images(old.images, new.images):
+        return said
     theirs, ours = list(_seen(old)), list(_seen(new))
     others = list(_seen(again)) if again else []
     is_timed = old.limit == "wall"

@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_rltask.analysis.rows import Row, command_words
 from pytest_rltask.graders.fingerprint import Grader
+from pytest_rltask.run.images import sandbox_text
 from pytest_rltask.run.load import Run, load_grader
 from pytest_rltask.run.record import Record
 
@@ -53,7 +54,7 @@ def row_changes(a: Row, b: Row) -> list[Change]:
     found += _changes("limit ", a.planned[0].limits, b.planned[0].limits)
     found += _change("tools", _tools(a.judged), _tools(b.judged))
     found += _change("system prompt", _systems(a.judged), _systems(b.judged))
-    found += _change("sandbox", _all(r.sandbox for r in a.judged), _all(r.sandbox for r in b.judged))
+    found += _change("sandbox", *(_all(sandbox_text(r.sandbox, r.images) for r in row.judged) for row in (a, b)))
     return found
 
 

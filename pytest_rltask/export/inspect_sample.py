@@ -205,6 +205,7 @@ def _metadata(record: Record) -> dict[str, Any]:
         "cost_usd": record.player_cost_usd,
         **({"judge_cost_usd": record.judge_cost_usd} if record.judge_requests else {}),
         "sandbox": record.sandbox,
+        **({"images": record.images} if record.images else {}),
         **{f"info.{name}": value for name, value in plain(record.info).items()},
     }
 

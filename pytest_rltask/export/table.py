@@ -9,6 +9,7 @@ import csv
 from typing import Any, TextIO
 
 from pytest_rltask.export.selection import Selection
+from pytest_rltask.run.images import images_text
 from pytest_rltask.run.planned import PlannedTrial
 from pytest_rltask.run.record import Record, clean_text
 
@@ -58,6 +59,7 @@ def _row(trial: PlannedTrial, record: Record) -> dict[str, Any]:
         "judge_cost_usd": record.judge_cost_usd,
         "judge_tokens": record.judge_usage.total,
         "sandbox": record.sandbox,
+        "images": images_text(record.images),
         "fault": record.fault.kind if record.fault else "",
         "grades_before": len(record.history),
         "task_digest": record.task_digest,

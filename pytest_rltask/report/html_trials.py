@@ -14,6 +14,7 @@ from pytest_rltask.report.table import cost, duration_text, tokens_text
 from pytest_rltask.report.transcript import grades_before, judges_text, lost_to_api
 from pytest_rltask.report.visible import visible
 from pytest_rltask.run.brief import Conversations
+from pytest_rltask.run.images import sandbox_text
 from pytest_rltask.run.load import Run
 from pytest_rltask.run.planned import PlannedTrial, transcript_path
 from pytest_rltask.run.record import Record, outcome_word
@@ -175,7 +176,7 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "reason", why if len(why) > LINE_CHARS or "\n" in why else ""
     yield "trial", record.trial_id
     yield "seed", str(record.seed)
-    yield "sandbox", record.sandbox
+    yield "sandbox", sandbox_text(record.sandbox, record.images)
     yield "threshold", "" if record.threshold is None else f"{record.threshold:g}"
     yield "ended by", f"{record.limit} limit".replace("_", " ") if record.limit else record.stop or "fault"
     yield "graded before", "; ".join(grades_before(record))

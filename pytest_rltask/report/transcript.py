@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterator
 
 from pytest_rltask.report.visible import visible
+from pytest_rltask.run.images import sandbox_text
 from pytest_rltask.run.messages import asked_in, said_in
 from pytest_rltask.run.record import Record, cost_text, outcome_word
 
@@ -89,7 +90,7 @@ def _foot(record: Record) -> Iterator[str]:
     for told in grades_before(record):
         yield f"graded before: {told}"
     if record.sandbox:
-        yield f"sandbox: {record.sandbox}"
+        yield f"sandbox: {sandbox_text(record.sandbox, record.images)}"
     for artifact in record.artifacts:
         yield f"kept: {artifact.path} ({artifact.bytes:,} bytes)"
     for name, why in record.artifacts_left_out.items():

@@ -206,6 +206,8 @@ class Record:
     """Valid tool calls that ran."""
     sandbox: str = ""
     """What isolated the code that it ran; ``none`` if nothing did, empty if it made no sandbox."""
+    images: dict[str, str] = field(default_factory=dict)
+    """The container images of its sandboxes, by name, each with the id that it had."""
     surroundings: str = ""
     """What the harness told the model of that, where honest code may miss something there."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -327,7 +329,7 @@ _JSON_FIELDS = ("messages", "tools")
 """What holds JSON data alone, and most of it: copied block by block it would take longer than all that is written."""
 _KINDS: dict[str, type[Any]] = {
     "trial_id": str, "task": str, "model": str, "label": str, "reason": str, "messages": list, "tools": list,
-    "metrics": dict, "settings": dict, "info": dict, "seconds": dict, "started": str, "turns": int,
+    "metrics": dict, "settings": dict, "info": dict, "images": dict, "seconds": dict, "started": str, "turns": int,
     "tool_calls": int, "seed": int, "run": int, "judges": dict,
 }  # fmt: skip
 """What others build on, and a file that somebody else wrote may hold otherwise."""

@@ -13,13 +13,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_rltask.sandbox.backends.backend import Backend, NoIsolation
 from pytest_rltask.sandbox.backends.imports import is_inside, origin_of
-from pytest_rltask.sandbox.backends.view import View, hiding, view_of_python
+from pytest_rltask.sandbox.backends.view import View, hiding, view_of_image, view_of_python
 from pytest_rltask.sandbox.result import SandboxError
 from pytest_rltask.sandbox.watcher.removal import remove_orphans
+from pytest_rltask.tools import DefinitionError
 
 PREFIX = "rltask-"
 """How the name of a sandbox's folder begins."""
@@ -35,6 +36,8 @@ class Choice:
     """One of BACKENDS."""
     used: str = ""
     """The backend of the sandboxes made so far; empty before the first."""
+    images: dict[str, str] = field(default_factory=dict)
+    """The images of the sandboxes made so far, by name, each with the id that it had."""
     code_ran: bool = False
     """Whether a script was started in one of them."""
 
@@ -83,6 +86,40 @@ def make_backend(wanted: str | None = None, view: View | None = None) -> Backend
     if choice:
         choice.used = name if choice.used in ("", name) else "none" if "none" in (choice.used, name) else choice.used
     return backend
+
+
+def view_of(
+    *, python: str | os.PathLike[str] | None = None, image: str | None = None, wanted: str | None = None
+) -> View:
+    """Return what the agent of one new sandbox sees.
+
+    Args:
+        python: An interpreter of the author's, or its virtual environment.
+        image: A container image.
+        wanted: One of BACKENDS; None for what the surrounding run chose.
+
+    Raises:
+        DefinitionError: both are given; or one of them is none.
+        SandboxError: the image takes another backend, is not there, or can be no agent's.
+    """
+    if image is None:
+        return view_of_python(python)
+    if python is not None:
+        raise DefinitionError(
+            f"Sandbox(python={os.fspath(python)!r}, image={image!r}): an image has its own interpreter and packages; "
+            "leave out python="
+        )
+    name = wanted or current_choice().wanted
+    if name != "docker":
+        raise SandboxError(
+            f"Sandbox(image={image!r}) is a container's file system, and the sandbox in use is {name}; "
+            'write --sandbox docker, or Sandbox(image=..., backend="docker")'
+        )
+    resolve(name)
+    view = view_of_image(image)
+    assert view.image
+    current_choice().images[image] = view.image.id
+    return view
 
 
 @functools.cache

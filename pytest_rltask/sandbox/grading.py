@@ -120,7 +120,7 @@ def isolated_grade(
         call_s: Seconds that one call of the agent's code may take.
 
     Raises:
-        DefinitionError: a name of ``code`` is taken, or the tests are none.
+        DefinitionError: a name of ``code`` is taken, or the tests are none; or the sandbox's image has no Python.
         SandboxError: a sandbox failed; the trial is then errored, never failed.
     """
     if not SUPPORTED:
@@ -129,6 +129,8 @@ def isolated_grade(
     tests = [name for name in files if os.path.basename(name).startswith("test_") and name.endswith(".py")]
     if command is None and not tests:
         raise DefinitionError("isolated_grade got no test_*.py among its files, and no command; give one of them")
+    if not together or command is None:
+        sandbox.check_python("isolated_grade(together=True) without a command" if together else "isolated_grade")
     wall_s = sandbox.limits.wall_s if wall_s is None else wall_s
     sandbox.end_jobs()
     with sandbox.sibling() as theirs, sandbox.sibling(of_tests=True) as ours:

@@ -140,7 +140,7 @@ class Runner:
                 if wanted.fds:
                     raise SandboxError("the sandbox could not isolate a process that gets further descriptors")
                 self._process = start(
-                    [*(begin or ["/usr/bin/env"]), *wanted.command],
+                    [*(begin or self.view.starts), *wanted.command],
                     backend=self.backend,
                     base=self.base,
                     env=env,

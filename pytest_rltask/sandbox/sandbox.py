@@ -13,8 +13,8 @@ from types import TracebackType
 
 from pytest_rltask.sandbox import workspace
 from pytest_rltask.sandbox.backends.backend import SCRATCH, WORK
-from pytest_rltask.sandbox.backends.view import view_of_python
-from pytest_rltask.sandbox.choice import PREFIX, current_choice, make_backend
+from pytest_rltask.sandbox.backends.view import python_of
+from pytest_rltask.sandbox.choice import PREFIX, current_choice, make_backend, view_of
 from pytest_rltask.sandbox.copying import entries_of
 from pytest_rltask.sandbox.result import SandboxError, SandboxLimits, SandboxResult
 from pytest_rltask.sandbox.runner import Runner, Wanted, warn
@@ -51,6 +51,7 @@ class Sandbox:
         backend: str | None = None,
         preload: Sequence[str] = (),
         python: str | os.PathLike[str] | None = None,
+        image: str | None = None,
     ) -> None:
         """Make a fresh directory under ``tempfile.gettempdir()`` for an agent that sees nothing beside it.
 
@@ -67,15 +68,22 @@ class Sandbox:
                 sandbox in which nothing is run costs nothing. Modules that start threads cannot be preloaded.
             python: A virtual environment, or the interpreter of one, whose packages the agent sees instead of those
                 that pytest has. It may be of another version, from 3.10 on. The agent cannot change it.
+            image: A container image, such as ``python:3.12-slim``, whose files the agent sees instead of this
+                machine's: its programs, compilers and packages, read-only, as an ordinary user. It takes ``--sandbox
+                docker``, must have been pulled before, needs a shell, and need not have a Python.
 
         Raises:
-            DefinitionError: ``python`` is neither.
-            SandboxError: the backend does not work here, or the directory cannot be made.
+            DefinitionError: ``python`` is neither; or ``image`` is no name, is given with ``python``, or has no Python
+                that could preload.
+            SandboxError: the backend does not work here, or the directory cannot be made; or the image takes another
+                backend, is not on this machine, or has no shell.
         """
         self.limits = limits
         self._choice = current_choice()
-        self._python = python
-        view = view_of_python(python)
+        self._python, self._image = python, image
+        view = view_of(python=python, image=image, wanted=backend)
+        if preload:
+            python_of(view, "Sandbox(preload=...)", for_ours=True)
         isolation = make_backend(backend, view)
         self._shells: list[Shell] = []
         self._closed = False
@@ -94,7 +102,8 @@ class Sandbox:
 
     def sibling(self, *, of_tests: bool = False) -> Sandbox:
         """Return an empty sandbox with the same limits and isolation; of tests, with pytest's own interpreter."""
-        return Sandbox(self.limits, backend=self.backend, python=None if of_tests else self._python)
+        python, image = (None, None) if of_tests else (self._python, self._image)
+        return Sandbox(self.limits, backend=self.backend, python=python, image=image)
 
     def run_with(
         self, command: Sequence[str], fds: Mapping[int, int], *, env: Mapping[str, str], wall_s: float
@@ -104,10 +113,18 @@ class Sandbox:
         more = {"PYTHONPATH": ":".join(path)} if path else {}
         return self._run(Wanted(command, env={**env, **more}, fds=fds), wall_s)
 
+    def check_python(self, asked: str, *, for_ours: bool = True) -> None:
+        """Refuse what needs a Python in an image that has none; see ``python_of``."""
+        python_of(self._runner.view, asked, for_ours=for_ours)
+
     @property
     def python(self) -> str:
-        """The path of the interpreter that the agent's Python is."""
-        return self._runner.view.python
+        """The path of the interpreter that the agent's Python is.
+
+        Raises:
+            DefinitionError: the image has none.
+        """
+        return python_of(self._runner.view, "Sandbox.python")
 
     @property
     def backend(self) -> str:
@@ -204,7 +221,7 @@ class Sandbox:
         return workspace.list_tree(self.path) if recursive else workspace.list_files(self.path)
 
     def run_python(self, script: str, *args: str, wall_s: float | None = None) -> SandboxResult:
-        """Run a script of the working directory with the interpreter and packages of this process.
+        """Run a script of the working directory with the interpreter and packages that the agent sees.
 
         When this returns, all processes that the script started are dead. Scripts run one at a time.
 
@@ -215,8 +232,10 @@ class Sandbox:
 
         Raises:
             ToolError: there is no such script, or an argument cannot be passed.
+            DefinitionError: the image has no Python.
             SandboxError: the sandbox is closed, or could not run it.
         """
+        self.check_python("Sandbox.run_python", for_ours=False)
         try:
             with workspace.open_file(self.path, script):
                 pass

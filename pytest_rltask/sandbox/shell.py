@@ -118,7 +118,9 @@ class Shell:
         """Find out by a command of our own, once, whether there is a bash: one of the agent's could say that itself."""
         if not self._has_bash:
             if self._run(":", self._runner.limits.wall_s).exit_code == _NOT_FOUND:
-                raise SandboxError("there is no bash in the sandbox, which a shell needs")
+                image = self._runner.view.image
+                where = f"image {image.name}; take one that has it, or sandbox.run" if image else "sandbox"
+                raise SandboxError(f"a shell that keeps its state needs a bash, and there is none in the {where}")
             self._has_bash = True
 
     def restart(self) -> None:

@@ -19,6 +19,7 @@ from pytest_rltask.graders.fingerprint import Grader
 from pytest_rltask.models.model_settings import split_name
 from pytest_rltask.models.named import changed_settings
 from pytest_rltask.run.files import RunLogError
+from pytest_rltask.run.images import changed_images
 from pytest_rltask.run.load import Run, load_header, load_plan, load_records
 from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.named import find_run
@@ -334,6 +335,8 @@ def _opened(record: Record, new: PlannedTrial, probe: Probe) -> Iterator[str]:
         yield Opened(f"the prompt of task {new.task} changed (seed {record.seed})", new)
     if today.tools_digest != record.tools_digest:
         yield Opened(f"the tools of task {new.task} changed ({_tools(record.tools, today.tools)})", new)
+    if said := changed_images(record.images, today.images):
+        yield Opened(f"the sandbox of task {new.task} changed ({said})", new)
 
 
 def _tools(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> str:

@@ -74,7 +74,7 @@ def completed(record: Record, choice: Choice, begin_s: float) -> Record:
     if fault is not None and fault.kind == "sandbox":
         fault = replace(fault, code_ran=choice.code_ran)
     total = {"total": round(monotonic_s() - begin_s, 4)}
-    return replace(record, sandbox=choice.used, fault=fault, seconds=seconds | total)
+    return replace(record, sandbox=choice.used, images=dict(choice.images), fault=fault, seconds=seconds | total)
 
 
 def sources_of(task: Task) -> list[str]:

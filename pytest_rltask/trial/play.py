@@ -172,15 +172,16 @@ async def probe(spec: TrialSpec) -> Record:
     """Open a trial's episode and close it again.
 
     Returns:
-        The trial's record as far as it got: with the prompt's digest and the tools, or with the fault.
+        The trial's record as far as it got: with the prompt's digest, the tools and images, or with the fault.
     """
     record = new_record(spec)
-    with using_backend(spec.sandbox, sources=sources_of(spec.task)):
+    with using_backend(spec.sandbox, sources=sources_of(spec.task)) as choice:
         worker = Worker()
     try:
         async with opened(spec, record, worker) as (episode, laying_out):
             turns_of(spec, record, episode, worker)
             await laying_out.done()
+            record.images = dict(choice.images)
     except TrialFault as error:
         mark_errored(record, error.fault)
     finally:

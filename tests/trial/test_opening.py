@@ -103,10 +103,10 @@ def test_a_trial_ends_with_what_isolated_it_and_how_long_it_took(monkeypatch: py
     monkeypatch.setattr(opening, "monotonic_s", lambda: 107.123456)
     record = Record("t", "t", "d", "m", 0, 0, seconds={"open": 0.123456, "model": 2.0})
 
-    ended = completed(record, SimpleNamespace(used="landlock", code_ran=True), 100.0)  # type: ignore[arg-type]
+    ended = completed(record, SimpleNamespace(used="landlock", images={"gcc:13": "sha256:1"}, code_ran=True), 100.0)  # type: ignore[arg-type]
 
     assert ended.seconds == {"open": 0.1235, "model": 2.0, "total": 7.1235}
-    assert (ended.sandbox, ended.fault) == ("landlock", None)
+    assert (ended.sandbox, ended.images, ended.fault) == ("landlock", {"gcc:13": "sha256:1"}, None)
     assert record.seconds == {"open": 0.123456, "model": 2.0}
 
 
@@ -114,7 +114,7 @@ def test_a_trial_ends_with_what_isolated_it_and_how_long_it_took(monkeypatch: py
 def test_of_a_fault_of_the_sandbox_it_is_noted_whether_code_had_run(kind: Any, noted: bool | None):
     record = Record("t", "t", "d", "m", 0, 0, fault=Fault(kind, "died"))
 
-    ended = completed(record, SimpleNamespace(used="", code_ran=True), 0.0)  # type: ignore[arg-type]
+    ended = completed(record, SimpleNamespace(used="", images={"gcc:13": "sha256:1"}, code_ran=True), 0.0)  # type: ignore[arg-type]
 
     assert ended.fault is not None
     assert ended.fault.code_ran is noted

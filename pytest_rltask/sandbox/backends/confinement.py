@@ -11,9 +11,18 @@ from pytest_rltask.sandbox.inside import source
 
 
 def confined(
-    command: Sequence[str], *, python: str, wish: Wish, seccomp: Sequence[Instruction], **rest: Any
+    command: Sequence[str],
+    *,
+    python: str,
+    wish: Wish,
+    seccomp: Sequence[Instruction],
+    imports: Sequence[str] = (),
+    **rest: Any,
 ) -> list[str]:
-    """Return the command line, for an interpreter that the agent sees; for the arguments see :func:`confine.main`."""
+    """Return the command line, for an interpreter that the agent sees; for the arguments see :func:`confine.main`.
+
+    Where the agent does not see it, ``imports`` are all the modules that a program which goes on in its process needs.
+    """
     arguments = {
         "keep_fds": wish.keep_fds,
         "ready_fd": wish.ready_fd,
@@ -21,5 +30,5 @@ def confined(
         "parent": PARENT,
         "goes_on": wish.goes_on,
     } | rest
-    program = f"{source('confine')}\nimport sys\nmain(sys.argv[1:], **{arguments!r})\n"
+    program = f"{source('confine')}\nimport {', '.join(['sys', *imports])}\nmain(sys.argv[1:], **{arguments!r})\n"
     return [python, "-I", "-S", "-c", program, *command]

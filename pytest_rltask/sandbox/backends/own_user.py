@@ -37,10 +37,10 @@ def hand_over(base: Path, owner: int | None) -> None:
             os.chown(base / folder, owner, owner)
 
 
-def write_passwd(base: Path, uid: int) -> None:
-    """Write a user database that knows the agent alone."""
+def write_passwd(base: Path, uid: int, others: str = "") -> None:
+    """Write a user database that knows the agent, and others by their lines."""
     path = base / PASSWD
-    path.write_text(f"agent:x:{uid}:{uid}::{base / WORK}:/bin/sh\n")
+    path.write_text(f"agent:x:{uid}:{uid}::{base / WORK}:/bin/sh\n{others}")
     path.chmod(0o644)
 
 

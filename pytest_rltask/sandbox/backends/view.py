@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from pytest_rltask.sandbox.backends.images import OLDEST, Image, image_of
 from pytest_rltask.sandbox.backends.imports import (
     copies_of,
     is_inside,
@@ -61,6 +62,8 @@ class View:
     """What this interpreter imports from and the agent's does not, each with the reason."""
     is_ours: bool = True
     """Whether the interpreter is this process's."""
+    image: Image | None = None
+    """Whose files it sees instead of this machine's: then the interpreter is the image's, or empty if it has none."""
 
     @functools.cached_property
     def environment(self) -> dict[str, str]:
@@ -69,6 +72,12 @@ class View:
         base = site.getuserbase() if folder and self.shows(folder) else ""
         users = {"PYTHONUSERBASE": base} if base else {"PYTHONNOUSERSITE": "1"}  # else a folder of the agent's own home
         return users | ({"PYTEST_ADDOPTS": self.pytest_options} if self.pytest_options else {})
+
+    @property
+    def starts(self) -> list[str]:
+        """The words that find a program on PATH and become it."""
+        env = self.image.program("env") if self.image else "/usr/bin/env"
+        return [env] if env or not self.image else [self.image.program("sh"), "-c", 'exec "$@"', "sh"]
 
     def shows(self, path: str) -> bool:
         """Whether a real path may be read."""
@@ -110,6 +119,45 @@ def view_of_python(python: str | os.PathLike[str] | None = None) -> View:
     except FileNotFoundError:  # somebody has removed it
         cwd = os.sep
     return _view(_SOURCES.get(), cwd, other or ours())
+
+
+def view_of_image(name: str) -> View:
+    """Return what an image has, and nothing of this machine.
+
+    Raises:
+        DefinitionError: that is no name of an image.
+        SandboxError: there is no Docker; or no such image here; or it can be no agent's.
+    """
+    image = image_of(name)
+    return View(image.program("python3"), (), (), (), is_ours=False, image=image)
+
+
+def python_of(view: View, asked: str, *, for_ours: bool = False) -> str:
+    """Return the path of the interpreter that an agent sees.
+
+    Args:
+        view: What it sees.
+        asked: What needs it, for the refusal.
+        for_ours: Whether it is to run a program of ours.
+
+    Raises:
+        DefinitionError: its image has none, or one that is too old for that or has not all of it.
+    """
+    image = view.image
+    if image is None:
+        return view.python
+    version, oldest = (".".join(map(str, one)) for one in (image.version, OLDEST))
+    lack = "no python3 on its PATH" if not view.python else ""
+    if view.python and for_ours and image.version < OLDEST:
+        lack = f"Python {version}, where {oldest} is the oldest that works"
+    elif view.python and for_ours and image.lacks:
+        lack = f"a Python without the module {image.lacks}"
+    if lack:
+        raise DefinitionError(
+            f"{asked} needs a Python, and the image {image.name} has {lack}; take an image that has it, or run the "
+            'programs that it has: sandbox.run(["./main"])'
+        )
+    return view.python
 
 
 @functools.lru_cache(maxsize=32)

@@ -17,6 +17,7 @@ DISK, FILES = (f"tests/sandbox/test_sandbox_{part}.py::" for part in ("disk", "f
 PRELOAD, PRELOADED = (f"tests/sandbox/preload/test_{part}.py::" for part in ("sandbox_preload", "preload_lifetime"))
 ALONE = "tests/sandbox/test_threads_alone.py::"
 DOCKER, CONTAINER = (f"{CONTAINERS}{part}.py::" for part in ("docker", "docker_lifetime"))
+IMAGE = "tests/sandbox/images/test_image.py::"
 ONNX_TESTS, IMBALANCE_TESTS = (f"tests/benchmarks/{task}/" for task in ("onnx_export", "imbalance"))
 GRADER, HOSTILE, DATA = (f"{ONNX_TESTS}test_onnx_{part}.py::" for part in ("grader", "hostile", "data"))
 MODEL, REFUSALS, RESULTS = (

@@ -11,6 +11,7 @@ from tests.bench.defences_table.defence import (
     DOCKER,
     FILES,
     GRADER,
+    IMAGE,
     IMPORTS,
     NO_SOCKET_RULES,
     PRELOAD,
@@ -108,12 +109,12 @@ ISOLATION = (
     ),
     Defence(
         "docker: no network",
-        ((f"{BOX}backends/docker.py", '"--network", "none", ', ""),),
+        ((f"{BOX}backends/client.py", '"--network", "none", ', ""),),
         (f"{DOCKER}test_it_reaches_neither_the_watcher_nor_the_network[stand-in]",),
     ),
     Defence(
         "docker: the watcher's program is root's alone",
-        ((f"{BOX}backends/docker.py", "tarfile.DIRTYPE, 0o700", "tarfile.DIRTYPE, 0o755"),),
+        ((f"{BOX}backends/roots.py", "tarfile.DIRTYPE, 0o700", "tarfile.DIRTYPE, 0o755"),),
         (f"{DOCKER}test_it_reaches_neither_the_watcher_nor_the_network[stand-in]",),
     ),
     Defence(
@@ -136,12 +137,27 @@ ISOLATION = (
         "docker: what is mounted below a read-only mount is read-only",
         (
             (
-                f"{BOX}backends/docker.py",
+                f"{BOX}backends/mounts.py",
                 "        path not in view.readable\n        and any",
                 "        False\n        and any",
             ),
         ),
         (f"{DOCKER}test_what_is_mounted_below_the_packages_is_read_only_too",),
+    ),
+    Defence(
+        "docker: what is hidden is read-only",
+        ((f"{BOX}backends/mounts.py", '"readonly", "tmpfs-mode', '"tmpfs-mode'),),
+        (f"{IMAGE}test_its_files_and_volumes_are_read_only[stand-in]",),
+    ),
+    Defence(
+        "docker: the volumes of an image are covered",
+        ((f"{BOX}backends/roots.py", "for word in empty(path))]", "for word in ())]"),),
+        (f"{IMAGE}test_its_files_and_volumes_are_read_only[stand-in]",),
+    ),
+    Defence(
+        "docker: our folder in an image is closed to its owner",
+        ((f"{BOX}backends/carried.py", "        ours.chmod(0)  #", "        #"),),
+        (f"{IMAGE}test_nothing_of_this_machine_is_seen_and_nothing_of_ours_can_be_entered[stand-in]",),
     ),
     Defence(
         "bwrap: files in its own /tmp and /dev/shm",

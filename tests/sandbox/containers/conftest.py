@@ -9,21 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from pytest_rltask.sandbox import Sandbox, SandboxError, choice, resolve_backend
-from pytest_rltask.sandbox.backends import docker as docker_module
+from pytest_rltask.sandbox import Sandbox, SandboxError, resolve_backend
 from tests.sandbox import stand_in_docker
-from tests.sandbox.containers.container import LIMITS, put_docker
+from tests.sandbox.containers.container import LIMITS, forget, put_docker
 
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing that was found out about another docker is remembered, and nothing about this one afterwards."""
-    caches = (choice.resolve, choice._problem, docker_module._image)
-    for cache in caches:
-        cache.cache_clear()
+    forget()
     yield
-    for cache in caches:
-        cache.cache_clear()
+    forget()
 
 
 @pytest.fixture(params=["daemon", "stand-in"])

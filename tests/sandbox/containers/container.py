@@ -10,13 +10,20 @@ from textwrap import dedent
 
 import pytest
 
-from pytest_rltask.sandbox import Sandbox, SandboxLimits
+from pytest_rltask.sandbox import Sandbox, SandboxLimits, choice
 from pytest_rltask.sandbox.backends import docker as docker_module
+from pytest_rltask.sandbox.backends import images, roots
 
 LIMITS = SandboxLimits(wall_s=60)
 PROMPT_S = 20.0
 MODULE = "sqlite3"
 """Something to preload that a bare interpreter has not imported."""
+
+
+def forget() -> None:
+    """Forget what was found out about a docker, and its images."""
+    for cache in (choice.resolve, choice._problem, roots.check_daemon, roots._image, images._image):
+        cache.cache_clear()
 
 
 def put_docker(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:

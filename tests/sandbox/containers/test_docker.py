@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from pytest_rltask.sandbox import Sandbox, SandboxError, resolve_backend
-from pytest_rltask.sandbox.backends import docker as docker_module
+from pytest_rltask.sandbox.backends import mounts, roots
 from pytest_rltask.sandbox.backends import view as view_module
 from tests.sandbox.containers.container import LIMITS, MODULE, put_docker, run
 
@@ -151,10 +151,9 @@ def test_what_is_mounted_below_the_packages_is_read_only_too(monkeypatch: pytest
         python="/opt/env/bin/python", readable=("/usr/lib", "/opt/env"), hidden=("/opt/env/lib/ours",), aliases=()
     )
     points = {"/", "/usr", "/usr/lib", "/usr/lib/a volume", "/opt/env/lib/ours/volume", "/opt/environment"}
-    monkeypatch.setattr(docker_module, "_mount_points", lambda: points)
+    monkeypatch.setattr(mounts, "_mount_points", lambda: points)
 
-    of_base = docker_module._mounts(Path("/base"), view)
-    read_only = [word for word in of_base if word.startswith("type=bind") and "/base" not in word]
+    read_only = [word for word in mounts.of_view(view) if word.startswith("type=bind")]
 
     assert [word.split(",")[1] for word in read_only] == [
         "source=/usr/lib",
@@ -169,7 +168,7 @@ def test_mount_points_are_read_whatever_their_names(tmp_path: Path) -> None:
         pytest.skip("only root can mount")
     folder = tmp_path / "a b\\c"
     folder.mkdir()
-    code = "from pytest_rltask.sandbox.backends import docker; import sys; print(sys.argv[1] in docker._mount_points())"
+    code = "from pytest_rltask.sandbox.backends import mounts; import sys; print(sys.argv[1] in mounts._mount_points())"
     script = 'mount -t tmpfs none "$1" && exec "$0" -c "$2" "$1"'
     command = ["unshare", "--mount", "sh", "-c", script, sys.executable, str(folder), code]
 
@@ -185,12 +184,12 @@ def test_mount_points_are_read_whatever_their_names(tmp_path: Path) -> None:
 
 def test_the_image_is_named_by_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     view = view_module.view_of_python()
-    first, second = docker_module._content(view), docker_module._content(view)
-    programs = dict(list(docker_module._programs().items())[1:])
-    monkeypatch.setattr(docker_module, "_programs", lambda: programs)
+    first, second = roots._content(view), roots._content(view)
+    programs = dict(list(roots._programs().items())[1:])
+    monkeypatch.setattr(roots, "_programs", lambda: programs)
 
     assert first == second
-    assert first != docker_module._content(view)
+    assert first != roots._content(view)
     with tarfile.open(fileobj=io.BytesIO(first)) as tar:
         files = {entry.name: entry.mode for entry in tar if entry.isfile()}
         folders = {entry.mode for entry in tar if entry.isdir()}
