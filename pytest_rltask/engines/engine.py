@@ -91,6 +91,7 @@ class Engine:
         turned: called with a trial's record and how many of its messages are there, after its prompt and each turn;
             nobody waits for it, and what it raises is lost.
         paid: called with a trial's record and each of its requests that cost something, while the trial goes on.
+        paid_at_once: the same, called on the loop first; it takes no time, and says whether it has done it.
         is_stopped: says whether the run was interrupted in another process; asked while a trial is waited for.
         folder: the working directory of all trials; None: that of the process, wherever a test leads it.
         waits: called in pytest's thread again and again while it waits for a trial; None: it has nothing else to do.
@@ -107,6 +108,7 @@ class Engine:
         finished: Callable[[Record], None],
         admit: Admit = lambda trial_id: None,
         paid: Callable[[Record, RequestLog], None] | None = None,
+        paid_at_once: Callable[[Record, RequestLog], bool] = lambda record, request: False,
         turned: Callable[[Record, int], None] | None = None,
         is_stopped: Callable[[], bool] | None = None,
         folder: str | None = None,
@@ -118,7 +120,7 @@ class Engine:
         self._concurrency = concurrency
         self._admit = admit
         self._finished = finished
-        self._paid = paid
+        self._paid, self._paid_at_once = paid, paid_at_once
         self._turned = turned
         self._is_stopped = is_stopped
         self._folder = folder
@@ -320,7 +322,8 @@ class Engine:
         if self._paid is None:
             return
         try:
-            await self._loop.run_in_executor(self._writer, self._paid, record, request)
+            if not self._paid_at_once(record, request):
+                await self._loop.run_in_executor(self._writer, self._paid, record, request)
         except Exception as error:
             self._unwritable = error
             raise  # this trial pays for nothing more either

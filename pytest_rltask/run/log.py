@@ -64,12 +64,26 @@ class RunWriter:
         Raises:
             OSError: the disk is full; the line was still written, into space set aside, unless that was full too.
         """
-        told = {"trial_id": record.trial_id, "started": record.started, "at": utc_now(), "request": plain(request)}
+        with self._lock:
+            self._pay(record, request)
+
+    def pay_at_once(self, record: Record, request: RequestLog) -> bool:
+        """Do the same unless another thread is writing, which may take its time; say whether it was done."""
+        if not self._lock.acquire(blocking=False):
+            return False
         try:
-            self._append_line({"type": "paid", **told}, durable=False)
+            self._pay(record, request)
+        finally:
+            self._lock.release()
+        return True
+
+    def _pay(self, record: Record, request: RequestLog) -> None:
+        told = {"trial_id": record.trial_id, "started": record.started, "at": utc_now(), "request": plain(request)}
+        line = _line({"type": "paid", **told})
+        try:
+            self._trials.append(line, durable=False)
         except OSError:
-            with self._lock:
-                self._reserve.append(_line({"type": "paid", **told}))
+            self._reserve.append(line)
             raise
         self._reserve.hold()
 

@@ -217,6 +217,7 @@ class Playing:
                 admit=self._admits(),
                 finished=self._keep,
                 paid=self._writer.pay,
+                paid_at_once=self._writer.pay_at_once,
                 turned=self._transcripts.turn,
                 is_stopped=StopFile(self._writer.path, self._since).is_there if self._worker else None,
                 folder=self._folder,

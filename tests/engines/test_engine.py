@@ -11,7 +11,7 @@ import pytest
 from pytest_rltask.engines.engine import Unwritable
 from pytest_rltask.engines.local import LocalEngine
 from pytest_rltask.models import Reply, Request
-from pytest_rltask.run.record import Record
+from pytest_rltask.run.record import Record, RequestLog
 from tests.support.workbench import Bench, FakeModel, spec_of
 
 
@@ -58,6 +58,30 @@ def test_a_submission_that_is_broken_off_is_made_up_for_when_the_trial_is_due(mo
 
     assert isinstance(result, Record)
     assert result.outcome == "passed"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_a_request_cost_is_written_by_the_writer_unless_that_is_done_at_once(at_once: bool):
+    written: list[str] = []
+
+    def pay_at_once(record: Record, request: RequestLog) -> bool:
+        written.append("at once")
+        return at_once
+
+    engine = LocalEngine(
+        lambda name: FakeModel([Reply([{"type": "text", "text": "Done."}], "end_turn", cost_usd=0.5)]),
+        concurrency=lambda name: 1,
+        cores=1,
+        finished=lambda record: written.append("trial"),
+        paid=lambda record, request: written.append("by the writer"),
+        paid_at_once=pay_at_once,
+    )
+    spec = spec_of(Bench())
+    engine.submit([spec])
+    engine.result(spec.trial_id)
+    engine.close()
+
+    assert written == ["at once", *["by the writer"] * (not at_once), "trial"]
 
 
 def test_a_record_that_cannot_be_written_ends_its_item_and_begins_no_trial():

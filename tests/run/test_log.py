@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,30 @@ def test_a_trial_is_on_the_disk_itself_before_append_returns(writer: RunWriter, 
     RunWriter(writer.path, "main", HEADER).append(record_of("a"))
 
     assert (writer.path / "trials.main.jsonl").stat().st_size in synced
+
+
+def test_what_was_paid_is_written_at_once_unless_another_thread_has_the_disk_busy(
+    writer: RunWriter, monkeypatch: pytest.MonkeyPatch
+):
+    request = RequestLog("req", "m", "end_turn", Usage(1, 2), 0.25, 0.1)
+    busy, free, done = threading.Event(), threading.Event(), list[bool]()
+
+    def sync(handle: int) -> None:
+        busy.set()
+        assert free.wait(30)
+
+    monkeypatch.setattr(writer._trials, "_sync", sync)
+    appending = threading.Thread(target=writer.append, args=(record_of("a"),))
+    appending.start()
+    assert busy.wait(30)
+    done.append(writer.pay_at_once(record_of("b"), request))
+    free.set()
+    appending.join(30)
+    done.append(writer.pay_at_once(record_of("b"), request))
+
+    assert done == [False, True]
+    lines = map(json.loads, (writer.path / "trials.main.jsonl").read_text().splitlines())
+    assert [(line["type"], line["trial_id"]) for line in lines] == [("trial", "a"), ("paid", "b")]
 
 
 # ---- what was tried, while the run goes on ----
