@@ -316,9 +316,25 @@ def check_room(cluster: Cluster, named: Mapping[str, Resources]) -> list[str]:
     for task, needs in named.items():
         wanted = wanted_of(needs)
         if not any(all(node["Resources"].get(n, 0) >= v for n, v in wanted.items()) for node in cluster.nodes):
-            words = ", ".join(f"{name} {value:g}" for name, value in wanted.items())
-            told.append(f"task {task} needs a node with {words} (Task.resources), and the cluster has none")
+            has = "; ".join(sorted({_written(node["Resources"], wanted) for node in cluster.nodes}))
+            told.append(
+                f"task {task} needs a node with Resources({_written(wanted, wanted)}), and no one of the cluster has "
+                f"that: its {len(cluster.nodes)} have {has}; add one, or write less in Task.resources"
+            )
     return told
+
+
+def _written(amounts: Mapping[str, float], names: Iterable[str]) -> str:
+    """Return amounts of what is named as an author writes them."""
+    own = {"CPU": "cpus", "GPU": "gpus", "memory": "memory_mb"}
+    given = {name: amounts.get(name, 0) / (2**20 if name == "memory" else 1) for name in names}
+    words = [
+        f"{own[name]}={int(value) if name == 'memory' else f'{value:g}'}"
+        for name, value in given.items()
+        if name in own
+    ]
+    custom = ", ".join(f"{name!r}: {value:g}" for name, value in given.items() if name not in own)
+    return ", ".join([*words, f"custom={{{custom}}}"] if custom else words)
 
 
 def wanted_of(needs: Resources) -> dict[str, float]:
