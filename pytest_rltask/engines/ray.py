@@ -13,6 +13,7 @@ import itertools
 import math
 import os
 import pickle
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -21,7 +22,7 @@ from typing import Any
 from pytest_rltask.clock import monotonic_s
 from pytest_rltask.engines.player import Player, PlayerDied, Told
 from pytest_rltask.engines.ray_calls import Died, awaited, ended
-from pytest_rltask.engines.ray_cluster import Cluster, keys_of, wanted_of
+from pytest_rltask.engines.ray_cluster import Cluster, keys_of, nodes_of, wanted_of
 from pytest_rltask.engines.ray_leave import start_leave
 from pytest_rltask.engines.ray_node import Host, Ticket, play_alone
 from pytest_rltask.engines.ray_place import Settings
@@ -37,8 +38,6 @@ from pytest_rltask.trial.play import RUN_ENDED, TrialSpec
 
 __all__ = ["RayPlayer"]
 
-HOST_CPUS = 0.01
-"""What of a node's CPUs an actor asks for: it waits for an API, and shall keep no policy from playing."""
 MOST_PER_HOST = 64
 """Trials in flight in one process, beyond which another one is started."""
 READY_S = 20.0
@@ -62,6 +61,7 @@ class _Attempt:
 class _Host:
     key: str
     actor: Any
+    node: str
     in_flight: int = 0
 
 
@@ -271,15 +271,21 @@ class RayPlayer:
         """Start hosts, and wait for those that are soon there."""
         import ray
 
-        make = ray.remote(
-            num_cpus=HOST_CPUS, max_concurrency=10_000, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
-        )(Host)
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        # No CPU: a host waits for an API, and a task that needs all of a node would wait for it for ever.
+        make = ray.remote(num_cpus=0, max_concurrency=10_000, max_restarts=0, max_task_retries=0)(Host)
+        taken = Counter(dict.fromkeys((node["NodeID"] for node in nodes_of(ray)), 0))
+        taken.update(host.node for host in self._hosts if host.node in taken)
         slots = max(1, self._cluster.cores // max(1, self._wanted_hosts))
         starting = {}
         for _ in range(count):
             key = f"host-{next(self._numbers)}"
-            actor = make.remote(self._settings, self._post, key, slots, self._leave)
-            starting[asyncio.ensure_future(awaited(actor.end.remote()))] = _Host(key, actor)
+            node = min(taken, key=taken.__getitem__)
+            taken[node] += 1
+            where = make.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True))
+            actor = where.remote(self._settings, self._post, key, slots, self._leave)
+            starting[asyncio.ensure_future(awaited(actor.end.remote()))] = _Host(key, actor, node)
         done, late = await asyncio.wait(starting, timeout=READY_S)
         if not done and late:
             done, late = await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)

@@ -23,7 +23,17 @@ from pytest_rltask.engines.travel import code_digest
 from pytest_rltask.models.settings import BASE_URL
 from pytest_rltask.task import Resources
 
-__all__ = ["Cluster", "ClusterError", "check_room", "join", "keys_of", "looked_at", "submitted_folder", "wanted_of"]
+__all__ = [
+    "Cluster",
+    "ClusterError",
+    "check_room",
+    "join",
+    "keys_of",
+    "looked_at",
+    "nodes_of",
+    "submitted_folder",
+    "wanted_of",
+]
 
 REACH_S = 5.0
 """Seconds within which somebody must listen at the address of a cluster."""
@@ -128,7 +138,7 @@ def join(address: str, *, root: Path, excludes: Sequence[str]) -> Cluster:
     try:
         with _quiet():
             membership.join(where, root)
-            nodes = tuple(node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0)
+            nodes = nodes_of(ray)
     except KeyboardInterrupt:
         membership.leave()
         raise
@@ -137,6 +147,11 @@ def join(address: str, *, root: Path, excludes: Sequence[str]) -> Cluster:
         cluster.leave()
         raise ClusterError(f"{where or 'the cluster'} has no node with a CPU to run on")
     return cluster
+
+
+def nodes_of(ray: Any) -> tuple[Mapping[str, Any], ...]:
+    """Return the nodes that live and on which anything may run: a head often has no CPU."""
+    return tuple(node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0)
 
 
 def _options(where: str, root: Path, excludes: Sequence[str]) -> dict[str, Any]:
