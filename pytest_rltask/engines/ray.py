@@ -270,12 +270,11 @@ class RayPlayer:
     async def _hire(self, count: int) -> None:
         """Start hosts, and wait for those that are soon there."""
         import ray
-
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         # No CPU: a host waits for an API, and a task that needs all of a node would wait for it for ever.
         make = ray.remote(num_cpus=0, max_concurrency=10_000, max_restarts=0, max_task_retries=0)(Host)
-        taken = Counter(dict.fromkeys((node["NodeID"] for node in nodes_of(ray)), 0))
+        taken = Counter(dict.fromkeys((node["NodeID"] for node in nodes_of(ray) or self._cluster.nodes), 0))
         taken.update(host.node for host in self._hosts if host.node in taken)
         slots = max(1, self._cluster.cores // max(1, self._wanted_hosts))
         starting = {}
