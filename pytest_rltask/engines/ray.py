@@ -13,7 +13,6 @@ import itertools
 import math
 import os
 import pickle
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -38,6 +37,9 @@ from pytest_rltask.trial.play import RUN_ENDED, TrialSpec
 
 __all__ = ["RayPlayer"]
 
+HOST_CPUS = 0.01
+"""What of a node's CPUs an actor asks for where some node has none, such as a head that shall play nothing; elsewhere
+nothing, since it waits for an API, and a task that needs all of a node would wait for it for ever."""
 MOST_PER_HOST = 64
 """Trials in flight in one process, beyond which another one is started."""
 READY_S = 20.0
@@ -61,7 +63,6 @@ class _Attempt:
 class _Host:
     key: str
     actor: Any
-    node: str
     in_flight: int = 0
 
 
@@ -270,21 +271,17 @@ class RayPlayer:
     async def _hire(self, count: int) -> None:
         """Start hosts, and wait for those that are soon there."""
         import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        # No CPU: a host waits for an API, and a task that needs all of a node would wait for it for ever.
-        make = ray.remote(num_cpus=0, max_concurrency=10_000, max_restarts=0, max_task_retries=0)(Host)
-        taken = Counter(dict.fromkeys((node["NodeID"] for node in nodes_of(ray) or self._cluster.nodes), 0))
-        taken.update(host.node for host in self._hosts if host.node in taken)
+        cpus = HOST_CPUS if len(nodes_of(ray)) < sum(bool(node["Alive"]) for node in ray.nodes()) else 0
+        make = ray.remote(
+            num_cpus=cpus, max_concurrency=10_000, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+        )(Host)
         slots = max(1, self._cluster.cores // max(1, self._wanted_hosts))
         starting = {}
         for _ in range(count):
             key = f"host-{next(self._numbers)}"
-            node = min(taken, key=taken.__getitem__)
-            taken[node] += 1
-            where = make.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True))
-            actor = where.remote(self._settings, self._post, key, slots, self._leave)
-            starting[asyncio.ensure_future(awaited(actor.end.remote()))] = _Host(key, actor, node)
+            actor = make.remote(self._settings, self._post, key, slots, self._leave)
+            starting[asyncio.ensure_future(awaited(actor.end.remote()))] = _Host(key, actor)
         done, late = await asyncio.wait(starting, timeout=READY_S)
         if not done and late:
             done, late = await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)
