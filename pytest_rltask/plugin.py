@@ -249,7 +249,7 @@ def _finish(session: pytest.Session, state: Session, exitstatus: int) -> None:
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     if config.getoption("rltask_plan") and exitstatus == pytest.ExitCode.OK:
         terminalreporter.section("plan", sep="=")
-        for line in _session(config).plan_lines():
+        for line in _session(config).plan_lines(config.get_terminal_writer().fullwidth):
             terminalreporter.write_line(line)
     if summary := config.stash.get(SUMMARY, None):
         terminal = config.get_terminal_writer()

@@ -22,6 +22,7 @@ __all__ = [
     "Cause",
     "Gate",
     "Proof",
+    "Tally",
     "Verdict",
     "VerdictWord",
     "cause_of",
@@ -117,6 +118,26 @@ class Proof:
         return f"{self.word} is proven after {self.judged} runs, {self.passed} of them passed"
 
 
+@dataclass(frozen=True)
+class Tally:
+    """How the first trials of a series ended."""
+
+    ended: int = 0
+    judged: int = 0
+    passed: int = 0
+
+    def after(self, outcome: bool | None) -> Tally:
+        """Return it with one trial more: passed, missed, or None for an errored one that is tolerated."""
+        return Tally(self.ended + 1, self.judged + (outcome is not None), self.passed + (outcome is True))
+
+    def proof(self, band: Band) -> Proof | None:
+        """Return what these trials prove; None: nothing."""
+        word = proven(self.passed, self.judged, band)
+        if word and self.ended - self.judged <= MAX_ERROR_SHARE * self.ended:
+            return Proof(word, self.passed, self.judged)
+        return None
+
+
 def first_proof(outcomes: Iterable[bool | None], *, band: Band) -> Proof | None:
     """Return the first verdict that a series proves, looking after each of its trials; None if it proves none.
 
@@ -131,13 +152,11 @@ def first_proof(outcomes: Iterable[bool | None], *, band: Band) -> Proof | None:
         >>> first_proof([True] * 20, band=Band())
         Proof(word='too easy', passed=6, judged=6)
     """
-    passed = judged = 0
-    for ended, outcome in enumerate(outcomes, start=1):
-        passed += outcome is True
-        judged += outcome is not None
-        word = proven(passed, judged, band)
-        if word and ended - judged <= MAX_ERROR_SHARE * ended:
-            return Proof(word, passed, judged)
+    tally = Tally()
+    for outcome in outcomes:
+        tally = tally.after(outcome)
+        if proof := tally.proof(band):
+            return proof
     return None
 
 

@@ -134,6 +134,7 @@ class Engine:
         self._trials: dict[str, _Trial] = {}
         self._taken: dict[str, weakref.ref[Record]] = {}
         self._asked: deque[_Trial] = deque()
+        self._told_hopeless: set[str] = set()
         self._hopeless: dict[str, Fault] = {}
         self._unwritable: Exception | None = None
         self._begins_none = False
@@ -177,6 +178,8 @@ class Engine:
         result = trial.result()
         if isinstance(result, NotStarted):
             del self._trials[trial_id]
+        elif result.fault is not None and result.fault.fatal:
+            self._keep_told(result)
         elif self._reread is not None and result.fault is None:  # a fault of all is on disk once
             self._taken[trial_id] = weakref.ref(result)
             del self._trials[trial_id]
@@ -299,19 +302,25 @@ class Engine:
                 if attempt < ATTEMPTS:  # written, so that what it cost counts before it is begun again
                     await asyncio.shield(self._loop.run_in_executor(self._writer, self._write, record))
             if record.fault is not None and record.fault.fatal:
-                if name in self._hopeless:
-                    self._keep_paid(record)
-                    return record  # of the same fault as another trial that was in flight: told once
-                self._hopeless[name] = record.fault
+                self._hopeless.setdefault(name, record.fault)
+                self._keep_paid(record)
+                self._one_ended.set()
+                return record  # several in flight have the same fault: on disk is the one whose item tells it
             # Shielded: what is finished, and maybe paid, is not lost to an interrupt.
             await asyncio.shield(self._loop.run_in_executor(self._writer, self._write, record))
             self._one_ended.set()
         return record
 
     def _keep_paid(self, record: Record) -> None:
-        """Put the record of a trial on disk that nobody waits for, if it is graded or cost anything."""
-        if record.graded or record.cost_usd != 0:
+        """Put the record of a trial on disk that nobody may wait for, if it is graded or cost anything."""
+        if _is_worth_keeping(record):
             self._writer.submit(self._write, record)
+
+    def _keep_told(self, record: Record) -> None:
+        """Put the record of a trial without a chance on disk, once its item is told of it."""
+        if not _is_worth_keeping(record) and record.trial_id not in self._told_hopeless:
+            self._told_hopeless.add(record.trial_id)
+            self._writer.submit(self._write, record).result()
 
     def _note_turn(self, record: Record) -> None:
         if self._turned is not None:
@@ -379,3 +388,7 @@ class Engine:
 
     async def _close(self) -> None:
         await self._player.aclose()
+
+
+def _is_worth_keeping(record: Record) -> bool:
+    return record.graded or record.cost_usd != 0

@@ -21,7 +21,7 @@ from typing import Any
 from pytest_rltask.clock import monotonic_s
 from pytest_rltask.engines.player import Player, PlayerDied, Told
 from pytest_rltask.engines.ray_calls import Died, awaited, ended
-from pytest_rltask.engines.ray_cluster import Cluster, keys_of, wanted_of
+from pytest_rltask.engines.ray_cluster import Cluster, keys_of, nodes_of, wanted_of
 from pytest_rltask.engines.ray_leave import start_leave
 from pytest_rltask.engines.ray_node import Host, Ticket, play_alone
 from pytest_rltask.engines.ray_place import Settings
@@ -38,7 +38,8 @@ from pytest_rltask.trial.play import RUN_ENDED, TrialSpec
 __all__ = ["RayPlayer"]
 
 HOST_CPUS = 0.01
-"""What of a node's CPUs an actor asks for: it waits for an API, and shall keep no policy from playing."""
+"""What of a node's CPUs an actor asks for where some node has none, such as a head that shall play nothing; elsewhere
+nothing, since it waits for an API, and a task that needs all of a node would wait for it for ever."""
 MOST_PER_HOST = 64
 """Trials in flight in one process, beyond which another one is started."""
 READY_S = 20.0
@@ -271,8 +272,9 @@ class RayPlayer:
         """Start hosts, and wait for those that are soon there."""
         import ray
 
+        cpus = HOST_CPUS if len(nodes_of(ray)) < sum(bool(node["Alive"]) for node in ray.nodes()) else 0
         make = ray.remote(
-            num_cpus=HOST_CPUS, max_concurrency=10_000, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+            num_cpus=cpus, max_concurrency=10_000, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
         )(Host)
         slots = max(1, self._cluster.cores // max(1, self._wanted_hosts))
         starting = {}

@@ -23,7 +23,17 @@ from pytest_rltask.engines.travel import code_digest
 from pytest_rltask.models.settings import BASE_URL
 from pytest_rltask.task import Resources
 
-__all__ = ["Cluster", "ClusterError", "check_room", "join", "keys_of", "looked_at", "submitted_folder", "wanted_of"]
+__all__ = [
+    "Cluster",
+    "ClusterError",
+    "check_room",
+    "join",
+    "keys_of",
+    "looked_at",
+    "nodes_of",
+    "submitted_folder",
+    "wanted_of",
+]
 
 REACH_S = 5.0
 """Seconds within which somebody must listen at the address of a cluster."""
@@ -128,7 +138,7 @@ def join(address: str, *, root: Path, excludes: Sequence[str]) -> Cluster:
     try:
         with _quiet():
             membership.join(where, root)
-            nodes = tuple(node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0)
+            nodes = nodes_of(ray)
     except KeyboardInterrupt:
         membership.leave()
         raise
@@ -137,6 +147,11 @@ def join(address: str, *, root: Path, excludes: Sequence[str]) -> Cluster:
         cluster.leave()
         raise ClusterError(f"{where or 'the cluster'} has no node with a CPU to run on")
     return cluster
+
+
+def nodes_of(ray: Any) -> tuple[Mapping[str, Any], ...]:
+    """Return the nodes that live and on which anything may run: a head often has no CPU."""
+    return tuple(node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0)
 
 
 def _options(where: str, root: Path, excludes: Sequence[str]) -> dict[str, Any]:
@@ -316,9 +331,25 @@ def check_room(cluster: Cluster, named: Mapping[str, Resources]) -> list[str]:
     for task, needs in named.items():
         wanted = wanted_of(needs)
         if not any(all(node["Resources"].get(n, 0) >= v for n, v in wanted.items()) for node in cluster.nodes):
-            words = ", ".join(f"{name} {value:g}" for name, value in wanted.items())
-            told.append(f"task {task} needs a node with {words} (Task.resources), and the cluster has none")
+            has = "; ".join(sorted({_written(node["Resources"], wanted) for node in cluster.nodes}))
+            told.append(
+                f"task {task} needs a node with Resources({_written(wanted, wanted)}), and no one of the cluster has "
+                f"that: its {len(cluster.nodes)} have {has}; add one, or write less in Task.resources"
+            )
     return told
+
+
+def _written(amounts: Mapping[str, float], names: Iterable[str]) -> str:
+    """Return amounts of what is named as an author writes them."""
+    own = {"CPU": "cpus", "GPU": "gpus", "memory": "memory_mb"}
+    given = {name: amounts.get(name, 0) / (2**20 if name == "memory" else 1) for name in names}
+    words = [
+        f"{own[name]}={int(value) if name == 'memory' else f'{value:g}'}"
+        for name, value in given.items()
+        if name in own
+    ]
+    custom = ", ".join(f"{name!r}: {value:g}" for name, value in given.items() if name not in own)
+    return ", ".join([*words, f"custom={{{custom}}}"] if custom else words)
 
 
 def wanted_of(needs: Resources) -> dict[str, float]:

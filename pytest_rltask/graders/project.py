@@ -1,7 +1,8 @@
 """Which files of a project a file reaches: what it imports, wherever in it, and the scripts that it names.
 
 Nothing is imported or run to find out. The interpreter's own library, installed packages and this plugin are no part of
-a project: their versions stand in ``run.json``. Where it cannot be told what is imported, all files beside are taken.
+a project: their versions stand in ``run.json``. Where it cannot be told what is imported, all files beside are taken,
+unread if they are many.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from pytest_rltask.graders.sources import Import, Source, digest_of, read_source
+from pytest_rltask.graders.unread import read_whole
 
 __all__ = ["Project", "is_library", "state_of"]
 
 _PACKAGES = {"site-packages", "dist-packages"}
+MOST_READ = 200
+"""Files of a folder that are read though only some may be imported; of more, all are known by their bytes."""
 _OURS = Path(__file__).resolve().parents[1]
 
 
@@ -33,40 +37,59 @@ class Project:
     def __init__(self, root: Path, earlier: Project | None = None) -> None:
         self._root = root
         self._earlier = earlier
-        self._read: dict[Path, Source] = {}
+        self._read: dict[tuple[Path, bool], Source] = {}
+        self._reach: dict[int, tuple[Path, ...]] = {}
+        self._real: dict[Path, Path | None] = {}
         self.states: dict[Path, tuple[int, int]] = {}
         """Of each file that was read: when it was written, and its size."""
         self._libraries = _libraries()
         self.places = lru_cache(maxsize=None)(_places)
+        self.below = lru_cache(maxsize=None)(lambda folder: tuple(_below(folder)))
 
     def closure(self, files: Iterable[Path]) -> dict[Path, Source]:
         """Return what files say, and all that they reach; files that cannot be read are left out."""
         found: dict[Path, Source] = {}
-        waiting = [path for file in files if (path := self._own(file))]
-        while waiting:
-            path = waiting.pop()
-            if path in found:
-                continue
-            source = self.read(path)
-            if source is None:
+        folders: set[Path] = set()
+        beside: list[Path] = []
+        waiting = list(self._own(files))
+        while waiting or beside:
+            is_whole = not waiting  # what is reached otherwise goes first
+            path = beside.pop() if is_whole else waiting.pop()
+            if path in found or (source := self.read(path, is_whole=is_whole)) is None:
                 continue
             found[path] = source
-            reached = (*self._imported(path, source), *self._scripts(path, source))
-            waiting += [own for other in reached if (own := self._own(other))]
+            (beside if is_whole else waiting).extend(self._reached(path, source))
+            if source.runs_any_file and (folder := _top_folder(path)) not in folders:
+                folders.add(folder)
+                others = self.below(folder)
+                (beside if is_whole or len(others) > MOST_READ else waiting).extend(self._own(others))
         return found
 
-    def read(self, path: Path) -> Source | None:
-        """Return what a file says; None if it cannot be read."""
-        if path not in self._read:
+    def _reached(self, path: Path, source: Source) -> tuple[Path, ...]:
+        """Return the files of the project that a file reaches by name."""
+        if id(source) not in self._reach:
+            reached = (*self._imported(path, source), *self._scripts(path, source))
+            self._reach[id(source)] = tuple(dict.fromkeys(self._own(reached)))
+        return self._reach[id(source)]
+
+    def read(self, path: Path, *, is_whole: bool = False) -> Source | None:
+        """Return what a file says; None if it cannot be read.
+
+        Args:
+            path: of the file.
+            is_whole: whether its text is enough, and not looked into.
+        """
+        if (path, is_whole) not in self._read:
             self.states[path] = state = state_of(path)
-            if self._earlier is not None and self._earlier.states.get(path) == state and path in self._earlier._read:
-                self._read[path] = self._earlier._read[path]
-                return self._read[path]
+            earlier = self._earlier
+            if earlier is not None and earlier.states.get(path) == state and (path, is_whole) in earlier._read:
+                self._read[path, is_whole] = earlier._read[path, is_whole]
+                return self._read[path, is_whole]
             try:
-                self._read[path] = read_source(path)
+                self._read[path, is_whole] = read_whole(path) if is_whole else read_source(path)
             except OSError:
                 return None
-        return self._read[path]
+        return self._read[path, is_whole]
 
     def named(self, path: Path) -> str:
         """Return a file's path as it is told: the same wherever the project lies."""
@@ -86,8 +109,15 @@ class Project:
         lines = [f"{path.name} {digest_of(path.read_bytes())}" for path in files if path.suffix != ".pyc"]
         return digest_of("\n".join(lines)) if lines else ""
 
-    def _own(self, path: Path) -> Path | None:
-        """Return the real path of a file that is one of the project's."""
+    def _own(self, files: Iterable[Path]) -> Iterator[Path]:
+        """Yield the real paths of those files that are the project's."""
+        for path in files:
+            if path not in self._real:
+                self._real[path] = self._found(path)
+            if real := self._real[path]:
+                yield real
+
+    def _found(self, path: Path) -> Path | None:
         try:
             real = path.resolve()
         except (OSError, RuntimeError):
@@ -101,8 +131,6 @@ class Project:
                 yield from _inside(folder, one.module.split(".") if one.module else [], one.names)
             else:
                 yield from self._absolute(file, one)
-        if source.runs_any_file:
-            yield from _all_beside(file)
         for folder in _packages_of(file):
             yield folder / "__init__.py"
 
@@ -122,7 +150,7 @@ class Project:
                 yield file.parent / name
             elif name != "__init__.py":
                 last = name.rpartition("/")[2]
-                yield from (path for path in _below(file.parent) if path.name == last)
+                yield from (path for path in self.below(file.parent) if path.name == last)
 
 
 def state_of(path: Path) -> tuple[int, int]:
@@ -195,10 +223,9 @@ def _packages_of(file: Path) -> Iterator[Path]:
         folder = folder.parent
 
 
-def _all_beside(file: Path) -> Iterator[Path]:
-    """Yield all Python files of the package that a file is part of; of the folder that it lies in, if of none."""
-    folder = ([file.parent, *_packages_of(file)])[-1]
-    return _below(folder)
+def _top_folder(file: Path) -> Path:
+    """Return the folder of the outermost package that a file is part of; that in which it lies, if of none."""
+    return [file.parent, *_packages_of(file)][-1]
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -14,11 +14,15 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
-__all__ = ["TOP_LEVEL", "Import", "Part", "Source", "digest_of", "read_source", "with_values"]
+__all__ = [
+    *("ANY_FILE", "ANY_NAME", "IMPORTERS", "TOP_LEVEL", "WORD"),
+    *("Import", "Part", "Source", "digest_of", "read_source", "with_values"),
+]
 
 GIVEN = ".given"
 """Ends the name of a part that is a test without the values of its parameters, where each row tells its own."""
@@ -27,17 +31,21 @@ TOP_LEVEL = "top level"
 
 _LAYOUT = {"ctx", "kind", "type_comment"}
 """Fields of a syntax tree that say how something was written, or what its place says already."""
-_ANY_NAME = {
+ANY_NAME = {
     "__dict__", "__init_subclass__", "__subclasses__", "attrgetter", "dir", "eval", "exec", "getmembers", "globals",
     "iter_modules", "locals", "methodcaller", "vars", "walk_packages",
 }  # fmt: skip
 """Names with which code reaches others that it does not mention."""
-_ANY_FILE = {
+ANY_FILE = {
     "SourceFileLoader", "iter_modules", "module_from_spec", "run_module", "run_path", "spec_from_file_location",
     "walk_packages",
 }  # fmt: skip
 """Names with which code runs files that no import statement names."""
-_IMPORTERS = {"__import__", "import_module"}
+IMPORTERS = {"__import__", "import_module"}
+_SAYING = {ast.Name, ast.Attribute, ast.alias, ast.Constant, ast.FunctionDef}
+_MENTIONING = {*_SAYING, ast.arg, ast.keyword, ast.AsyncFunctionDef, ast.ClassDef}
+_REACHING = {*_SAYING, ast.Import, ast.ImportFrom, ast.Call, ast.Assign}
+"""Nodes that mention a name, and those that may reach a file: most do neither."""
 _PLAIN_DECORATORS = {"dataclass", "pytest.mark", "dataclasses.dataclass", "pytest.fixture", "fixture"}
 """Decorators that keep no list of what they decorate."""
 _PARSE_DISTURBS = sys.version_info < (3, 11, 8) or (3, 12) <= sys.version_info < (3, 12, 2)
@@ -51,7 +59,7 @@ sys.modules[name.partition(".")[0]] = module  # pickle asks for the package as w
 spec.loader.exec_module(module)
 sys.stdout.buffer.write(pickle.dumps(module.read_source(pathlib.Path(path))))
 """
-_WORD = re.compile(r"[^\W\d]\w*")
+WORD = re.compile(r"[^\W\d]\w*")
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
@@ -154,8 +162,9 @@ def _parsed(tree: ast.Module) -> Source:
     for name, node, always in _split(_without_docstring(tree.body)):
         add(name, node, always=always)
     source.parts = {name: _part(name, nodes, always=always) for name, (nodes, always) in groups.items()}
-    for node in ast.walk(tree):
-        _note_reach(node, source)
+    for node in _nodes(tree):
+        if node.__class__ in _REACHING:
+            _note_reach(node, source)
     return source
 
 
@@ -244,27 +253,29 @@ def _dotted(node: ast.AST) -> str:
     return ""
 
 
-def _part(name: str, nodes: list[ast.AST], *, always: bool) -> Part:
-    texts: list[str] = []
-    imports: list[str] = []
-    told = [one for node in nodes for one in _lambdas(node)] if name.endswith(".marker") else nodes
-    for node in told:
-        (imports if isinstance(node, ast.Import | ast.ImportFrom) else texts).append(_dump(node, None))
-    grades = {id(keyword) for node in nodes for keyword in _grade_keywords(node)}
+def _part(name: str, trees: list[ast.AST], *, always: bool) -> Part:
+    texts, imports = list[str](), list[str]()
+    told = [one for tree in trees for one in _lambdas(tree)] if name.endswith(".marker") else trees
+    for tree in told:
+        (imports if isinstance(tree, ast.Import | ast.ImportFrom) else texts).append(_dump(tree, None))
+    nodes = [node for tree in trees for node in _nodes(tree)]
+    grades = {id(keyword): keyword for node in nodes for keyword in _grade_keywords(node)}
+    names = {number: _threshold_name(keyword) for number, keyword in grades.items()}
+    numbers = {number: _threshold(keyword) for number, keyword in grades.items()}
     thresholds: list[float] = []
 
     def blank(node: ast.AST) -> bool:
-        value = _threshold(node) if id(node) in grades else None
+        value = numbers.get(id(node))
         thresholds.extend([] if value is None else [value])
         return value is not None
 
-    shape = "".join(_dump(node, blank) for node in nodes)
-    names = {id(node): _threshold_name(node) for tree in nodes for node in ast.walk(tree) if id(node) in grades}
-
-    def is_threshold(node: ast.AST) -> bool:
-        return id(node) in grades and (bool(names[id(node)]) or _threshold(node) is not None)
-
-    mentions = frozenset(word for node in nodes for word in _mentions(node))
+    is_literal = any(number is not None for number in numbers.values())
+    shape = "".join(_dump(tree, blank) for tree in trees) if is_literal else ""  # which lists the thresholds
+    mentions = frozenset(_mentions(nodes))
+    other = mentions
+    if told is not trees or any(names.values()) or is_literal:
+        marks = {number for number in grades if names[number] or numbers[number] is not None}
+        other = frozenset(_mentions(node for tree in told for node in _nodes(tree, but=marks)))
     return Part(
         name,
         digest_of("".join([*texts, *sorted(imports)])),  # the order of imports is layout
@@ -273,7 +284,7 @@ def _part(name: str, nodes: list[ast.AST], *, always: bool) -> Part:
         digest_of(shape) if thresholds else "",
         tuple(thresholds),
         frozenset(filter(None, names.values())),
-        frozenset(word for node in told for word in _mentions(node, but=is_threshold)),
+        other,
     )
 
 
@@ -282,24 +293,32 @@ def _lambdas(marker: ast.AST) -> list[ast.AST]:
     return [node for node in ast.walk(marker) if isinstance(node, ast.Lambda)]
 
 
-def _grade_keywords(tree: ast.AST) -> Iterator[ast.keyword]:
-    """Yield the keywords of the grades that a part makes; other functions may take a threshold that makes a score."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _dotted(node.func).rpartition(".")[2] == "Grade":
-            yield from node.keywords
+def _grade_keywords(node: ast.AST) -> list[ast.keyword]:
+    """Return the keywords of a grade that is made; other functions may take a threshold that makes a score."""
+    is_grade = isinstance(node, ast.Call) and _dotted(node.func).rpartition(".")[2] == "Grade"
+    return node.keywords if is_grade else []  # type: ignore[attr-defined]
 
 
 def _dump(node: object, blank: Callable[[ast.AST], bool] | None) -> str:
     """Return a syntax tree as text, the same in every version of Python; nodes may be left blank."""
     if isinstance(node, list):
-        return f"[{','.join(_dump(one, blank) for one in node)}]"
+        return f"[{','.join([_dump(one, blank) for one in node])}]"
     if not isinstance(node, ast.AST):
         return repr(node)
     if blank is not None and blank(node):
         return "threshold"
-    fields = ((name, getattr(node, name, None)) for name in node._fields if name not in _LAYOUT)
-    inside = (f"{name}={_dump(value, blank)}" for name, value in fields if value is not None and value != [])
-    return f"{type(node).__name__}({','.join(inside)})"
+    inside = []
+    for name in _telling(node._fields):
+        value = getattr(node, name, None)
+        if value is None or value == []:
+            continue
+        inside.append(f"{name}={_dump(value, blank)}")
+    return f"{node.__class__.__name__}({','.join(inside)})"
+
+
+@cache
+def _telling(fields: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in fields if name not in _LAYOUT)
 
 
 def _threshold(node: ast.AST) -> float | None:
@@ -318,27 +337,31 @@ def _threshold_name(node: ast.AST) -> str:
     return ""
 
 
-def _walk(tree: ast.AST, but: Callable[[ast.AST], object]) -> Iterator[ast.AST]:
-    """Yield a tree's nodes, those left out of which something is said."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        if not but(node):
-            yield node
-            waiting += ast.iter_child_nodes(node)
+def _nodes(tree: ast.AST, but: Container[int] = ()) -> list[ast.AST]:
+    """Return a tree's nodes, level by level, without what tells layout; those left out of which the id is told."""
+    found = [] if id(tree) in but else [tree]
+    for node in found:  # which grows meanwhile
+        for value in [getattr(node, name, None) for name in _telling(node._fields)]:
+            if value.__class__ is list:
+                found += [one for one in value if isinstance(one, ast.AST) and id(one) not in but]
+            elif isinstance(value, ast.AST) and id(value) not in but:
+                found.append(value)
+    return found
 
 
-def _mentions(tree: ast.AST, but: Callable[[ast.AST], object] = lambda node: None) -> Iterator[str]:
-    for node in _walk(tree, but):
+def _mentions(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        if node.__class__ not in _MENTIONING:
+            continue
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
                 yield name
+            case ast.Constant(value=str() as text):
+                yield from WORD.findall(text)
             case ast.keyword(arg=str() as name):
                 yield name
             case ast.alias(name=name, asname=str()):
                 yield from name.split(".")  # what is imported under its own name is mentioned where it is used
-            case ast.Constant(value=str() as text):
-                yield from _WORD.findall(text)
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 yield name
 
@@ -360,14 +383,14 @@ def _note_reach(node: ast.AST, source: Source) -> None:
             texts = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
             source.imports += [Import(0, text) for text in texts if isinstance(text, str)]
         case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name) | ast.FunctionDef(name=name):
-            source.reaches_any_name |= name in _ANY_NAME
-            source.runs_any_file |= name in _ANY_FILE
+            source.reaches_any_name |= name in ANY_NAME
+            source.runs_any_file |= name in ANY_FILE
 
 
 def _note_call(node: ast.Call, source: Source) -> None:
     name = _dotted(node.func).rpartition(".")[2]
     text = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
-    if name in _IMPORTERS:
+    if name in IMPORTERS:
         if isinstance(text, str):
             dots = len(text) - len(text.lstrip("."))
             source.imports.append(Import(dots, text.lstrip(".")))

@@ -173,7 +173,6 @@ class RubricJudge:
         """Return the question of one vote."""
         turn = nth % len(self.criteria)
         criteria = [*self.criteria[turn:], *self.criteria[:turn]]
-        work = work.encode("utf-8", "replace").decode()  # half a surrogate pair no request can carry
         cut = ""
         if len(work) > self.most_chars:
             half = self.most_chars // 2

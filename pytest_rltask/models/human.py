@@ -161,7 +161,8 @@ def show(console: Console, said: Iterable[Part]) -> None:
 def show_end(record: Record, console: Console | None = None) -> None:
     """Show the person how the trial ended: the last answer, and what the grader says."""
     console = console or Terminal()
-    if record.messages and record.messages[-1]["role"] == "user" and record.turns:
+    is_shown = bool(record.requests) and record.requests[-1].empty  # it was there to be answered
+    if record.messages and record.messages[-1]["role"] == "user" and record.turns and not is_shown:
         show(console, said_in(record.messages, len(record.messages) - 1))
     score = "" if record.score is None else f"score {record.score:g}"
     threshold = "" if record.threshold is None else f" (threshold {record.threshold:g})"

@@ -189,7 +189,7 @@ class Limiter:
         """Return a place, once there is one; whoever took it frees it. Arguments and errors are those of `place`."""
         loop = asyncio.get_running_loop()
         since = loop.time() if since is None else since
-        if not self._waiting and loop.time() < deadline and (free := self.take_now(deadline)) is not None:
+        if loop.time() < deadline and (free := self.take_now(deadline)) is not None:
             return free
         waiter = Waiter(since, next(self._numbers), deadline, loop.create_future())
         heapq.heappush(self._waiting, waiter)

@@ -59,7 +59,8 @@ def _line(row: Row, trials: Sequence[TrialView], *, is_live: bool) -> Html:
     model = element("span", clip(row.model, LINE_CHARS), class_="muted")
     is_last_word = not (is_live and row.lost)
     verdict = cell["verdict"] if is_last_word else "not over"
-    gate = "gate holds" if row.verdict.holds else "interrupted" if row.lost else "gate fails"
+    ended = "a process died" if row.died else "interrupted"
+    gate = "gate holds" if row.verdict.holds else ended if row.lost else "gate fails"
     facts = [gate, f"band {row.band}", *_proof(row)] if is_last_word else [f"band {row.band}"]
     parts = [*(f"{fact}; " for fact in facts[:-1]), facts[-1]]  # a span each: lines break between them
     proof = element("span", *(element("span", part) for part in parts), class_="proof muted")

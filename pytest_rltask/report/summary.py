@@ -43,6 +43,8 @@ class Row:
     """Planned but not on disk: interrupted, or the process that played it died."""
     cut_off: int
     """Those of them that had begun."""
+    died: int
+    """Records that say that the process which played a trial died."""
     given_up: int
     """Planned but not started, since those before ended in one fault again and again."""
     not_needed: int
@@ -148,7 +150,10 @@ class Summary:
         failing = [row for row in self.rows if not row.verdict.holds]
         if not all(row.lost for row in failing):
             return "fails"
-        return f"undecided, since the run was interrupted ({sum(row.lost for row in failing)} trials did not end)"
+        lost = sum(row.lost for row in failing)
+        died = sum(row.died for row in failing)
+        why = f"a process that played died {died} time{'s' * (died != 1)}" if died else "the run was interrupted"
+        return f"undecided, since {why} ({lost} trial{'s' * (lost != 1)} did not end)"
 
     @property
     def holds(self) -> bool:
@@ -228,6 +233,7 @@ def _row(planned: list[PlannedTrial], run: Run, gate: Gate, *, stop_early: bool)
         errored=count["errored"],
         lost=len(lost),
         cut_off=cut_off,
+        died=sum(record.fault is not None and record.fault.kind == "process" for _, record in recorded),
         given_up=why["faulty"],
         not_needed=why["proven"],
         not_afforded=why["cost"],

@@ -7,16 +7,17 @@ which trials started counts: a run may have a hundred thousand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from pytest_rltask.run.amendments import Amendments, begun
 from pytest_rltask.run.live import parsed, unread
 from pytest_rltask.run.load import writer_of
 from pytest_rltask.run.record import Record, RequestLog, Usage
 
-__all__ = ["Attempt", "Ledger"]
+__all__ = ["Attempt", "Ledger", "Standing"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,17 @@ class Attempt:
     at: str
 
 
+class Standing(NamedTuple):
+    """How far a trial is."""
+
+    at: str
+    """When it was begun."""
+    how: Literal["open", "ended", "spoils"]
+    """Whether how it ends is yet to be seen, is known, or is such that no verdict is to be had."""
+    outcome: bool | None = None
+    """How it ended: passed, missed, or None for an errored one."""
+
+
 class Ledger:
     """The trials of a run directory, in whatever state they are.
 
@@ -35,7 +47,7 @@ class Ledger:
         since: UTC time, ISO 8601: what began before belongs to an invocation that this one resumes.
         is_alive: says of a process of the run, by its name, whether it is alive.
         price: returns what tokens of a model cost; None: unknown.
-        keeps_outcomes: whether `outcomes` is going to be asked.
+        keeps_outcomes: whether `standing` is going to be asked.
     """
 
     def __init__(
@@ -52,6 +64,8 @@ class Ledger:
         removes them."""
         self.ended: list[Record] = []
         """Records of this invocation, without conversations and requests, as they were read; the same holds."""
+        self.changed: set[str] = set()
+        """Trials of which anything was said that `standing` depends on; the same holds."""
         self._keeps_outcomes = keeps_outcomes
         self._path = path
         self._since = since
@@ -73,11 +87,12 @@ class Ledger:
                 case "started":
                     if self._keeps_outcomes:
                         self._starts.setdefault(trial_id, []).append(at)
+                        self.changed.add(trial_id)
                     self._attempts.setdefault((trial_id, file), []).append(Attempt(trial_id, at))
                 case "trial":
                     self._finish(Record.from_json({**entry, "messages": [], "tools": [], "asked": []}), file)
                 case _ if self._keeps_outcomes:
-                    self._counting.pop(trial_id, None)
+                    self._forget(trial_id)
                     self._amendments.note(entry)
         return self
 
@@ -86,7 +101,7 @@ class Ledger:
         self.payments.append((trial_id, self._cost(record)))
         record.requests = []  # a run may have thousands of trials
         if self._keeps_outcomes:
-            self._counting.pop(trial_id, None)
+            self._forget(trial_id)
             self._records.setdefault(trial_id, []).append(record)
         if record.started >= self._since:
             self.ended.append(record)
@@ -94,6 +109,10 @@ class Ledger:
             attempts.pop()
             if not attempts:
                 del self._attempts[trial_id, file]
+
+    def _forget(self, trial_id: str) -> None:
+        self._counting.pop(trial_id, None)
+        self.changed.add(trial_id)
 
     def _cost(self, record: Record) -> float | None:
         """Return what a trial cost; where a server answered as a model of unknown price, by that of the one asked."""
@@ -119,38 +138,28 @@ class Ledger:
             for attempt in attempts:
                 yield attempt, file in alive and attempt.at >= self._since
 
-    def outcomes(self, trial_ids: Iterable[str], *, is_tolerated: Callable[[Record], bool]) -> list[bool | None]:
-        """Return how trials ended, in the order in which they started: passed, missed, or None for an errored one.
+    def in_flight(self) -> set[str]:
+        """Return the trials that were begun, have no record, and whose process lives."""
+        return {attempt.trial_id for attempt, in_flight in self.attempts() if in_flight}
 
-        It ends before the first that has not ended yet, or that the test has yet to judge. Nothing is returned if one
-        errored in a way that is not tolerated: no verdict is then to be had.
+    def standing(self, trial_id: str, *, in_flight: bool, is_tolerated: Callable[[Record], bool]) -> Standing | None:
+        """Return how far a trial is; None if it was not begun, or died with its process and left no record.
 
         Args:
-            trial_ids: of the trials.
+            trial_id: of the trial.
+            in_flight: whether it is.
             is_tolerated: says whether an errored one may be missing from a verdict.
         """
-        ended: list[tuple[str, bool | None]] = []
-        pending: list[str] = []
-        flying = {attempt.trial_id for attempt, in_flight in self.attempts() if in_flight}
-        for trial_id in trial_ids:
-            record, starts = self._counted(trial_id), self._starts.get(trial_id, [])
-            if record is None or not record.graded:
-                if trial_id in flying:
-                    pending.append(max(starts))
-                elif record is not None:
-                    if not is_tolerated(record):
-                        return []
-                    ended.append((begun(record, starts), None))
-                continue
-            outcome = record.outcome
-            if outcome == "errored":
-                if self._amendments.is_asserted(record):
-                    return []
-                pending.append(begun(record, starts))
-            else:
-                ended.append((begun(record, starts), outcome == "passed"))
-        until = min(pending, default="~")
-        return [outcome for at, outcome in sorted(ended, key=lambda end: end[0]) if at < until]
+        record, starts = self._counted(trial_id), self._starts.get(trial_id, [])
+        if record is None or not record.graded:
+            if in_flight:
+                return Standing(max(starts), "open")
+            if record is None:
+                return None
+            return Standing(begun(record, starts), "ended" if is_tolerated(record) else "spoils")
+        if record.outcome == "errored":  # it has a grade, and its test has yet to judge it, or did not want to
+            return Standing(begun(record, starts), "spoils" if self._amendments.is_asserted(record) else "open")
+        return Standing(begun(record, starts), "ended", record.outcome == "passed")
 
 
 def _asked(record: Record, request: RequestLog) -> str:

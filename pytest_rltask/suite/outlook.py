@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 from pytest_rltask.analysis.changed import WAYS, plan_table
 from pytest_rltask.graders.fingerprint import Grader
@@ -72,6 +73,7 @@ def plan_lines(
     log_dir: Path,
     resumed: Resumption | None,
     graders: Mapping[str, Grader],
+    width: int,
 ) -> Iterator[str]:
     """Yield the lines of the plan.
 
@@ -81,6 +83,7 @@ def plan_lines(
         log_dir: where earlier runs are looked for.
         resumed: the run that is gone on with; None: it is a new one.
         graders: what grades the trials, by digest.
+        width: of the terminal, in characters.
     """
     changed = resumed.changed(planned, graders, options.changed) if resumed else []
     for one in changed:
@@ -92,7 +95,7 @@ def plan_lines(
     if options.changed == "rerun":
         reused = {trial_id: record for trial_id, record in reused.items() if trial_id not in undecided}
     plan = groups((trial for trial in planned if trial.trial_id not in reused), EarlierRuns(log_dir))
-    yield from aligned([COLUMNS, *map(_cells, plan)], TEXT_COLUMNS)
+    yield from _table([_cells(group) for group in plan], width)
     paid_for = [group for group in plan if group.is_paid]
     for group in paid_for:
         yield f"{group.name} by {group.model}: {_basis(group, options.log_dir)}"
@@ -115,6 +118,19 @@ def plan_lines(
     if options.max_cost is not None:
         paid = sum(record.known_cost_usd for record in resumed.run.paid) if resumed else 0.0
         yield f"--max-cost {options.max_cost:g}: {_limited(plan, options.max_cost - paid, paid)}"
+
+
+def _table(rows: list[tuple[str, ...]], width: int) -> Iterator[str]:
+    """Yield a line for each row or, where one would be wider than the terminal, a few with the names on their own."""
+    table = list(aligned([COLUMNS, *rows], TEXT_COLUMNS))
+    if max(map(len, table)) <= width:
+        yield from table
+        return
+    for task, model, *rest in rows:
+        together = f"{task} by {model}"
+        yield from [together] if len(together) <= width else [task, f"  by {model}"]
+        numbers = [f"{name}: {cell}" for name, cell in zip(COLUMNS[2:], rest, strict=True) if cell != "-"]
+        yield from wrap("; ".join(numbers), width, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
 
 
 def _cells(group: Group) -> tuple[str, ...]:

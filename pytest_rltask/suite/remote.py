@@ -104,7 +104,10 @@ def _joined(config: pytest.Config, options: Options, plan: Plan) -> tuple[Cluste
 
     root, folder = config.rootpath, os.getcwd()
     cluster = join(options.engine, root=root, excludes=[*config.getini("rltask_ray_excludes"), *_logs(config, options)])
+    tasks: dict[str, Any] = {entry.trial.task: entry.param.task for entry in plan.entries.values()}
     try:
+        for line in check_room(cluster, {name: task.resources for name, task in tasks.items()}):
+            raise pytest.UsageError(f"--engine {options.engine}: {line}")
         top = submitted_folder()
         inside = os.path.relpath(root, top) if top else ""
         settings = Settings(
@@ -114,11 +117,8 @@ def _joined(config: pytest.Config, options: Options, plan: Plan) -> tuple[Cluste
             allows_none=bool(config.getini("rltask_sandbox_allow_none")),
             wanted=options.sandbox,
         )
-        tasks: dict[str, Any] = {entry.trial.task: entry.param.task for entry in plan.entries.values()}
         isolates = any(entry.trial.sandbox for entry in plan.entries.values())
         cluster = looked_at(cluster, settings, [packed(task) for task in tasks.values()], isolates=isolates)
-        for line in check_room(cluster, {name: task.resources for name, task in tasks.items()}):
-            raise pytest.UsageError(line)
         _check_keys(cluster, plan)
     except BaseException:
         cluster.leave()

@@ -331,16 +331,16 @@ class Session:
         if not self.options.sequential:
             yield from alone_lines(self.directory.plan, is_dealt=self._is_dealt)
 
-    def plan_lines(self) -> Iterator[str]:
-        """Return what ``--plan`` shows."""
+    def plan_lines(self, width: int) -> Iterator[str]:
+        """Return what ``--plan`` shows on a terminal of a width."""
         from pytest_rltask.suite.outlook import plan_lines
 
         names = names_of(self.config)
         args = joined(map(str, self.config.invocation_params.args), *names.ours("--resume"), *names.ours("--log-dir"))
         trials = self._plan.trials if self._plan else []
-        directory = self.directory
+        directory, graders = self.directory, self._graders.by_digest
         yield from same_trials(trials)
-        yield from plan_lines(trials, self.options, directory.log_dir, directory.resumption, self._graders.by_digest)
+        yield from plan_lines(trials, self.options, directory.log_dir, directory.resumption, graders, width)
         yield f"next: {shlex.join(['pytest', *(word for word in args if word not in names.ours('--plan'))])}"
 
     def close(self, session: pytest.Session, exitstatus: int) -> int:

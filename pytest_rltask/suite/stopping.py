@@ -26,8 +26,9 @@ from pytest_rltask.run.ledger import Ledger
 from pytest_rltask.run.log import RunWriter
 from pytest_rltask.run.planned import NotStarted, PlannedTrial
 from pytest_rltask.run.record import Record, dollars
+from pytest_rltask.suite.proving import Series
 from pytest_rltask.task import Band
-from pytest_rltask.verdict import CAUSES, cause_of, first_proof, is_tolerated
+from pytest_rltask.verdict import CAUSES, cause_of, is_tolerated
 
 __all__ = ["LATER", "Admission", "Funds", "Streak"]
 
@@ -70,6 +71,9 @@ class Admission:
         self._groups: dict[tuple[str, str], list[str]] = {}
         for trial in self._plan.values():
             self._groups.setdefault((trial.test, trial.model), []).append(trial.trial_id)
+        bands = {(trial.test, trial.model): Band(*trial.band) for trial in self._plan.values()}
+        self._series = {group: Series(trial_ids, bands[group]) for group, trial_ids in self._groups.items()}
+        self._flying: set[str] = set()
         self._streaks: dict[tuple[str, str], Streak] = {}
         self._attempts = attempts
         self._deaths: Counter[str] = Counter()
@@ -123,8 +127,14 @@ class Admission:
     def _proven(self, trial: PlannedTrial) -> NotStarted | None:
         if not self._stop_early:
             return None
-        group = self._groups[trial.test, trial.model]
-        proof = first_proof(self._ledger.outcomes(group, is_tolerated=is_tolerated), band=Band(*trial.band))
+        flying = self._ledger.in_flight()
+        for trial_id in self._ledger.changed | (flying ^ self._flying):
+            if other := self._plan.get(trial_id):
+                now = self._ledger.standing(trial_id, in_flight=trial_id in flying, is_tolerated=is_tolerated)
+                self._series[other.test, other.model].take_in(trial_id, now)
+        self._flying = flying
+        self._ledger.changed.clear()
+        proof = self._series[trial.test, trial.model].proof()
         return NotStarted("proven", f"stopped early: {proof}", RULE) if proof else None
 
     def _unaffordable(self, trial: PlannedTrial) -> NotStarted | Literal["later"] | None:

@@ -188,3 +188,34 @@ def grades(suite: Suite, index: int) -> dict[tuple[int, str], tuple[float | None
     """Return score and outcome of each trial of one of the runs."""
     records = load_run(suite.run_dirs[index]).records.values()
     return {(record.seed, record.task): (record.score, record.outcome) for record in records}
+
+
+def test_where_no_trial_has_a_chance_the_record_is_of_the_trial_that_the_terminal_names(suite: Suite, serve: Serve):
+    asked = suite.pytester.path / "asked"
+
+    def refuses(body: object, turn: int) -> object:
+        asked.touch()
+        return status(401)
+
+    serve(refuses)
+    suite.write(
+        test_sum=f"""
+        from tasks import *
+        import pathlib, time
+
+        class Slow(Sum):
+            def open(self, seed):
+                while seed == 42 and not pathlib.Path({str(asked)!r}).exists():
+                    time.sleep(0.01)
+                return Sum.open(self, seed)
+
+        @pytest.mark.rltask(task=Slow())
+        def test_sum(trial):
+            assert trial.passed
+        """
+    )
+
+    result = suite.run("--runs", "4", model=MODEL)
+
+    assert f"ERROR at setup of test_sum[{MODEL}-run-00]" in result.stdout.str()
+    assert list(suite.last_run().records) == [f"test_sum.py::test_sum[{MODEL}-run-00]"]

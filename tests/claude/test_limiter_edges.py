@@ -34,6 +34,25 @@ async def start(limits: Limiter) -> float:
         return place.started
 
 
+def test_a_place_that_is_free_is_taken_without_a_waiter(monkeypatch: pytest.MonkeyPatch):
+    async def takes() -> int:
+        loop, made = asyncio.get_running_loop(), 0
+        create = loop.create_future
+
+        def noted() -> asyncio.Future[None]:
+            nonlocal made
+            made += 1
+            return create()
+
+        limits = Limiter()
+        monkeypatch.setattr(loop, "create_future", noted)
+        async with limits.place(FAR):
+            pass
+        return made
+
+    assert virtual_time.run(takes()) == 0
+
+
 # ---- tokens ----
 
 

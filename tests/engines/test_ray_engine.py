@@ -183,6 +183,19 @@ def test_max_cost_holds_for_all_nodes_together(suite: RaySuite):
     assert suite.lines("skipped")[0]["why"] == "cost"
 
 
+def test_a_task_of_a_whole_node_is_played_beside_hosts_on_all_of_them(suite: RaySuite):
+    path = suite.folder / "tasks/test_number.py"
+    path.write_text(
+        path.read_text()
+        + "@dataclass(frozen=True)\nclass Big(Number):\n    resources = Resources(cpus=2)\n"
+        + "@pytest.mark.rltask(task=Big(), band=(0.3, 0.7))\ndef test_big(trial):\n    assert trial.passed\n"
+    )
+    with served(suite, talks) as api:
+        suite.play("--engine=ray", f"--model={CLAUDE}", "--runs=2", env=keyed(api))
+
+    assert len(suite.lines()) == 4
+
+
 def test_a_replay_needs_no_run_directory_on_the_nodes(suite: RaySuite):
     with served(suite, talks) as api:
         suite.play("--engine=ray", f"--model={CLAUDE}", "--runs=4", "--log-dir=first", env=keyed(api))

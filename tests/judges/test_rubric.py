@@ -193,8 +193,23 @@ def test_half_a_surrogate_pair_in_a_work_voids_no_trial():
     assert "Please ? come." in str(request.messages)
 
 
+def test_half_a_surrogate_pair_in_any_part_of_a_question_voids_no_trial():
+    asked: list[Request] = []
+
+    async def grades(episode: TalkEpisode) -> Grade:
+        tools = [{"name": "rate", "description": "t\ud800", "input_schema": {"type": "object"}}]
+        await episode.ask("customer", "m\ud800", system="s\ud800", tools=tools)
+        return Grade(1.0, threshold=0.5)
+
+    record = played(Talk(grading=grades), model=answering(lambda request: asked.append(request) or prose()))
+
+    assert record.outcome == "passed", record.fault
+    said = str((asked[0].messages, asked[0].system, asked[0].tools))
+    assert all(part in said for part in ("m?", "s?", "t?")), said
+
+
 @pytest.mark.parametrize("what", ["mark", "ask"])
-def test_what_was_not_awaited_says_so(what: str):
+def test_what_was_not_awaited_says_so(what: str, recwarn: pytest.WarningsRecorder):
     async def grades(episode: TalkEpisode) -> Grade:
         if what == "mark":
             return Grade(RUBRIC.mark(episode, "x").score, threshold=0.5)  # type: ignore[attr-defined]
@@ -205,3 +220,4 @@ def test_what_was_not_awaited_says_so(what: str):
     assert record.outcome == "errored"
     call = {"mark": "mark(...)", "ask": "self.ask(...)"}[what]
     assert f"{call} was not awaited: write `await {call}`" in record.fault.message
+    assert not [warned for warned in recwarn if "never awaited" in str(warned.message)], "it is said once"

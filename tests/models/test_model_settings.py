@@ -124,7 +124,7 @@ def test_a_label_is_plain_and_names_one_model(name: str):
     assert len(model.label) <= 120
 
 
-@pytest.mark.parametrize("text", ['metadata={"user_id": 1', "stop_sequences=[a]", 'x="a'])
+@pytest.mark.parametrize("text", ['metadata={"user_id": 1', "stop_sequences=[a]", 'x="a', f"x={'[' * 990}"])
 def test_what_begins_like_json_and_is_none_is_not_sent(text: str):
     with pytest.raises(ValueError, match="begins like JSON and is none"):
         parse_further(text)

@@ -336,3 +336,15 @@ def test_a_warning_that_is_made_an_error_ends_its_item_and_no_run(suite: Suite):
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
     assert "no tool" in result.stdout.str()
     assert len(suite.last_run().records) == 2
+
+
+def test_a_replay_of_another_task_ends_its_item_and_no_run_where_warnings_are_errors(suite: Suite):
+    suite.run("--runs=2")
+    replayed = f"replay:{suite.run_dirs[-1]}"
+
+    result = suite.run("--runs=2", "--conv-steps=7", "-W", "error::pytest_rltask.task.TaskWarning", model=replayed)
+
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+    assert "replays what was said of another task" in result.stdout.str()
+    assert "limit turns was 10, is 7" in result.stdout.str()
+    assert len(suite.last_run().records) == 2

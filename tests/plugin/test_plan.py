@@ -42,7 +42,9 @@ def test_earlier_runs_say_what_it_may_cost(suite: Suite, serve: Serve):
     assert len(suite.run_dirs) == 1
     result.stdout.fnmatch_lines(
         [
-            f"sum * {MODEL} * 10 * 1200 (1200-1200) * $0.0020 ($0.0020-$0.0020) * $0.0200",
+            f"sum by {MODEL}",
+            "  trials: 10; tokens a trial: 1200 (1200-1200); cost a trial: $0.0020",
+            "  ($0.0020-$0.0020); cost: $0.0200",
             f"sum by {MODEL}: mean and range of 3 trials in logs",
             "10 trials to be played; cost: $0.0200 expected",
             "--max-cost 0.015: would end the run after about 7 of 10 trials",
@@ -68,7 +70,8 @@ def test_of_a_run_that_is_resumed_only_what_is_left_is_planned(suite: Suite, ser
 
     result.stdout.fnmatch_lines(
         [
-            f"sum * {MODEL} * 2 *",
+            f"sum by {MODEL}",
+            "  trials: 2; tokens a trial: *",
             "2 trials to be played, 3 more are reused; cost: $0.0040 expected",
             "--max-cost 1: $0.0060 was paid before; enough at the mean cost",
         ]
@@ -84,3 +87,24 @@ def test_only_what_is_selected_is_planned(suite: Suite):
 
 def test_a_mistake_is_told_all_the_same(any_suite: Suite):
     assert_usage_error(any_suite.run("--plan", model="policy:nobody"), "ships no such policy")
+
+
+@pytest.mark.parametrize(("columns", "is_table"), [("80", False), ("300", True)])
+def test_long_names_make_no_line_of_it_wider_than_the_terminal(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch, columns: str, is_table: bool
+):
+    monkeypatch.setenv("COLUMNS", columns)
+    name = "a_task_of_" + "long_" * 10 + "name"
+    suite.write(
+        test_sum=(suite.pytester.path / "test_sum.py").read_text().replace("task=Sum()", f"task=Sum(), name={name!r}")
+    )
+
+    result = suite.run("--plan", "--model", "policy:solver", model=f"{MODEL}@effort=high")
+
+    plan = result.stdout.str().partition("= plan =")[2].splitlines()
+    assert any(line.split()[:2] == ["task", "model"] for line in plan) == is_table
+    if not is_table:
+        shown = plan[1 : plan.index("  trials: 10") + 1]
+        assert shown[0] == name
+        assert shown[1].startswith("  by claude-")
+        assert max(map(len, shown)) <= 80

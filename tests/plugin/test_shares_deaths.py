@@ -163,3 +163,5 @@ def test_where_no_worker_is_restarted_the_run_ends_and_is_not_green(
     assert suite.count("started")[0] == plays
     assert set(suite.count("trial").values()) == {1}
     assert result.ret == pytest.ExitCode.TESTS_FAILED
+    summary = (suite.run_dirs[-1] / "summary.md").read_text()
+    assert "undecided, since a process that played died 1 time (" in summary, "and not since it was interrupted"

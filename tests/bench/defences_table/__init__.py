@@ -6,6 +6,7 @@ removed is what keeps a probe itself harmless: see ``tests/sandbox/attacks``.
 
 from __future__ import annotations
 
+from tests.bench.defences_table.coding import CODING
 from tests.bench.defences_table.defence import Defence
 from tests.bench.defences_table.isolation import ISOLATION, OUR_FILES
 from tests.bench.defences_table.rights import HYGIENE, LIMITS, RIGHTS
@@ -13,4 +14,4 @@ from tests.bench.defences_table.tasks import IMBALANCED, ONNX_EXPORT
 
 __all__ = ["DEFENCES", "Defence"]
 
-DEFENCES = (*HYGIENE, *LIMITS, *RIGHTS, *ISOLATION, *OUR_FILES, *ONNX_EXPORT, *IMBALANCED)
+DEFENCES = (*HYGIENE, *LIMITS, *RIGHTS, *ISOLATION, *OUR_FILES, *CODING, *ONNX_EXPORT, *IMBALANCED)
