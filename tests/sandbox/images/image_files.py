@@ -23,7 +23,7 @@ PYTHON = "/opt/python/bin/python3"
 _NEEDED = "import __future__, ctypes, encodings.ascii, encodings.latin_1, fcntl, importlib.machinery, itertools, json\n"
 _NEEDED += "import builtins, operator, resource, runpy, select, site, socket, sqlite3, subprocess, traceback, typing"
 """What of its standard library the image has."""
-_TELL = "import sys\nfor m in [*sys.modules.values()]: print(getattr(m, '__file__', ''))"
+_TELL = "import sys\nfor n, m in [*sys.modules.items()]: print(n, getattr(m, '__file__', ''))"
 _SHARED = re.compile(r"(/\S+) \(0x")
 
 
@@ -103,7 +103,11 @@ def with_python() -> bytes:
         check=True,
     )
     standard = Path(os.__file__).parent
-    modules = [Path(line) for line in told.stdout.split("\n") if line.startswith(f"{standard}/")]
+    named = [line.partition(" ")[::2] for line in told.stdout.splitlines()]
+    modules = [Path(path) for _, path in named if path.startswith(f"{standard}/")]
+    # One that puts another in its place, as collections.abc of Python 3.13 does, is imported all the same.
+    places = (standard / f"{name.replace('.', '/')}.py" for name, _ in named)
+    modules += [path for path in places if path.is_file()]
     home = f"/opt/python/{sys.platlibdir}/{standard.name}"
     for path in (standard / "os.py", *modules):
         files.copy(path, f"{home}/{path.relative_to(standard)}")

@@ -16,7 +16,7 @@ from tests.sandbox.images.conftest import NAMES
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the container shares our kernel")
 
 
-@pytest.mark.parametrize("wanted", ["auto", "bwrap", "none"])
+@pytest.mark.parametrize("wanted", ["auto", pytest.param("bwrap", id="another"), "none"])
 def test_another_backend_is_refused_with_the_option_to_write(wanted: str) -> None:
     with using_backend(wanted), pytest.raises(SandboxError) as caught:
         Sandbox(image="gcc:13")
