@@ -189,14 +189,17 @@ class OnnxEpisode(Episode):
 
     @tool
     def write_file(self, path: str, content: str) -> dict[str, object]:
-        """Create or replace a text file in the working directory.
+        """Create or replace a text file of yours in the working directory, such as a program; the data are there.
 
         Args:
             path: Path relative to the working directory, such as train.py.
             content: The whole content of the file.
         """
         if posixpath.normpath(path) in ("train.csv", "test.csv"):
-            raise ToolError(f"{path} is there already, with the data; write your program, such as train.py.")
+            raise ToolError(
+                f"{path} is not written: train.csv and test.csv are there already, with the data, for your program to "
+                "read. Write that, such as train.py."
+            )
         self._box.write_file(path, content)
         self._calls += 1  # as the harness counts: a refused call is none
         return {"written": path, "bytes": len(content.encode())}

@@ -195,7 +195,7 @@ def test_editing_the_files_does_not_change_the_grade(episode: OnnxEpisode) -> No
 
 @pytest.mark.parametrize("path", ["train.csv", "test.csv", "./train.csv"])
 def test_the_data_are_not_written_over_and_the_attempt_is_free(path: str, episode: OnnxEpisode) -> None:
-    with pytest.raises(ToolError, match="is there already, with the data"):
+    with pytest.raises(ToolError, match="are there already, with the data"):
         episode.write_file(path, "...")
 
     assert episode.remind() is None
