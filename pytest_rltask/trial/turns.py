@@ -240,7 +240,9 @@ class Turns:
         """Tell the model that its reply was cut; a cut tool call is answered, never run."""
         refused = ToolResult("This call was not run: the reply that held it was cut.", is_error=True)
         blocks = [_result_block(use["id"], refused) for use in reply.tool_uses]
-        said = f"Your reply was cut at {self.limits.reply_tokens:,} tokens. Go on, more briefly."
+        calls = len(reply.tool_uses)  # small models repeat one until they are cut
+        how = f", within {calls} calls. Go on with one call." if calls > 1 else ". Go on, more briefly."
+        said = f"Your reply was cut at {self.limits.reply_tokens:,} tokens{how}"
         self._say([*blocks, *_text_blocks([said, *self._turns_left()])])
 
     async def _say_nudge(self, reply: Reply) -> str | None:

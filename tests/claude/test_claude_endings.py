@@ -82,7 +82,7 @@ def test_calls_in_a_cut_reply_are_answered_but_not_run(desk: TrialPlayer):
     assert first["tool_use_id"] == "toolu_1"
     assert first["is_error"] is second["is_error"] is True
     assert "was not run" in first["content"]
-    assert said == {"type": "text", "text": "Your reply was cut at 1,000 tokens. Go on, more briefly."}
+    assert said == {"type": "text", "text": "Your reply was cut at 1,000 tokens, within 2 calls. Go on with one call."}
     assert played.events == ["hears Long.", "submit 12", "finish", "grade", "close"]
 
 

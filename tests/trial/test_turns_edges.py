@@ -194,14 +194,17 @@ def test_without_a_nudge_the_conversation_is_over(nudge: str | None):
     assert (record.stop, record.turns, len(record.messages)) == ("end_turn", 1, 2)
 
 
-def test_a_reply_that_was_cut_is_told_its_length_and_its_calls_are_refused():
-    replies = [uses("work", stop="max_tokens"), Reply([], "refusal")]
+@pytest.mark.parametrize(
+    ("calls", "how"), [(1, ". Go on, more briefly."), (3, ", within 3 calls. Go on with one call.")]
+)
+def test_a_reply_that_was_cut_is_told_its_length_and_its_calls_are_refused(calls: int, how: str):
+    replies = [uses(*["work"] * calls, stop="max_tokens"), Reply([], "refusal")]
 
     record = play_bench(Bench(), FakeModel(replies), reply_tokens=12_000)
 
     assert said(record) == [
-        "This call was not run: the reply that held it was cut.",
-        "Your reply was cut at 12,000 tokens. Go on, more briefly.",
+        *["This call was not run: the reply that held it was cut."] * calls,
+        f"Your reply was cut at 12,000 tokens{how}",
     ]
     assert record.messages[-1]["content"][0]["is_error"] is True
 
