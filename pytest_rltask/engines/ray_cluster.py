@@ -267,10 +267,10 @@ def _quiet() -> Iterator[None]:
 
 
 def looked_at(cluster: Cluster, settings: Settings, tasks: Iterable[bytes], *, isolates: bool) -> Cluster:
-    """Look at the nodes of a cluster, and make sure that each can play.
+    """Look at the nodes of a cluster, and make sure that each can play; one that dies meanwhile is none of them.
 
     Raises:
-        ClusterError: one cannot.
+        ClusterError: one cannot, or none is left.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -291,13 +291,17 @@ def looked_at(cluster: Cluster, settings: Settings, tasks: Iterable[bytes], *, i
         raise ClusterError(f"no process was started within {LOOK_S:g} s on {names}")
     abouts = []
     for ref in done:
-        node = refs[ref]["NodeManagerAddress"]
         try:
             about = ray.get(ref)
         except Exception as error:
-            raise ClusterError(_why_no_look(error, node)) from None
+            cluster.nodes = nodes_of(ray)
+            if refs[ref]["NodeID"] not in [node["NodeID"] for node in cluster.nodes]:
+                continue
+            raise ClusterError(_why_no_look(error, refs[ref]["NodeManagerAddress"])) from None
         _check(about, settings)
         abouts.append(about)
+    if not abouts:
+        raise ClusterError("all nodes of the cluster died as they were looked at")
     cluster.abouts = tuple(abouts)
     return cluster
 
