@@ -31,8 +31,9 @@ from pytest_rltask.models.prices import Prices, usage_of
 from pytest_rltask.models.reach import Unreachable, host_of, unreachable
 from pytest_rltask.models.refused import refused_setting
 from pytest_rltask.models.sending import Answer, send
-from pytest_rltask.models.servers import ANTHROPIC, Server, uncollected
+from pytest_rltask.models.servers import ANTHROPIC, Server
 from pytest_rltask.models.settings import KEY_VARIABLES
+from pytest_rltask.run.garbage import uncollected
 from pytest_rltask.run.record import error_text
 
 if TYPE_CHECKING:

@@ -7,10 +7,8 @@ a text behind results stands before them, or is lost.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,7 @@ from pytest_rltask.models.transport import http_client
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
-__all__ = ["ANTHROPIC", "ANY_SERVER", "Server", "told_in_results", "uncollected"]
+__all__ = ["ANTHROPIC", "ANY_SERVER", "Server", "told_in_results"]
 
 NO_KEY = "no-key-is-set"
 """What a server that asks for no key is sent as one: the SDK insists on one."""
@@ -127,15 +125,3 @@ ANY_SERVER = Server(
         "key": f"set {KEY_VARIABLES[0]} to the key of that server",
     },
 )
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Look for no garbage in this block, such as an import of the SDK: its hundred thousand objects all stay."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from typing import Any, NamedTuple
 from pytest_rltask.run.amendments import Amendments
 from pytest_rltask.run.brief import without_conversation
 from pytest_rltask.run.files import RunLogError, load_json
+from pytest_rltask.run.garbage import uncollected
 from pytest_rltask.run.planned import NotStarted, PlannedTrial
 from pytest_rltask.run.record import SCHEMA_VERSION, Record, RequestLog, known_fields, request_from_json
 from pytest_rltask.task import Band
@@ -129,7 +128,7 @@ def load_records(run: Run, *, conversations: bool = True) -> None:
         RunLogError: a file cannot be read.
     """
     found = _Found({}, Amendments(), {}, {})
-    with _uncollected():
+    with uncollected():
         for file in sorted(run.path.glob("trials.*.jsonl")):
             _load_trials(file, run, found, parse=json.loads if conversations else without_conversation)
     for trial_id, records in found.records.items():
@@ -152,18 +151,6 @@ def load_records(run: Run, *, conversations: bool = True) -> None:
     }
     run.not_started = {trial_id: why for trial_id, why in left_out.items() if why}
     run.plan = [trial for trial in run.plan if trial.trial_id not in left_out or trial.trial_id in run.not_started]
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Look for no garbage in a block that makes none: the search takes as long as the reading of a large run."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def load_plan(path: Path) -> list[PlannedTrial]:

@@ -148,7 +148,7 @@ class Session:
     def _isolation(self, plan: Plan) -> Callable[[], str]:
         """Return what says by what agents' code is isolated: where it will be played, which is known after that."""
         if self.options.engine == LOCAL:
-            return lambda: (self._isolated_by or settling(self.options.sandbox))()
+            return self._isolated_by or (lambda: settled(self.options.sandbox))
         self._remote = remote = Remote(self.config, self.options, plan)
         return lambda: remote.cluster.isolation
 
